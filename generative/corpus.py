@@ -1,0 +1,221 @@
+"""Files to documents, and documents to training and held-out parts: knows files and encodings.
+
+Knows nothing of models. What a document is depends on its kind: a str for text, a `Piece` for
+music. A new corpus format is one row in `MUSIC_SUFFIXES` or `READERS`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import glob
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from generative import midi
+from generative.piece import Piece
+
+STDIN = "-"
+MUSIC_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi"})
+HELD_OUT_FRACTION = 0.1
+# Byte order marks that mean "not UTF-8", longest first, for the error's advice.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+D = TypeVar("D", str, Piece)
+
+
+class CorpusError(ValueError):
+    """The corpus cannot be read; the message says which file, where, and how to mend it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document(Generic[D]):
+    """One text or one piece of music, and where it came from."""
+
+    name: str
+    content: D
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Generic[D]):
+    """What was read, and what was not.
+
+    Attributes:
+        kind: "text" or "music".
+        documents: in reading order: arguments in their order, folders and globs sorted.
+        skipped: (file, reason) for each music file that could not be read.
+    """
+
+    kind: str
+    documents: tuple[Document[D], ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Generic[D]):
+    """A corpus in two: what a model may learn from, and what it must not see."""
+
+    train: tuple[D, ...]
+    held_out: tuple[D, ...]
+
+
+def find_files(sources: Iterable[str | Path]) -> list[Path]:
+    """The files that arguments name: files, folders (all below, hidden ones left out), globs.
+
+    Raises:
+        CorpusError: a source that matches nothing.
+    """
+    found: list[Path] = []
+    for source in map(str, sources):
+        path = Path(source)
+        if source == STDIN or path.is_file():
+            found.append(path)
+        elif path.is_dir():
+            inside = (p for p in sorted(path.rglob("*")) if p.is_file())
+            found += [p for p in inside if not _hidden(p.relative_to(path))]
+        elif path.exists():
+            found.append(path)  # a pipe or device: read it as a file
+        else:
+            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute globs too
+            if not matches:
+                raise CorpusError(f"{source}: no such file or folder, and no glob matches")
+            found += find_files(matches)
+    if not found:
+        raise CorpusError(f"no files in {', '.join(map(str, sources))}")
+    return found
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def kind_of_files(files: Sequence[Path]) -> str:
+    """ "music" if the files are MIDI, else "text".
+
+    Raises:
+        CorpusError: some are and some are not.
+    """
+    music = [f for f in files if f.suffix.lower() in MUSIC_SUFFIXES]
+    if music and len(music) < len(files):
+        other = next(f for f in files if f.suffix.lower() not in MUSIC_SUFFIXES)
+        raise CorpusError(
+            f"both music ({music[0]}) and text ({other}): name files of one kind, "
+            "or say which to use with --tokenizer music or --tokenizer char"
+        )
+    return "music" if music else "text"
+
+
+def read_corpus(
+    sources: Sequence[str | Path], *, kind: str | None = None, encoding: str = "utf-8"
+) -> Corpus[str] | Corpus[Piece]:
+    """Read files, folders and globs as one corpus.
+
+    Args:
+        sources: paths, folders, glob patterns, or "-" for text on stdin.
+        kind: "text" or "music"; None looks at the files' names. With "music" only MIDI files are
+            taken from the sources, with "text" all others.
+        encoding: of text files; a byte order mark is dropped, line ends are kept as they are.
+
+    Raises:
+        CorpusError: nothing there, not in the encoding, or no music file that can be read.
+    """
+    files = find_files(sources)
+    if kind is None:
+        kind = kind_of_files(files)
+    else:
+        matching = [f for f in files if (f.suffix.lower() in MUSIC_SUFFIXES) == (kind == "music")]
+        files = matching or files
+    return _read_music(files) if kind == "music" else _read_text(files, encoding)
+
+
+def _read_text(files: Sequence[Path], encoding: str) -> Corpus[str]:
+    documents = [Document(name=str(f), content=read_text(f, encoding)) for f in files]
+    documents = [document for document in documents if document.content]
+    if not documents:
+        raise CorpusError(f"{files[0]}: empty; there is nothing to read")
+    return Corpus(kind="text", documents=tuple(documents))
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """One text file, exactly, but for a byte order mark.
+
+    Raises:
+        CorpusError: unreadable, or not in `encoding`; the message names the first bad byte.
+    """
+    try:
+        data = sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
+    return decode_text(data, encoding, "stdin" if str(path) == STDIN else str(path))
+
+
+def decode_text(data: bytes, encoding: str, name: str) -> str:
+    """Bytes to text, exactly, but for a byte order mark; `name` is for the error.
+
+    Raises:
+        CorpusError: `data` is not in `encoding`, or there is no such encoding.
+    """
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise CorpusError(f"unknown encoding {encoding!r}; try utf-8, latin-1, cp1252, utf-16 …") from error
+    except UnicodeDecodeError as error:
+        marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+        advice = f"it looks like {marked}: " if marked else "if it is text, "
+        raise CorpusError(
+            f"{name}: not {encoding}: byte 0x{data[error.start]:02x} at offset {error.start}; "
+            f"{advice}say so with --encoding {marked or 'NAME (latin-1, cp1252, shift-jis, …)'}"
+        ) from error
+
+
+def _read_music(files: Sequence[Path]) -> Corpus[Piece]:
+    documents: list[Document[Piece]] = []
+    skipped: list[tuple[str, str]] = []
+    for file in files:
+        try:
+            documents.append(Document(name=str(file), content=midi.read(file)))
+        except midi.MidiError as error:
+            skipped.append((str(file), str(error)))
+    if not documents:
+        reasons = "; ".join(reason for _, reason in skipped[:3])
+        raise CorpusError(f"none of {len(files)} MIDI files can be read: {reasons}")
+    return Corpus(kind="music", documents=tuple(documents), skipped=tuple(skipped))
+
+
+def split_text(texts: Sequence[str], held_out_fraction: float = HELD_OUT_FRACTION) -> Split[str]:
+    """Split by time: the last tenth of all characters, in reading order, is held out.
+
+    The cut may fall within a document; then its beginning is learnt and its end is held out.
+    """
+    total = sum(map(len, texts))
+    cut = int(total * (1.0 - held_out_fraction))
+    train: list[str] = []
+    held_out: list[str] = []
+    begin = 0
+    for text in texts:
+        here = min(max(cut - begin, 0), len(text))  # how much of this text lies before the cut
+        train.append(text[:here])
+        held_out.append(text[here:])
+        begin += len(text)
+    return Split(train=tuple(filter(None, train)), held_out=tuple(filter(None, held_out)))
+
+
+def split_music(
+    pieces: Sequence[Piece], seed: int = 0, held_out_fraction: float = HELD_OUT_FRACTION
+) -> Split[Piece]:
+    """Split by file: every tenth is held out, drawn with `seed`; a lone piece is all for training."""
+    import numpy as np
+
+    count = max(1, round(len(pieces) * held_out_fraction)) if len(pieces) > 1 else 0
+    chosen = set(np.random.default_rng(seed).permutation(len(pieces))[:count].tolist())
+    return Split(
+        train=tuple(p for i, p in enumerate(pieces) if i not in chosen),
+        held_out=tuple(p for i, p in enumerate(pieces) if i in chosen),
+    )

@@ -1,0 +1,41 @@
+"""What a recurrent model remembers between tokens: knows rows and tensors, not which cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """The memory of B sequences. Immutable: every method returns a new state.
+
+    Attributes:
+        layers: one tuple a layer with the cell's tensors, each (B, H).
+    """
+
+    layers: tuple[tuple[Tensor, ...], ...]
+
+    @property
+    def batch_size(self) -> int:
+        """The number of sequences, B."""
+        return self.layers[0][0].shape[0]
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> State:
+        """The state of the given rows, in that order; rows may repeat. (B,) -> (len(rows),)"""
+        index = torch.as_tensor(np.asarray(rows, dtype=np.int64), device=self.layers[0][0].device)
+        return State(tuple(tuple(t.index_select(0, index) for t in layer) for layer in self.layers))
+
+    def detach(self) -> State:
+        """The same numbers, cut off from the graph that made them."""
+        return State(tuple(tuple(t.detach() for t in layer) for layer in self.layers))
+
+    def cleared(self, rows: Tensor) -> State:
+        """The same state with some rows empty, as at a start. rows: (B,) bool."""
+        keep = (~rows).unsqueeze(1)  # (B, 1)
+        return State(tuple(tuple(t * keep for t in layer) for layer in self.layers))

@@ -1,0 +1,79 @@
+"""The tokenizers by name: knows which there are and how each is stored, not what they do.
+
+A text tokenizer turns str into ids and back, the music tokenizer a `Piece`. A new one is one file
+and one row in `TOKENIZERS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from generative.tokenizers.music import MusicTokenizer
+    from generative.tokenizers.text import StreamDecoder
+
+# name -> (module, class, what it reads); imported when first asked for
+TOKENIZERS: dict[str, tuple[str, str, str]] = {
+    "char": ("generative.tokenizers.char", "CharTokenizer", "text"),
+    "byte": ("generative.tokenizers.byte", "ByteTokenizer", "text"),
+    "sentencepiece": ("generative.tokenizers.subword", "SentencePieceTokenizer", "text"),
+    "music": ("generative.tokenizers.music", "MusicTokenizer", "music"),
+}
+DEFAULT_TOKENIZER = {"text": "char", "music": "music"}
+
+
+class TextTokenizer(Protocol):
+    """The door of a text tokenizer: `decode(encode(text)) == text` for every text."""
+
+    name: str
+    vocab_size: int
+    start_id: int  # the context of a document's first token, and what ends a document
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> Self: ...
+    def encode(self, text: str) -> list[int]: ...
+    def encode_array(self, text: str) -> NDArray[np.int32]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+    def decoder(self) -> StreamDecoder: ...
+    def describe(self, token: int) -> str: ...
+    def to_config(self) -> dict[str, Any]: ...
+    def files(self) -> dict[str, bytes]: ...
+
+
+Tokenizer = TextTokenizer | "MusicTokenizer"
+
+
+def tokenizer_class(name: str) -> Any:
+    """The class of a tokenizer.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if name not in TOKENIZERS:
+        raise ValueError(f"unknown tokenizer {name!r}; known: {', '.join(TOKENIZERS)}")
+    module, cls, _ = TOKENIZERS[name]
+    return getattr(importlib.import_module(module), cls)
+
+
+def kind_of(name: str) -> str:
+    """What a tokenizer reads: "text" or "music"."""
+    tokenizer_class(name)
+    return TOKENIZERS[name][2]
+
+
+def from_config(config: dict[str, Any], files: dict[str, bytes]) -> Tokenizer:
+    """The tokenizer that `to_config()` and `files()` describe.
+
+    Raises:
+        ValueError: an unknown type, or contents that do not fit it.
+    """
+    cls = tokenizer_class(str(config.get("type")))
+    try:
+        return cast("Tokenizer", cls.from_config(config, files))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the tokenizer's description is incomplete: {error}") from error

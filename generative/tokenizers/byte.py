@@ -1,0 +1,65 @@
+"""One token a UTF-8 byte: knows the 256 bytes and the start token, and needs no corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
+
+START_ID = 256
+BYTE_PIECES: tuple[bytes, ...] = (*(bytes([value]) for value in range(256)), b"")
+
+
+class ByteTokenizer:
+    """Id b is byte b; id 256 is the start token.
+
+    Example:
+        ByteTokenizer().encode("né")    # [110, 195, 169]
+    """
+
+    name = "byte"
+    start_id = START_ID
+    vocab_size = 257
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> ByteTokenizer:  # noqa: ARG003
+        """The same for every corpus: there is nothing to learn."""
+        return cls()
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of the text. -> as many ids as UTF-8 bytes."""
+        return list(utf8(text))
+
+    def encode_array(self, text: str) -> NDArray[np.int32]:
+        """`encode` as an array, for corpora."""
+        return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int32)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
+        check_ids(ids, self.vocab_size)
+        return join(BYTE_PIECES, ids)
+
+    def decoder(self) -> StreamDecoder:
+        """A decoder for ids that come one at a time."""
+        return StreamDecoder(BYTE_PIECES)
+
+    def describe(self, token: int) -> str:
+        """A token for human eyes."""
+        return "<start>" if token == START_ID else f"<0x{token:02X}>"
+
+    def to_config(self) -> dict[str, Any]:
+        """What `tokenizer.json` holds."""
+        return {"type": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], files: dict[str, bytes]) -> ByteTokenizer:  # noqa: ARG003
+        """The inverse of `to_config`."""
+        return cls()
+
+    def files(self) -> dict[str, bytes]:
+        """What lies beside `tokenizer.json`: nothing."""
+        return {}

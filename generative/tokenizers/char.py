@@ -1,0 +1,139 @@
+"""One token a character of the corpus, bytes for every other: knows code points, not words.
+
+The byte tokenizer's 257 ids come first, so an ASCII character is its own byte, and each further
+character that the corpus holds more than once has an id of its own. A character seen only once is
+spelled in bytes: nothing is lost, and the model meets the spelling that unseen characters (a new
+emoji, another script) will have.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative.tokenizers.byte import BYTE_PIECES, START_ID
+from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
+
+NUM_CODE_POINTS = 0x110000
+FIRST_CHAR_ID = len(BYTE_PIECES)  # 257
+MIN_COUNT = 2  # a character needs this many occurrences to earn an id
+
+
+class CharTokenizer:
+    """Ids 0..255 are bytes, 256 is the start token, 257.. the characters beyond ASCII.
+
+    Example:
+        tokenizer = CharTokenizer("éè")
+        tokenizer.encode("né🎵")    # [110, 257, 240, 159, 142, 181]
+    """
+
+    name = "char"
+    start_id = START_ID
+
+    def __init__(self, chars: str) -> None:
+        """`chars`: the characters beyond ASCII that have an id, in the order of their ids.
+
+        Raises:
+            ValueError: a character that is ASCII, a surrogate, or there twice.
+        """
+        utf8(chars)
+        if len(set(chars)) != len(chars) or any(char.isascii() for char in chars):
+            raise ValueError("chars must be distinct characters beyond ASCII")
+        self.chars = chars
+        self.vocab_size = FIRST_CHAR_ID + len(chars)
+        self._pieces = (*BYTE_PIECES, *(char.encode("utf-8") for char in chars))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> CharTokenizer:
+        """The vocabulary of a corpus, the most frequent first where `vocab_size` sets a limit.
+
+        Raises:
+            ValueError: a `vocab_size` below 257, which is what bytes and start token take.
+        """
+        if vocab_size is not None and vocab_size < FIRST_CHAR_ID:
+            raise ValueError(f"vocab_size must be at least {FIRST_CHAR_ID}, not {vocab_size}")
+        counts: Counter[int] = Counter()
+        for text in texts:
+            values, occurrences = np.unique(_code_points(text), return_counts=True)
+            counts.update(dict(zip(values.tolist(), occurrences.tolist(), strict=True)))
+        earned = [p for p, count in counts.items() if p >= 128 and count >= MIN_COUNT]
+        earned.sort(key=lambda point: (-counts[point], point))
+        if vocab_size is not None:
+            earned = earned[: vocab_size - FIRST_CHAR_ID]
+        return cls("".join(map(chr, earned)))
+
+    @cached_property
+    def _id_of(self) -> NDArray[np.int32]:
+        """Code point -> id, or -1 where bytes must do. (0x110000,)"""
+        table = np.full(NUM_CODE_POINTS, -1, dtype=np.int32)
+        table[:128] = np.arange(128)
+        table[_code_points(self.chars)] = np.arange(FIRST_CHAR_ID, self.vocab_size)
+        return table
+
+    def encode(self, text: str) -> list[int]:
+        """One id a known character, two to four a character the corpus did not have."""
+        ids: list[int] = self.encode_array(text).tolist()
+        return ids
+
+    def encode_array(self, text: str) -> NDArray[np.int32]:
+        """`encode` as an array, for corpora."""
+        points = _code_points(text)
+        ids = self._id_of[points]
+        unknown = np.flatnonzero(ids < 0)
+        if not len(unknown):
+            return ids
+        parts: list[NDArray[np.int32]] = []
+        begin = 0
+        for at in unknown.tolist():
+            spelled = chr(points[at]).encode("utf-8")
+            parts += [ids[begin:at], np.frombuffer(spelled, dtype=np.uint8).astype(np.int32)]
+            begin = at + 1
+        return np.concatenate([*parts, ids[begin:]])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
+        check_ids(ids, self.vocab_size)
+        return join(self._pieces, ids)
+
+    def decoder(self) -> StreamDecoder:
+        """A decoder for ids that come one at a time."""
+        return StreamDecoder(self._pieces)
+
+    def describe(self, token: int) -> str:
+        """A token for human eyes."""
+        if token == START_ID:
+            return "<start>"
+        if 128 <= token < START_ID:
+            return f"<0x{token:02X}>"
+        return self._pieces[token].decode("utf-8")
+
+    def to_config(self) -> dict[str, Any]:
+        """What `tokenizer.json` holds."""
+        return {"type": self.name, "chars": self.chars}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], files: dict[str, bytes]) -> CharTokenizer:  # noqa: ARG003
+        """The inverse of `to_config`."""
+        return cls(config["chars"])
+
+    def files(self) -> dict[str, bytes]:
+        """What lies beside `tokenizer.json`: nothing."""
+        return {}
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    """The code point of each character. -> (len(text),)
+
+    Raises:
+        ValueError: a lone surrogate.
+    """
+    try:
+        return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    except UnicodeEncodeError:
+        utf8(text)  # raises the error that names the character
+        raise

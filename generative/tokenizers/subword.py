@@ -1,0 +1,152 @@
+"""Subwords by sentencepiece, every string exact: knows sentencepiece, not models or corpora.
+
+Sentencepiece usually normalises text. Here it may not: identity normalisation, no space added or
+squeezed, bytes for what the vocabulary lacks. One gap remains: inside its pieces a space is
+written as U+2581, so a U+2581 of the text itself is cut out first and spelled in bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from numpy.typing import NDArray
+
+from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
+
+SPACE = "\u2581"  # sentencepiece's spelling of a space
+DEFAULT_VOCAB_SIZE = 1000
+SENTENCE_CHARS = 2000  # the trainer takes sentences of at most 4192 bytes unless told
+# A sentence that holds one of these (tab, NUL, sentencepiece's own marks) is skipped by its trainer.
+_UNTRAINABLE = re.compile("[\t\0\u2581\u2585]")
+MODEL_FILE = "tokenizer.model"
+
+
+class SentencePieceTokenizer:
+    """Byte-pair encoding with byte fallback (Sennrich et al. 2016; Kudo & Richardson 2018).
+
+    Example:
+        tokenizer = SentencePieceTokenizer.train(["a corpus " * 1000], vocab_size=300)
+        tokenizer.decode(tokenizer.encode("  any\ttext ▁🎵")) == "  any\ttext ▁🎵"
+    """
+
+    name = "sentencepiece"
+
+    def __init__(self, model: bytes) -> None:
+        """`model`: a serialised sentencepiece model.
+
+        Raises:
+            ValueError: not such a model, or one without start token or byte fallback.
+        """
+        try:
+            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except RuntimeError as error:
+            raise ValueError(f"not a sentencepiece model: {error}") from error
+        self._model = model
+        self.vocab_size: int = self._processor.vocab_size()
+        self.start_id: int = self._processor.bos_id()
+        if self.start_id < 0:
+            raise ValueError("the sentencepiece model has no start token")
+        self._pieces = tuple(self._piece(i) for i in range(self.vocab_size))
+        byte_ids = {
+            self._pieces[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
+        }
+        if len(byte_ids) != 256:
+            raise ValueError("the sentencepiece model has no byte fallback")
+        self._space_mark_ids = [byte_ids[value] for value in SPACE.encode("utf-8")]
+
+    def _piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; none for the start and unknown tokens."""
+        piece: str = self._processor.id_to_piece(token)
+        if self._processor.is_control(token) or self._processor.is_unknown(token):
+            return b""
+        if self._processor.is_byte(token):
+            return bytes([int(piece[3:5], 16)])  # "<0x41>"
+        return piece.replace(SPACE, " ").encode("utf-8")
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> SentencePieceTokenizer:
+        """Learn the subwords of a corpus; fewer than asked for when the corpus has no more.
+
+        Raises:
+            ValueError: no text, or a `vocab_size` too small for bytes and the corpus's characters.
+        """
+        out = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=_sentences(texts),
+                model_writer=out,
+                model_type="bpe",
+                vocab_size=vocab_size or DEFAULT_VOCAB_SIZE,
+                hard_vocab_limit=False,
+                normalization_rule_name="identity",
+                add_dummy_prefix=False,
+                remove_extra_whitespaces=False,
+                byte_fallback=True,
+                character_coverage=0.9995,  # rare characters are spelled in bytes
+                bos_id=1,
+                unk_id=0,
+                eos_id=-1,
+                pad_id=-1,
+                num_threads=1,  # the same corpus gives the same vocabulary
+                minloglevel=2,
+            )
+        except RuntimeError as error:
+            raise ValueError(
+                f"sentencepiece could not learn {vocab_size or DEFAULT_VOCAB_SIZE} tokens from this "
+                f"corpus; try another vocab_size ({str(error).splitlines()[0]})"
+            ) from error
+        return cls(out.getvalue())
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of the text."""
+        utf8(text)
+        ids: list[int] = []
+        for i, part in enumerate(text.split(SPACE)):
+            if i:
+                ids += self._space_mark_ids
+            ids += self._processor.encode(part)
+        return ids
+
+    def encode_array(self, text: str) -> NDArray[np.int32]:
+        """`encode` as an array, for corpora."""
+        return np.array(self.encode(text), dtype=np.int32)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
+        check_ids(ids, self.vocab_size)
+        return join(self._pieces, ids)
+
+    def decoder(self) -> StreamDecoder:
+        """A decoder for ids that come one at a time."""
+        return StreamDecoder(self._pieces)
+
+    def describe(self, token: int) -> str:
+        """A token for human eyes."""
+        return "<start>" if token == self.start_id else str(self._processor.id_to_piece(token))
+
+    def to_config(self) -> dict[str, Any]:
+        """What `tokenizer.json` holds."""
+        return {"type": self.name, "model_file": MODEL_FILE}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], files: dict[str, bytes]) -> SentencePieceTokenizer:
+        """The inverse of `to_config` and `files`."""
+        return cls(files[config["model_file"]])
+
+    def files(self) -> dict[str, bytes]:
+        """What lies beside `tokenizer.json`: the sentencepiece model."""
+        return {MODEL_FILE: self._model}
+
+
+def _sentences(texts: Iterable[str]) -> Iterator[str]:
+    """Stretches that the sentencepiece trainer can use."""
+    for text in texts:
+        utf8(text)
+        for part in _UNTRAINABLE.split(text):
+            for begin in range(0, len(part), SENTENCE_CHARS):
+                yield part[begin : begin + SENTENCE_CHARS]

@@ -1,0 +1,63 @@
+"""What all text tokenizers share: ids stand for byte strings, and bytes become text again.
+
+Knows UTF-8 and nothing about how a particular tokenizer cuts text into tokens.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+
+
+def utf8(text: str) -> bytes:
+    """The text as UTF-8.
+
+    Raises:
+        ValueError: a lone surrogate, which is no character and has no UTF-8 form.
+    """
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"character {error.start} is the lone surrogate U+{ord(text[error.start]):04X}, "
+            "which is not text; was the input decoded with the wrong encoding?"
+        ) from error
+
+
+def check_ids(ids: Iterable[int], vocab_size: int) -> None:
+    """Refuse ids outside the vocabulary.
+
+    Raises:
+        ValueError: naming the first id that is out of range.
+    """
+    for position, token in enumerate(ids):
+        if not 0 <= token < vocab_size:
+            raise ValueError(
+                f"token {token} at position {position} is outside the vocabulary 0..{vocab_size - 1}"
+            )
+
+
+def join(pieces: Sequence[bytes], ids: Iterable[int]) -> str:
+    """The text of ids, each standing for `pieces[id]`; bytes that are not UTF-8 become U+FFFD."""
+    return b"".join(pieces[i] for i in ids).decode("utf-8", errors="replace")
+
+
+class StreamDecoder:
+    """Turns ids into text as they come, holding back bytes until they complete a character.
+
+    Example:
+        decoder = StreamDecoder(pieces)
+        text = "".join(decoder.feed(i) for i in ids) + decoder.finish()   # == decode(ids)
+    """
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = pieces
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def feed(self, token: int) -> str:
+        """The characters that `token` completes; often one, sometimes none."""
+        return self._utf8.decode(self._pieces[token])
+
+    def finish(self) -> str:
+        """What is left at the end: U+FFFD if a character was left unfinished."""
+        return self._utf8.decode(b"", final=True)

@@ -1,0 +1,104 @@
+"""The choices of a training run as plain numbers: knows their names and ranges, not how to train."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+UNITS = ("minutes", "steps", "epochs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How long to train: an amount of minutes, optimizer steps or passes over the corpus.
+
+    The learning-rate schedule spans exactly this, in whichever unit it is given.
+    """
+
+    unit: str
+    amount: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a length.
+
+        Raises:
+            ValueError: an unknown unit, or an amount that is not a positive number.
+        """
+        if self.unit not in UNITS:
+            raise ValueError(f"unknown unit {self.unit!r}; known: {', '.join(UNITS)}")
+        if not 0.0 < self.amount < math.inf:
+            raise ValueError(f"{self.unit} must be a positive number, not {self.amount}")
+
+    def progress(self, *, seconds: float, steps: int, epochs: float) -> float:
+        """The part of the budget that is spent: 0 at the start, 1 at the end."""
+        spent = {"minutes": seconds / 60.0, "steps": steps, "epochs": epochs}[self.unit]
+        return min(1.0, spent / self.amount)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model learns. Together with the model's shape and the data it decides everything.
+
+    Attributes:
+        batch_size: lanes that are read side by side, B.
+        sequence_length: tokens a window, T; gradients reach that far back.
+        learning_rate: the peak, after warm-up; it then falls to zero along a cosine.
+        warmup_steps: steps of linear rise.
+        weight_decay: decoupled (Loshchilov & Hutter 2019), on matrices only.
+        beta1, beta2: AdamW's averages of gradient and squared gradient.
+        gradient_clip: the gradient's norm is scaled down to this (Pascanu et al. 2013).
+        average_decay: of the exponential moving average of the weights, which is what is
+            validated and saved (Polyak & Juditsky 1992).
+        clear_probability: how often a lane's state is emptied before a window, so that the model
+            also learns to begin without one.
+        transpose: music is shifted by up to so many semitones, drawn anew each epoch.
+        patience: stop after so many validations without a better one; None never stops early.
+        seed: of everything that is drawn.
+    """
+
+    batch_size: int = 16
+    sequence_length: int = 64
+    learning_rate: float = 5e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.99
+    gradient_clip: float = 1.0
+    average_decay: float = 0.995
+    clear_probability: float = 0.01
+    transpose: int = 0
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train.
+
+        Raises:
+            ValueError: naming the setting, its value and its range.
+        """
+        for name in ("batch_size", "sequence_length", "learning_rate", "gradient_clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a positive number, not {getattr(self, name)}")
+        for name in ("beta1", "beta2", "average_decay", "clear_probability"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        for name in ("warmup_steps", "weight_decay", "transpose", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1, not {self.patience}")
+
+    def learning_rate_at(self, step: int, progress: float) -> float:
+        """Linear warm-up, then a cosine down to zero (Loshchilov & Hutter 2017).
+
+        Args:
+            step: steps taken so far.
+            progress: the part of the budget that is spent, 0..1.
+        """
+        warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        return self.learning_rate * warmup * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)

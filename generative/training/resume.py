@@ -1,0 +1,156 @@
+"""All that continuing a run needs, in one verified file: knows tensors and places, not learning.
+
+The newest two states are kept, so that a damaged one leaves the one before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from generative.checkpoint import CheckpointError, read_arrays, write_arrays
+from generative.model.language_model import LanguageModel
+from generative.model.state import State
+from generative.training.reports import Metrics
+
+FOLDER = "resume"
+PATTERN = "step-*.safetensors"
+KEPT = 2
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a run stands; the one thing here that changes as it goes.
+
+    Attributes:
+        step: optimizer steps taken.
+        epoch, window: the place in the data: windows of this epoch that are done.
+        seconds: training time spent, over all sessions.
+        best_loss: the lowest validation loss, nats per token.
+        stale: validations since then.
+        train_loss: running mean of the training loss; None before the first step.
+        history: one entry a validation.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    window: int = 0
+    seconds: float = 0.0
+    best_loss: float = float("inf")
+    stale: int = 0
+    train_loss: float | None = None
+    history: list[Metrics] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """As text; floats come back bit for bit."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        """The inverse of `to_json`."""
+        values = json.loads(text)
+        history = [Metrics(**m) for m in values.pop("history")]
+        return cls(**values, history=history)
+
+
+def save(
+    folder: Path,
+    fingerprint: str,
+    progress: Progress,
+    model: LanguageModel,
+    average: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    state: State,
+) -> None:
+    """Write the run's state in one move, then drop all but the newest two.
+
+    `fingerprint` names model, recipe and data; `load` refuses a state of another run.
+    """
+    tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
+    tensors |= {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    tensors |= {
+        f"optimizer.{i}.{k}": v
+        for i, slots in optimizer.state_dict()["state"].items()
+        for k, v in slots.items()
+    }
+    tensors |= {f"state.{i}.{j}": t for i, layer in enumerate(state.layers) for j, t in enumerate(layer)}
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    write_arrays(
+        folder / FOLDER / f"step-{progress.step:09d}.safetensors",
+        {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()},
+        {"progress": progress.to_json(), "fingerprint": fingerprint},
+    )
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def load(
+    folder: Path,
+    fingerprint: str,
+    model: LanguageModel,
+    average: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[Progress, State, list[str]] | None:
+    """Put model, average, optimizer and the random generator where the newest whole state has them.
+
+    Returns:
+        The progress, the lanes' state and a warning for each damaged file; None if there is no
+        state at all.
+
+    Raises:
+        CheckpointError: all states are damaged, or they belong to another run.
+    """
+    warnings: list[str] = []
+    files = _newest_first(folder)
+    for path in files:
+        try:
+            arrays, notes = read_arrays(path)
+        except CheckpointError as error:
+            warnings.append(str(error))
+            continue
+        if notes["fingerprint"] != fingerprint:
+            raise CheckpointError(
+                f"{path}: belongs to a run with another corpus or other options; "
+                "resume with the same ones, or train into a new folder"
+            )
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        model.load_state_dict(_under("model.", tensors))
+        average.load_state_dict(_under("average.", tensors))
+        slots = _under("optimizer.", tensors)
+        optimizer.load_state_dict(
+            {**optimizer.state_dict(), "state": _nested(slots.items())}
+        )
+        torch.set_rng_state(tensors["random"])
+        device = model.output.bias.device
+        layers = _nested((k, v.to(device)) for k, v in _under("state.", tensors).items())
+        state = State(tuple(tuple(layers[i].values()) for i in sorted(layers)))
+        return Progress.from_json(notes["progress"]), state, warnings
+    if files:
+        raise CheckpointError(
+            "every saved state is damaged: " + "; ".join(warnings) + "; train anew without --resume"
+        )
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted((folder / FOLDER).glob(PATTERN), reverse=True)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries whose names begin with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _nested(items: Iterable[tuple[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
+    """{"0.h": t} -> {0: {"h": t}}, inner keys sorted as they were written."""
+    nested: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in sorted(items):
+        number, key = name.split(".", 1)
+        nested.setdefault(int(number), {})[key] = tensor
+    return nested

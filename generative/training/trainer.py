@@ -1,0 +1,252 @@
+"""The loop that learns: knows batches, the model and its loss; no text, MIDI, files or terminals."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generative.model.language_model import LanguageModel
+from generative.model.state import State
+from generative.scoring import cross_entropy
+from generative.training import resume
+from generative.training.batches import Batch, Ids, Lanes, windows
+from generative.training.config import Budget, TrainingConfig
+from generative.training.optimizer import build_optimizer, update_average
+from generative.training.reports import Metrics
+from generative.training.resume import Progress
+
+VALIDATIONS = 10  # in a whole run
+VALIDATION_LANES = 32
+VALIDATION_WINDOW = 256
+QUICK_VALIDATION_TOKENS = 1 << 16  # what the validations on the way read at most
+SAVE_SECONDS = 60.0
+LOSS_MEMORY = 0.99  # of the running training loss
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says why and what to change."""
+
+
+class Observer(Protocol):
+    """Who is told how it goes; nothing here depends on what they do with it."""
+
+    def on_step(self, progress: Progress, fraction: float) -> None: ...
+    def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """One run: a model, what it reads, how it learns and how long.
+
+    Attributes:
+        model: what is trained; `average`, its moving average, is what is validated and kept.
+        lanes: the training batches.
+        validation: one stream of ids, start tokens included.
+        precision: torch.float32 or torch.bfloat16, what the matrix products run in.
+        folder: where `resume/` is written.
+        fingerprint: names model, recipe and data, so that only the same run is continued.
+        should_stop: asked after every step; True ends the run after saving it.
+    """
+
+    model: LanguageModel
+    average: LanguageModel
+    lanes: Lanes
+    validation: Ids
+    config: TrainingConfig
+    budget: Budget
+    precision: torch.dtype
+    folder: Path
+    fingerprint: str
+    observer: Observer
+    should_stop: Callable[[], bool]
+
+    def __post_init__(self) -> None:
+        """Set up what changes during the run."""
+        self.device = self.model.output.bias.device
+        self.optimizer = build_optimizer(self.model, self.config)
+        self.progress = Progress()
+        self.state = self.model.initial_state(self.config.batch_size)
+
+    def restore(self) -> list[str]:
+        """Continue where `folder` left off. Returns a warning for each damaged state.
+
+        Raises:
+            CheckpointError: nothing whole to continue, or another run's state.
+        """
+        found = resume.load(
+            self.folder, self.fingerprint, self.model, self.average, self.optimizer
+        )
+        if found is None:
+            return ["nothing to resume: training from the start"]
+        self.progress, self.state, warnings = found
+        return warnings
+
+    def save(self) -> None:
+        """Write all that continuing needs."""
+        resume.save(
+            self.folder,
+            self.fingerprint,
+            self.progress,
+            self.model,
+            self.average,
+            self.optimizer,
+            self.state,
+        )
+
+    def run(self, seconds_spent: float = 0.0) -> bool:
+        """Train until the budget is spent, patience ends, or `should_stop` says so.
+
+        Args:
+            seconds_spent: time that already counts against a budget in minutes.
+
+        Returns:
+            False if `should_stop` ended it before its time.
+
+        Raises:
+            TrainingError: the loss or the gradient is not finite; the weights are untouched by it.
+        """
+        self.model.train()
+        began = time.monotonic() - seconds_spent - self.progress.seconds
+        saved = time.monotonic()
+        window_of_speed = (time.monotonic(), self.progress.step)
+        for batch in self._batches():
+            fraction = self._fraction(began)
+            if fraction >= 1.0:
+                break
+            learning_rate = self.config.learning_rate_at(self.progress.step, fraction)
+            norm = self._step(batch, learning_rate)
+            fraction = self._fraction(began)
+            self.observer.on_step(self.progress, fraction)
+            if fraction >= (len(self.progress.history) + 1) / VALIDATIONS:
+                elapsed = time.monotonic() - window_of_speed[0]
+                steps = self.progress.step - window_of_speed[1]
+                tokens = steps * self.config.batch_size * self.config.sequence_length
+                self._validate(learning_rate, norm, tokens / elapsed, final=fraction >= 1.0)
+                self.save()
+                saved = time.monotonic()
+                window_of_speed = (saved, self.progress.step)
+                if self.config.patience is not None and self.progress.stale >= self.config.patience:
+                    return True
+            if self.should_stop():
+                self.save()
+                return False
+            if time.monotonic() - saved > SAVE_SECONDS:
+                self.save()
+                saved = time.monotonic()
+        return True
+
+    def _fraction(self, began: float) -> float:
+        """The part of the budget that is spent, and the clock brought up to date."""
+        progress = self.progress
+        progress.seconds = time.monotonic() - began
+        per_epoch = max(1, self.lanes.windows_per_epoch)
+        epochs = progress.epoch + progress.window / per_epoch
+        return self.budget.progress(
+            seconds=progress.seconds, steps=progress.step, epochs=epochs
+        )
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches from the present place in the data on, without end."""
+        while True:
+            done = self.progress.window
+            for i, batch in enumerate(self.lanes.epoch(self.progress.epoch)):
+                if i >= done:
+                    self.progress.window = i + 1
+                    yield batch
+            self.progress.epoch += 1
+            self.progress.window = 0
+
+    def _step(self, batch: Batch, learning_rate: float) -> float:
+        """One optimizer step. Returns the gradient's norm before clipping."""
+        rows = self.config.batch_size
+        if batch.fresh:
+            state = self.model.initial_state(rows)
+        else:
+            cleared = torch.rand(rows) < self.config.clear_probability
+            state = self.state.cleared(cleared.to(self.device))
+        inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
+        with self._autocast():
+            logits, state = self.model(inputs, state)
+        loss = cross_entropy(logits, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.config.gradient_clip, foreach=True
+        ).item()
+        value = loss.item()
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise TrainingError(
+                f"at step {self.progress.step} the loss is {value} and the gradient's norm {norm}; "
+                "the last good weights are kept; try a lower --learning-rate"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        update_average(self.average, self.model, self.config.average_decay, self.progress.step)
+        self.state = state.detach()
+        self.progress.step += 1
+        old = self.progress.train_loss
+        self.progress.train_loss = (
+            value if old is None else LOSS_MEMORY * old + (1 - LOSS_MEMORY) * value
+        )
+        return norm
+
+    def _validate(
+        self, learning_rate: float, gradient_norm: float, tokens_per_second: float, *, final: bool
+    ) -> None:
+        """Measure the averaged weights on held-out data and tell the observer."""
+        progress = self.progress
+        stream = self.validation if final else self.validation[:QUICK_VALIDATION_TOKENS]
+        loss = validation_loss(self.average, stream)
+        metrics = Metrics(
+            step=progress.step,
+            epoch=progress.epoch + progress.window / max(1, self.lanes.windows_per_epoch),
+            seconds=progress.seconds,
+            train_loss=progress.train_loss if progress.train_loss is not None else math.nan,
+            validation_loss=loss,
+            learning_rate=learning_rate,
+            gradient_norm=gradient_norm,
+            tokens_per_second=tokens_per_second,
+        )
+        progress.history.append(metrics)
+        is_best = loss < progress.best_loss
+        progress.best_loss = min(loss, progress.best_loss)
+        progress.stale = 0 if is_best else progress.stale + 1
+        self.observer.on_validation(metrics, self.average, is_best)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16
+        )
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
+
+
+@torch.no_grad()
+def validation_loss(model: LanguageModel, stream: Ids) -> float:
+    """Mean nats per token of a stream read in lanes side by side, state carried along each.
+
+    A fast stand-in for the exact stream: only the lanes' first tokens lack their context. Tokens
+    that do not fill a lane's last window are left out.
+    """
+    lanes = max(1, min(VALIDATION_LANES, len(stream) // (2 * VALIDATION_WINDOW)))
+    length = max(1, min(VALIDATION_WINDOW, (len(stream) - 1) // lanes))
+    model.eval()
+    device = model.output.bias.device
+    state: State = model.initial_state(lanes)
+    total_nats, tokens = 0.0, 0
+    for batch in windows(stream, lanes, length):
+        logits, state = model(torch.from_numpy(batch.inputs).to(device), state)
+        targets = torch.from_numpy(batch.targets).to(device)
+        total_nats += cross_entropy(logits, targets, "sum").item()
+        tokens += batch.targets.size
+    return total_nats / tokens
