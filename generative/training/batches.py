@@ -68,6 +68,12 @@ class Lanes:
     shuffle: bool = False
     augment: Augment | None = None
 
+    @property
+    def windows_per_epoch(self) -> int:
+        """How many batches `epoch` yields; `augment` keeps lengths."""
+        tokens = sum(map(len, self.documents)) + len(self.documents)
+        return tokens // self.batch_size // self.sequence_length
+
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of epoch `number` (0, 1, ...); it depends on nothing but (seed, number)."""
         rng = np.random.default_rng([self.seed, number])

@@ -147,8 +147,7 @@ class Trainer:
         """The part of the budget that is spent, and the clock brought up to date."""
         progress = self.progress
         progress.seconds = time.monotonic() - began
-        per_epoch = max(1, self.lanes.windows_per_epoch)
-        epochs = progress.epoch + progress.window / per_epoch
+        epochs = progress.epoch + progress.window / self.lanes.windows_per_epoch
         return self.budget.progress(
             seconds=progress.seconds, steps=progress.step, epochs=epochs
         )
@@ -208,7 +207,7 @@ class Trainer:
         loss = validation_loss(self.average, stream)
         metrics = Metrics(
             step=progress.step,
-            epoch=progress.epoch + progress.window / max(1, self.lanes.windows_per_epoch),
+            epoch=progress.epoch + progress.window / self.lanes.windows_per_epoch,
             seconds=progress.seconds,
             train_loss=progress.train_loss if progress.train_loss is not None else math.nan,
             validation_loss=loss,

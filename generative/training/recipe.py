@@ -1,0 +1,216 @@
+"""The choices nobody made: picks a model and a way to train it from the corpus and the time given.
+
+Knows measured facts about what works (benchmarks/LOG.md has the runs), not how training is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from generative.model.config import ModelConfig
+from generative.model.language_model import LanguageModel
+from generative.scoring import cross_entropy
+from generative.training.config import Budget, TrainingConfig
+from generative.training.optimizer import build_optimizer
+
+PROBE_STEPS = 4  # timed, after one that is not
+ASSUMED_SECONDS = 120.0  # where a budget in steps or epochs leaves the time open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A model, a way to train it, what the matrix products run in, and why, in one line."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    precision: torch.dtype
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tier:
+    """What pays for a run that passes over its corpus at most `epochs` times.
+
+    The more often a corpus is read, the more there is to gain from forgetting parts of the model.
+    """
+
+    epochs: float
+    dropout: float
+    output_dropout: float
+    weight_drop: float
+    hidden_size: int
+
+
+# Fitted to runs of two minutes on corpora of 0.15 to 1.2 MB.
+TEXT_TIERS = (
+    Tier(epochs=2, dropout=0.0, output_dropout=0.1, weight_drop=0.0, hidden_size=512),
+    Tier(epochs=10, dropout=0.1, output_dropout=0.2, weight_drop=0.0, hidden_size=512),
+    Tier(epochs=20, dropout=0.3, output_dropout=0.4, weight_drop=0.3, hidden_size=512),
+    Tier(epochs=float("inf"), dropout=0.4, output_dropout=0.4, weight_drop=0.4, hidden_size=384),
+)
+# From this many seconds on a second layer of 512 beats a single one (ANCHOR: 8 minutes, 1.4065).
+TWO_LAYER_SECONDS = 300.0
+SMALL_CORPUS_TOKENS = 20_000  # below it a wide model only memorises
+SMALL_HIDDEN_SIZE = 128
+
+
+def measure_precision(
+    model: ModelConfig, training: TrainingConfig, device: torch.device
+) -> tuple[torch.dtype, float]:
+    """Time real training steps in bfloat16 and float32 and take the faster.
+
+    Returns:
+        The precision, and tokens per second in it.
+    """
+    rates = {p: _tokens_per_second(model, training, device, p) for p in (torch.bfloat16, torch.float32)}
+    best = max(rates, key=lambda precision: rates[precision])
+    return best, rates[best]
+
+
+def _tokens_per_second(
+    model_config: ModelConfig, training: TrainingConfig, device: torch.device, precision: torch.dtype
+) -> float:
+    """Forward, backward and update on random tokens; the global random state is left as it was."""
+    rows, length = training.batch_size, training.sequence_length
+    with torch.random.fork_rng(devices=[]):
+        model = LanguageModel(model_config).to(device)
+        optimizer = build_optimizer(model, training)
+        tokens = torch.randint(model_config.vocab_size, (length + 1, rows), device=device)
+        state = model.initial_state(rows)
+        began = 0.0
+        for step in range(PROBE_STEPS + 1):
+            if step == 1:
+                began = time.monotonic()
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+                logits, _ = model(tokens[:-1], state)
+            loss = cross_entropy(logits, tokens[1:])
+            loss.backward()
+            optimizer.step()
+            loss.item()  # waits for a GPU
+    return PROBE_STEPS * rows * length / (time.monotonic() - began)
+
+
+def choose(
+    *,
+    kind: str,
+    vocab_size: int,
+    documents: Sequence[np.ndarray],
+    budget: Budget,
+    device: torch.device,
+    precision: torch.dtype | None,
+    seed: int,
+    model_choices: dict[str, Any],
+    training_choices: dict[str, Any],
+) -> Recipe:
+    """A recipe for this corpus, this budget and this machine.
+
+    Args:
+        kind: "text" or "music".
+        documents: the training data, arrays of ids.
+        precision: None takes the faster, by measurement.
+        model_choices, training_choices: what the user set; it is left as it is.
+
+    Raises:
+        ValueError: a choice that is out of range, or a corpus too short to train on.
+    """
+    tokens = sum(map(len, documents)) + len(documents)
+    training = TrainingConfig(**{**_training_defaults(kind), "seed": seed, **training_choices})
+    training = _fit_lanes(training, tokens, set(training_choices))
+    shape = {**_shape_defaults(kind, tokens, budget), **model_choices}
+    if shape["tied"] and "tied" not in model_choices:
+        shape["tied"] = shape["embedding_size"] == shape["hidden_size"]
+    config = ModelConfig(vocab_size=vocab_size, **shape)
+    measured, rate = measure_precision(config, training, device)
+    epochs = _expected_epochs(budget, rate, tokens, training)
+    tier = next(t for t in TEXT_TIERS if epochs <= t.epochs)
+    if kind == "text":
+        drops = {
+            "dropout": tier.dropout,
+            "output_dropout": tier.output_dropout,
+            "weight_drop": tier.weight_drop,
+            "hidden_size": min(tier.hidden_size, config.hidden_size),
+        }
+        config = replace(config, **{k: v for k, v in drops.items() if k not in model_choices})
+    return Recipe(
+        model=config,
+        training=training,
+        precision=precision or measured,
+        reason=(
+            f"{config.num_layers}x{config.hidden_size} {config.cell}, dropout {config.dropout}, "
+            f"B={training.batch_size} T={training.sequence_length}: "
+            f"{tokens:,} tokens to learn from, about {epochs:.1f} passes at "
+            f"{rate:,.0f} tokens/s ({_name(precision or measured)})"
+        ),
+    )
+
+
+def _name(precision: torch.dtype) -> str:
+    return str(precision).removeprefix("torch.")
+
+
+def _training_defaults(kind: str) -> dict[str, Any]:
+    if kind == "music":
+        return {
+            "batch_size": 16,
+            "sequence_length": 128,
+            "learning_rate": 3e-3,
+            "transpose": 5,
+        }
+    return {}
+
+
+def _shape_defaults(kind: str, tokens: int, budget: Budget) -> dict[str, Any]:
+    if kind == "music":
+        return {
+            "hidden_size": 256,
+            "embedding_size": 256,
+            "num_layers": 2,
+            "tied": True,
+            "dropout": 0.2,
+            "output_dropout": 0.2,
+        }
+    small = tokens < SMALL_CORPUS_TOKENS
+    seconds = budget.amount * 60.0 if budget.unit == "minutes" else ASSUMED_SECONDS
+    return {
+        "hidden_size": SMALL_HIDDEN_SIZE if small else 512,
+        "embedding_size": 128,
+        "num_layers": 2 if seconds >= TWO_LAYER_SECONDS and not small else 1,
+        "tied": False,
+    }
+
+
+def _fit_lanes(training: TrainingConfig, tokens: int, chosen: set[str]) -> TrainingConfig:
+    """Fewer and shorter lanes for a corpus that would not fill them, unless the user set them.
+
+    Raises:
+        ValueError: not even one window fits.
+    """
+    rows, length = training.batch_size, training.sequence_length
+    while "batch_size" not in chosen and rows > 1 and tokens < 4 * rows * length:
+        rows //= 2
+    while "sequence_length" not in chosen and length > 8 and tokens < 2 * rows * length:
+        length //= 2
+    if tokens // rows < length:
+        raise ValueError(
+            f"the corpus has {tokens} tokens to learn from, too few for {rows} lanes of "
+            f"{length}: give more, or set a smaller --batch-size and --sequence-length"
+        )
+    return replace(training, batch_size=rows, sequence_length=length)
+
+
+def _expected_epochs(
+    budget: Budget, tokens_per_second: float, tokens: int, training: TrainingConfig
+) -> float:
+    """How often the budget will read the corpus."""
+    read = {
+        "minutes": budget.amount * 60.0 * tokens_per_second,
+        "steps": budget.amount * training.batch_size * training.sequence_length,
+        "epochs": budget.amount * tokens,
+    }[budget.unit]
+    return read / tokens
