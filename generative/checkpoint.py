@@ -127,7 +127,7 @@ def load(name: str | os.PathLike[str]) -> Checkpoint:
     """
     path = find(name)
     config, details = read_config(path)
-    tokenizer = _load_tokenizer(path)
+    tokenizer = load_tokenizer(path)
     if tokenizer.vocab_size != config.vocab_size:
         raise CheckpointError(
             f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, "
@@ -162,7 +162,12 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         raise CheckpointError(f"{path / CONFIG_FILE}: {error}") from error
 
 
-def _load_tokenizer(path: Path) -> tokenizers.Tokenizer:
+def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer in a model folder.
+
+    Raises:
+        CheckpointError: missing or damaged.
+    """
     config = _read_json(path / TOKENIZER_FILE)
     try:
         files = {p.name: p.read_bytes() for p in path.glob("*.model")}
@@ -187,13 +192,27 @@ def save_description(
     path: Path, config: ModelConfig, tokenizer: tokenizers.Tokenizer, details: dict[str, Any]
 ) -> None:
     """Write all of a model folder but weights and card; `details` are plain JSON values."""
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     for name, data in tokenizer.files().items():
         write_bytes(path / name, data)
     write_json(path / TOKENIZER_FILE, tokenizer.to_config())
     write_json(
         path / CONFIG_FILE, {"format": FORMAT_VERSION, "model": config.to_dict(), **details}
     )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if it is not there.
+
+    Raises:
+        CheckpointError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise CheckpointError(f"{path}: cannot be written to; name another folder with -o")
 
 
 def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:

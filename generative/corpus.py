@@ -12,10 +12,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from generative import midi
-from generative.piece import Piece
+if TYPE_CHECKING:
+    from generative.piece import Piece
 
 STDIN = "-"
 MUSIC_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi"})
@@ -28,7 +28,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 
-D = TypeVar("D", str, Piece)
+D = TypeVar("D", str, "Piece")
 
 
 class CorpusError(ValueError):
@@ -176,6 +176,8 @@ def decode_text(data: bytes, encoding: str, name: str) -> str:
 
 
 def _read_music(files: Sequence[Path]) -> Corpus[Piece]:
+    from generative import midi  # text needs no MIDI library
+
     documents: list[Document[Piece]] = []
     skipped: list[tuple[str, str]] = []
     for file in files:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 SECONDS_PER_MINUTE = 60
 MICROSECONDS_PER_MINUTE = 60_000_000
@@ -182,22 +184,24 @@ class Piece:
                 f"and {other.ticks_per_beat}"
             )
         start = -(-self.duration_ticks // self.ticks_per_beat) * self.ticks_per_beat
-        mine = self.clipped(start)
-        later = tuple(
-            replace(
-                track,
-                notes=tuple(replace(n, onset_ticks=n.onset_ticks + start) for n in track.notes),
-            )
-            for track in other.tracks
-        )
-        return Piece(
-            ticks_per_beat=self.ticks_per_beat,
-            tracks=mine.tracks + later,
-            tempos=mine.tempos
-            + tuple(replace(t, at_ticks=t.at_ticks + start) for t in other.tempos),
-            meters=mine.meters
-            + tuple(replace(m, at_ticks=m.at_ticks + start) for m in other.meters),
+        mine, later = self.clipped(start), other._shifted(start)
+        return replace(
+            mine,
+            tracks=mine.tracks + later.tracks,
+            tempos=mine.tempos + later.tempos,
+            meters=mine.meters + later.meters,
         ).normalised()
+
+    def _shifted(self, ticks: int) -> Piece:
+        def later(note: Note) -> Note:
+            return replace(note, onset_ticks=note.onset_ticks + ticks)
+
+        return replace(
+            self,
+            tracks=tuple(replace(t, notes=tuple(map(later, t.notes))) for t in self.tracks),
+            tempos=tuple(replace(t, at_ticks=t.at_ticks + ticks) for t in self.tempos),
+            meters=tuple(replace(m, at_ticks=m.at_ticks + ticks) for m in self.meters),
+        )
 
 
 class TempoMap:
@@ -245,26 +249,21 @@ def quantised(piece: Piece, steps_per_beat: int = STEPS_PER_BEAT) -> tuple[Piece
         The piece with `ticks_per_beat == steps_per_beat`, in normal form, and what that cost. Done
         twice, the second time changes nothing.
     """
-    if piece.ticks_per_beat == steps_per_beat:  # then a step is a tick; only doubles can go
 
-        def step(ticks: int) -> int:
-            return ticks
-    else:
-
-        def step(ticks: int) -> int:
-            return (2 * ticks * steps_per_beat + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
+    def step(ticks: int) -> int:
+        return (2 * ticks * steps_per_beat + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
 
     piece = piece.normalised()
     lengthened = 0
-    worst_error_ticks = Fraction(0)
+    worst_error = 0  # in ticks times steps_per_beat, so that it stays whole
     tracks = []
     for track in piece.tracks:
         longest: dict[tuple[int, int], Note] = {}  # (onset step, pitch) -> the note that stays
         for note in track.notes:
             onset, end = step(note.onset_ticks), step(note.end_ticks)
             lengthened += onset == end
-            error = abs(note.onset_ticks - Fraction(onset * piece.ticks_per_beat, steps_per_beat))
-            worst_error_ticks = max(worst_error_ticks, error)
+            error = abs(note.onset_ticks * steps_per_beat - onset * piece.ticks_per_beat)
+            worst_error = max(worst_error, error)
             moved = Note(
                 onset_ticks=onset,
                 duration_ticks=max(end - onset, 1),
@@ -285,7 +284,7 @@ def quantised(piece: Piece, steps_per_beat: int = STEPS_PER_BEAT) -> tuple[Piece
         notes_out=moved_piece.note_count,
         merged=piece.note_count - moved_piece.note_count,
         lengthened=lengthened,
-        max_onset_error_beats=float(worst_error_ticks / piece.ticks_per_beat),
+        max_onset_error_beats=worst_error / steps_per_beat / piece.ticks_per_beat,
     )
 
 
@@ -296,7 +295,7 @@ def bar_ticks(meter: Meter, ticks_per_beat: int) -> Fraction:
 
 def microseconds_per_beat(beats_per_minute: float) -> int:
     """A tempo as MIDI files write it: three bytes, at least 1."""
-    return min(max(round(MICROSECONDS_PER_MINUTE / beats_per_minute), 1), 0xFFFFFF)
+    return max(round(min(MICROSECONDS_PER_MINUTE / beats_per_minute, 0xFFFFFF)), 1)
 
 
 def beats_per_minute(microseconds: int) -> float:

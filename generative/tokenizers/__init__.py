@@ -33,6 +33,7 @@ class TextTokenizer(Protocol):
     name: str
     vocab_size: int
     start_id: int  # the context of a document's first token, and what ends a document
+    pieces: tuple[bytes, ...]  # the bytes that each id stands for
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> Self: ...

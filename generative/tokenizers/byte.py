@@ -24,6 +24,7 @@ class ByteTokenizer:
     name = "byte"
     start_id = START_ID
     vocab_size = 257
+    pieces = BYTE_PIECES
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> ByteTokenizer:  # noqa: ARG003

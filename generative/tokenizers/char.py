@@ -46,7 +46,7 @@ class CharTokenizer:
             raise ValueError("chars must be distinct characters beyond ASCII")
         self.chars = chars
         self.vocab_size = FIRST_CHAR_ID + len(chars)
-        self._pieces = (*BYTE_PIECES, *(char.encode("utf-8") for char in chars))
+        self.pieces = (*BYTE_PIECES, *(char.encode("utf-8") for char in chars))
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> CharTokenizer:
@@ -98,11 +98,11 @@ class CharTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
-        return join(self._pieces, ids)
+        return join(self.pieces, ids)
 
     def decoder(self) -> StreamDecoder:
         """A decoder for ids that come one at a time."""
-        return StreamDecoder(self._pieces)
+        return StreamDecoder(self.pieces)
 
     def describe(self, token: int) -> str:
         """A token for human eyes."""
@@ -110,7 +110,7 @@ class CharTokenizer:
             return "<start>"
         if 128 <= token < START_ID:
             return f"<0x{token:02X}>"
-        return self._pieces[token].decode("utf-8")
+        return self.pieces[token].decode("utf-8")
 
     def to_config(self) -> dict[str, Any]:
         """What `tokenizer.json` holds."""

@@ -51,9 +51,9 @@ class SentencePieceTokenizer:
         self.start_id: int = self._processor.bos_id()
         if self.start_id < 0:
             raise ValueError("the sentencepiece model has no start token")
-        self._pieces = tuple(self._piece(i) for i in range(self.vocab_size))
+        self.pieces = tuple(self._piece(i) for i in range(self.vocab_size))
         byte_ids = {
-            self._pieces[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
+            self.pieces[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
         }
         if len(byte_ids) != 256:
             raise ValueError("the sentencepiece model has no byte fallback")
@@ -119,11 +119,11 @@ class SentencePieceTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
-        return join(self._pieces, ids)
+        return join(self.pieces, ids)
 
     def decoder(self) -> StreamDecoder:
         """A decoder for ids that come one at a time."""
-        return StreamDecoder(self._pieces)
+        return StreamDecoder(self.pieces)
 
     def describe(self, token: int) -> str:
         """A token for human eyes."""

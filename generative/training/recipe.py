@@ -104,7 +104,6 @@ def choose(
     budget: Budget,
     device: torch.device,
     precision: torch.dtype | None,
-    seed: int,
     model_choices: dict[str, Any],
     training_choices: dict[str, Any],
 ) -> Recipe:
@@ -120,7 +119,7 @@ def choose(
         ValueError: a choice that is out of range, or a corpus too short to train on.
     """
     tokens = sum(map(len, documents)) + len(documents)
-    training = TrainingConfig(**{**_training_defaults(kind), "seed": seed, **training_choices})
+    training = TrainingConfig(**{**_training_defaults(kind), **training_choices})
     training = _fit_lanes(training, tokens, set(training_choices))
     shape = {**_shape_defaults(kind, tokens, budget), **model_choices}
     if shape["tied"] and "tied" not in model_choices:

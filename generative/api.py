@@ -1,0 +1,37 @@
+"""Loading by name: picks the model class for what a checkpoint was trained on."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from generative import checkpoint
+from generative.music_model import MusicModel
+from generative.text_model import TextModel
+
+DEFAULT_MODEL = {"text": "shakespeare", "music": "chorales"}
+MODELS: dict[str, type[TextModel] | type[MusicModel]] = {"text": TextModel, "music": MusicModel}
+ENVIRONMENT_VARIABLE = "GENERATIVE_MODEL"
+
+
+def default_model(kind: str = "text") -> str:
+    """The model to use where none is named: GENERATIVE_MODEL, else one that ships."""
+    return os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_MODEL[kind]
+
+
+def load(name: str | os.PathLike[str] | None = None, device: str = "cpu") -> Any:
+    """A trained model, ready to generate and score.
+
+    Args:
+        name: a model folder, or the name of a model that ships; None is `default_model()`.
+        device: where torch runs it.
+
+    Returns:
+        A `TextModel` or a `MusicModel`, by what it was trained on. (Typed as Any because only the
+        folder knows which; construct either class from `checkpoint.load` where types matter.)
+
+    Raises:
+        CheckpointError: no such model, or a damaged one.
+    """
+    found = checkpoint.load(default_model() if name is None else name)
+    return MODELS[found.kind](found, device)

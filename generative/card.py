@@ -1,0 +1,73 @@
+"""The model card: a folder's README.md, told from its config; knows no model and no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from generative import checkpoint
+from generative.likelihood import Likelihood
+
+# label, property of Likelihood; what does not apply is left out
+_SCORES = (
+    ("nats per char", "nats_per_char"),
+    ("bits per char", "bits_per_char"),
+    ("bits per byte", "bits_per_byte"),
+    ("bits per note", "bits_per_note"),
+    ("nats per token", "nats_per_token"),
+    ("perplexity per token", "perplexity"),
+)
+
+
+def write(folder: Path, note: str = "") -> None:
+    """Write README.md from config.json; `note` is a paragraph about the corpus."""
+    checkpoint.write_bytes(folder / checkpoint.CARD_FILE, render(folder, note).encode("utf-8"))
+
+
+def render(folder: Path, note: str = "") -> str:
+    """The card of the model in `folder`, in Markdown."""
+    config, details = checkpoint.read_config(folder)
+    corpus, recipe = details.get("corpus", {}), details.get("recipe", {})
+    training = recipe.get("training", {})
+    lines = [
+        f"# {folder.resolve().name}",
+        "",
+        f"A {config.num_layers}x{config.hidden_size} {config.cell.upper()} language model of "
+        f"{corpus.get('kind', 'tokens')}, made with `generative`.",
+        "",
+        *([note, ""] if note else []),
+        "## Corpus",
+        "",
+        f"- {corpus.get('documents', '?')} documents: {', '.join(corpus.get('names', []))}",
+        f"- licence: {corpus.get('licence', 'not stated')}",
+        f"- {corpus.get('train_tokens', 0):,} tokens learnt from, "
+        f"{corpus.get('held_out_tokens', 0):,} held out",
+        "",
+        "## Recipe",
+        "",
+        *(f"- {key}: {value}" for key, value in config.to_dict().items()),
+        *(f"- {key}: {value}" for key, value in training.items()),
+        f"- budget: {recipe.get('budget', {}).get('amount')} {recipe.get('budget', {}).get('unit')}",
+        "",
+        "## Scores",
+        "",
+        *_score_lines(details.get("scores", {})),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _score_lines(scores: dict[str, Any]) -> list[str]:
+    if not scores.get("held_out"):
+        return ["Nothing was held out, so there is no honest score."]
+    held_out = Likelihood(**scores["held_out"])
+    lines = [
+        "On held-out data that no gradient saw (the best weights on the way were chosen on part of "
+        f"it), state carried through each document, {held_out.tokens:,} tokens:",
+        "",
+    ]
+    for label, name in _SCORES:
+        value = getattr(held_out, name)
+        if value is not None:
+            lines.append(f"- {label}: {value:.4f}")
+    return lines

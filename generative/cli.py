@@ -1,0 +1,487 @@
+"""The command `generate`: reads options and prints results; the work is done elsewhere.
+
+Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the input or the work failed,
+2 wrong usage, 130 and 143 interrupted. Only click is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+STDIO = "-"
+CLI_TEMPERATURE = 0.8
+
+
+class _Group(click.Group):
+    """A command group that suggests the nearest command for a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """click's own, with a hint."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no command {args[0]!r}.{hint} Commands: {', '.join(self.commands)}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="generative", prog_name="generate")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Text and music from small recurrent models: generate, train, score.
+
+    \b
+    generate text "ROMEO:"                    text by the model that ships
+    generate music -o out.mid                 a chorale as a MIDI file
+    generate train my.txt -o my --minutes 5   your own model
+    """
+    click.get_current_context().obj = {"debug": debug}
+
+
+def _chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
+    """Several click options as one decorator, in the order they should be listed."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_model_option = click.option(
+    "-m", "--model", metavar="NAME", help="A model folder or a shipped model's name."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+_sampling_options = _chain(
+    [
+        click.option("-n", "--max-new-tokens", type=click.IntRange(0), help="Tokens at most."),
+        click.option(
+            "--temperature",
+            type=click.FloatRange(0),
+            default=CLI_TEMPERATURE,
+            show_default=True,
+            help="Below 1 safer, above 1 wilder, 0 greedy.",
+        ),
+        click.option("--top-k", type=click.IntRange(0), help="Only the K likeliest tokens."),
+        click.option("--top-p", type=float, help="Only the likeliest tokens that reach P."),
+        click.option("--min-p", type=float, help="Only tokens at least P times the likeliest."),
+        click.option("--typical-p", type=float, help="Only the most typical tokens, together P."),
+        click.option("--repetition-penalty", type=float, help="Above 1 discourages repeats."),
+        click.option("--no-repeat-ngram-size", type=click.IntRange(0), help="No N tokens twice."),
+        click.option("--num-beams", type=click.IntRange(1), help="Beam search of this width."),
+        click.option("--length-penalty", type=float, help="Beams: score / length ** X."),
+        click.option("--num-return-sequences", type=click.IntRange(1), help="How many to make."),
+        click.option("--seed", type=click.IntRange(0), help="Same seed, same output."),
+    ]
+)
+
+
+@cli.command()
+@click.argument("prompt", required=False)
+@_model_option
+@_sampling_options
+@click.option("--stop", multiple=True, metavar="STRING", help="End before this; repeatable.")
+@click.option("--no-stream", is_flag=True, help="Print only when all is done.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead.")
+@_json_option
+def text(
+    prompt: str | None,
+    model: str | None,
+    max_new_tokens: int | None,
+    stop: tuple[str, ...],
+    no_stream: bool,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
+    loaded = _load(model, "text")
+    given = _read_prompt(prompt)
+    kwargs: dict[str, Any] = {"stop": stop, **_given(options)}
+    if max_new_tokens is not None:
+        kwargs["max_new_tokens"] = max_new_tokens
+    to_terminal = output is None or str(output) == STDIO
+    several = (options["num_beams"] or 1) > 1 or (options["num_return_sequences"] or 1) > 1
+    if to_terminal and not (no_stream or as_json or several):
+        from generative.generation import resolve_seed
+
+        seed = resolve_seed(kwargs.pop("seed", None))
+        _write_text(given)
+        for chunk in loaded.stream(given, seed=seed, **kwargs):
+            _write_text(chunk)
+        _write_text("\n")
+        _note_seed(seed, options["seed"])
+        return
+    made = loaded.generate(given, **kwargs)
+    if as_json:
+        result = json.dumps(
+            {
+                "model": loaded.checkpoint.name,
+                "seed": made.seed,
+                "sequences": [{"text": s.text, **_sequence_json(s)} for s in made.sequences],
+            },
+            ensure_ascii=False,
+            indent=2,
+        )
+    else:
+        result = "\n\n".join(given + s.text for s in made.sequences)
+        _note_seed(made.seed, options["seed"])
+    _emit(result + "\n", output)
+
+
+@cli.command()
+@_model_option
+@_sampling_options
+@click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
+@click.option("--bars", type=click.IntRange(1), help="Exactly so many (new) bars.")
+@click.option("--seconds", type=float, help="So many (new) seconds.")
+@click.option("-o", "--output", metavar="FILE.mid", help="Where to write; - is a pipe. [music.mid]")
+@click.option("--wav", type=click.Path(path_type=Path), help="Also render sound.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Also draw a piano roll (PNG).")
+@_json_option
+def music(
+    model: str | None,
+    primer: Path | None,
+    output: str | None,
+    wav: Path | None,
+    plot: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Generate music as a MIDI file."""
+    from generative import midi
+
+    if output == STDIO and sys.stdout.isatty():
+        raise click.UsageError("MIDI bytes do not belong on a terminal: use -o FILE.mid or a pipe")
+    if output == STDIO and as_json:
+        raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
+    loaded = _load(model, "music")
+    made = loaded.generate(primer, **_given(options))
+    if output == STDIO:
+        sys.stdout.buffer.write(midi.to_bytes(made.piece))
+        return
+    paths = _numbered(Path(output or "music.mid"), len(made.sequences))
+    for path, sequence in zip(paths, made.sequences, strict=True):
+        sequence.save(path)
+    if wav is not None:
+        from generative import synth
+
+        synth.write_wav(made.piece, wav)
+    if plot is not None:
+        from generative import pianoroll
+
+        pianoroll.draw(made.piece, plot)
+    if as_json:
+        sequences = [
+            {
+                "file": str(path),
+                "notes": s.piece.note_count,
+                "bars": s.piece.bars,
+                "seconds": round(s.piece.seconds, 3),
+                **_sequence_json(s),
+            }
+            for path, s in zip(paths, made.sequences, strict=True)
+        ]
+        _print_json({"model": loaded.checkpoint.name, "seed": made.seed, "sequences": sequences})
+        return
+    _note_seed(made.seed, options["seed"])
+    for path, s in zip(paths, made.sequences, strict=True):
+        _say(f"{path}: {s.piece.bars} bars, {s.piece.note_count} notes, {s.piece.seconds:.1f} s")
+
+
+@cli.command()
+@click.argument("corpus", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="New folder.")
+@click.option("--minutes", type=float, help="Train so long; the schedule fits it. [10]")
+@click.option("--steps", type=click.IntRange(1), help="Or so many optimizer steps.")
+@click.option("--epochs", type=float, help="Or so many passes over the corpus.")
+@click.option(
+    "--tokenizer",
+    type=click.Choice(["auto", "char", "byte", "sentencepiece", "music"]),
+    help="auto: char for text, music for MIDI.",
+)
+@click.option("--vocab-size", type=click.IntRange(1), help="Of char or sentencepiece, at most.")
+@click.option("--encoding", help="Of text files. [utf-8]")
+@click.option("--held-out", multiple=True, metavar="PATH", help="Validate on these instead.")
+@click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
+@click.option("--resume", is_flag=True, default=None, help="Continue the run in the folder.")
+@click.option("--device", help="cpu, cuda, ... [auto]")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]))
+@click.option("--seed", type=click.IntRange(0), help="Of everything drawn. [0]")
+@click.option("--cell", help="lstm or gru.")
+@click.option("--layers", type=click.IntRange(1))
+@click.option("--hidden", type=click.IntRange(1), help="Width of each layer.")
+@click.option("--dropout", type=float)
+@click.option("--learning-rate", type=float)
+@click.option("--batch-size", type=click.IntRange(1), help="Lanes read side by side.")
+@click.option("--sequence-length", type=click.IntRange(1), help="Tokens a window.")
+@click.option("--patience", type=click.IntRange(1), help="Stop after N validations without gain.")
+@click.option("--licence", help="Of the corpus, for the model card.")
+@_json_option
+def train(
+    corpus: tuple[str, ...],
+    output: Path,
+    config: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a model on files, folders or globs of text or MIDI."""
+    from generative.train import train as run
+
+    settings = _read_toml(config) if config else {}
+    settings |= _given(options)
+    held_out = list(settings.pop("held_out", ()))
+    result = run(list(corpus), output, held_out=held_out, report=_say, **settings)
+    held = result.held_out
+    if as_json:
+        _print_json(
+            {
+                "model": str(result.path),
+                "steps": result.steps,
+                "seconds": round(result.seconds, 1),
+                "validation_loss": result.validation_loss,
+                "held_out": _likelihood_json(held) if held else None,
+                "recipe": result.recipe,
+                "skipped": [{"file": file, "reason": reason} for file, reason in result.skipped],
+            }
+        )
+        return
+    if held:
+        figures = {k: v for k, v in _likelihood_json(held).items() if k.startswith(("bits", "perp"))}
+        _say("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None))
+    _say(f"model in {result.path}; try: generate info {result.path}")
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_model_option
+@click.option("--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+@click.option("--per-token", type=click.Path(path_type=Path), help="One JSON line a token.")
+@_json_option
+def score(
+    files: tuple[str, ...],
+    model: str | None,
+    reset_every: int | None,
+    encoding: str,
+    per_token: Path | None,
+    as_json: bool,
+) -> None:
+    """How likely a model finds text or MIDI files."""
+    from generative import corpus, evaluation
+    from generative.api import default_model
+
+    if model is None:
+        kind = corpus.kind_of_files(corpus.find_files(files))
+        model = default_model(kind)
+    loaded = _load(model, None)
+    result = evaluation.score_files(loaded, files, encoding=encoding, reset_every=reset_every)
+    for file, reason in result.skipped:
+        _say(f"skipped {file}: {reason}")
+    if per_token is not None:
+        result.write_tokens(per_token)
+    figures = _likelihood_json(result.total)
+    report = {
+        "model": loaded.checkpoint.name,
+        "documents": result.documents,
+        **figures,
+        "protocol": "stream" if reset_every is None else f"reset-every-{reset_every}",
+        "static": figures,
+        "dynamic": None,
+    }
+    if as_json:
+        _print_json(report)
+        return
+    for key, value in report.items():
+        if isinstance(value, float):
+            click.echo(f"{key:>16} {value:,.4f}")
+        elif isinstance(value, int | str):
+            click.echo(f"{key:>16} {value:,}" if isinstance(value, int) else f"{key:>16} {value}")
+
+
+@cli.command()
+@click.argument("model", required=False)
+@_json_option
+def info(model: str | None, as_json: bool) -> None:
+    """What a model is; without MODEL, the models at hand."""
+    from generative import checkpoint, evaluation
+
+    if model is None:
+        found = {n: evaluation.describe(p) for n, p in checkpoint.shipped_models().items()}
+        if as_json:
+            _print_json([{"model": name, **about} for name, about in found.items()])
+            return
+        for name, about in found.items():
+            click.echo(f"{name:<14} {about['kind']:<6} {about['summary']}")
+        return
+    path = checkpoint.find(model)
+    about = {"model": model, **evaluation.describe(path)}
+    if as_json:
+        _print_json(about)
+        return
+    from generative import card
+
+    click.echo(f"{about['summary']}\n{path}\n")
+    click.echo(card.render(path))
+
+
+def _load(name: str | None, kind: str | None) -> Any:
+    """The model of that name, if it is of the kind that the command makes."""
+    from generative.api import default_model, load
+
+    loaded = load(name or default_model(kind or "text"))
+    if kind is not None and loaded.kind != kind:
+        raise ValueError(
+            f"{loaded.checkpoint.name} is a model of {loaded.kind}: use `generate {loaded.kind}`"
+        )
+    return loaded
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were set; what is None or () was not."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def _read_prompt(prompt: str | None) -> str:
+    """PROMPT itself, or stdin for "-" or where something is piped in and no PROMPT is given."""
+    from generative.corpus import decode_text
+
+    if prompt == STDIO or (prompt is None and not _quiet_stdin()):
+        return decode_text(sys.stdin.buffer.read(), "utf-8", "stdin")
+    try:
+        (prompt or "").encode("utf-8")
+    except UnicodeEncodeError:  # bytes that were not UTF-8 reach us as surrogates
+        return decode_text(os.fsencode(prompt or ""), "utf-8", "PROMPT")
+    return prompt or ""
+
+
+def _quiet_stdin() -> bool:
+    """Whether stdin has nothing to say: closed, a terminal, or neither a pipe nor a file."""
+    import stat
+
+    try:
+        if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+            return True
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return True
+    return not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Options from TOML, by their long names; tables are only for order."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise click.BadParameter(f"{path}: not TOML: {error}") from error
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return {key.replace("-", "_"): value for key, value in flat.items()}
+
+
+def _sequence_json(sequence: Any) -> dict[str, Any]:
+    return {
+        "tokens": len(sequence.tokens),
+        "nats": sequence.nats,
+        "perplexity": sequence.perplexity,
+        "finish_reason": sequence.finish_reason,
+        "score": sequence.score,
+    }
+
+
+def _likelihood_json(likelihood: Any) -> dict[str, Any]:
+    """The figures of a likelihood that apply to its medium."""
+    names = ["tokens", "nats", "perplexity", "bits_per_token"]
+    names += (
+        ["bits_per_char", "bits_per_byte", "chars", "bytes"]
+        if likelihood.notes is None
+        else ["bits_per_note", "notes", "seconds"]
+    )
+    return {name: getattr(likelihood, name) for name in names}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: such a figure becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, list) else value
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(_finite(value), ensure_ascii=False, indent=2))
+
+
+def _numbered(path: Path, count: int) -> list[Path]:
+    """One path a sequence: out.mid, or out-1.mid, out-2.mid ..."""
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{i + 1}{path.suffix}") for i in range(count)]
+
+
+def _write_text(text: str) -> None:
+    """Text to stdout as UTF-8, whatever the locale, at once."""
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _emit(text: str, output: Path | None) -> None:
+    """A finished text to a file, in one move, or to stdout."""
+    if output is None or str(output) == STDIO:
+        _write_text(text)
+        return
+    from generative.checkpoint import write_bytes
+
+    write_bytes(output, text.encode("utf-8"))
+    _say(f"wrote {output}")
+
+
+def _note_seed(seed: int, asked: int | None) -> None:
+    """Say which seed was drawn, where none was asked for and a person is watching."""
+    if asked is None and sys.stderr.isatty():
+        _say(f"seed {seed}")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit; every expected error becomes one or two lines on stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(arguments, prog_name="generate", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (KeyboardInterrupt, click.Abort) as error:
+        _say(f"generate: {error}" if str(error) else "generate: interrupted")
+        sys.exit(cast("int", getattr(error, "exit_code", 130)))
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
+        if "--debug" in arguments:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        _say(f"generate: {message}")
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

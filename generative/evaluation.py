@@ -1,0 +1,121 @@
+"""Scoring files and describing models: joins a corpus with a loaded model; prints nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative import checkpoint, tokenizers
+from generative.corpus import read_corpus
+from generative.likelihood import Likelihood
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredDocument:
+    """One document's ids and the nats of each, (T,)."""
+
+    name: str
+    ids: list[int]
+    nats: NDArray[np.float64]
+    likelihood: Likelihood
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileScores:
+    """The scores of several documents under one model."""
+
+    scored: tuple[ScoredDocument, ...]
+    skipped: tuple[tuple[str, str], ...]
+    describe: Any  # token id -> str
+
+    @property
+    def documents(self) -> int:
+        """How many were scored."""
+        return len(self.scored)
+
+    @property
+    def total(self) -> Likelihood:
+        """All documents together: sums first, ratios last."""
+        return reduce(add, (document.likelihood for document in self.scored))
+
+    def write_tokens(self, path: Path) -> None:
+        """One JSON line a token: document, position, id, how it reads, nats."""
+        lines = (
+            json.dumps(
+                {
+                    "document": document.name,
+                    "position": position,
+                    "id": token,
+                    "token": self.describe(token),
+                    "nats": nats,
+                },
+                ensure_ascii=False,
+            )
+            for document in self.scored
+            for position, (token, nats) in enumerate(
+                zip(document.ids, document.nats.tolist(), strict=True)
+            )
+        )
+        checkpoint.write_bytes(path, "".join(line + "\n" for line in lines).encode("utf-8"))
+
+
+def score_files(
+    model: Any, files: Sequence[str], *, encoding: str = "utf-8", reset_every: int | None = None
+) -> FileScores:
+    """Score every document in `files` from an empty state.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        reset_every: clear the state every so many tokens within a document.
+
+    Raises:
+        CorpusError: a file cannot be read.
+    """
+    read = read_corpus(list(files), kind=model.kind, encoding=encoding)
+    scored = []
+    for document in read.documents:
+        ids = model.tokenizer.encode(document.content)
+        nats = model.token_nats(ids, reset_every)
+        scored.append(
+            ScoredDocument(
+                name=document.name,
+                ids=ids,
+                nats=nats,
+                likelihood=model.likelihood(document.content, nats),
+            )
+        )
+    return FileScores(
+        scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe
+    )
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a model folder says of itself, in plain values, and a one-line summary."""
+    loaded = checkpoint.load(path)
+    parameters = sum(array.size for name, array in loaded.weights.items())
+    if loaded.config.tied:
+        parameters -= loaded.weights["embedding.weight"].size
+    size = (path / checkpoint.WEIGHTS_FILE).stat().st_size
+    kind = tokenizers.kind_of(loaded.tokenizer.name)
+    shape = loaded.config
+    return {
+        "path": str(path),
+        "kind": kind,
+        "tokenizer": loaded.tokenizer.name,
+        "summary": (
+            f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
+            f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
+        ),
+        "parameters": parameters,
+        "bytes": size,
+        "config": shape.to_dict(),
+        **loaded.details,
+    }

@@ -1,0 +1,197 @@
+"""A music model for its users: where pieces meet ids; knows no text and no command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative import midi
+from generative.checkpoint import Checkpoint
+from generative.generation import GenerateOptions, generate_tokens, resolve_seed
+from generative.likelihood import Likelihood
+from generative.piece import Piece
+from generative.runtime import Runtime
+from generative.tokenizers.music import MusicGrammar
+
+if TYPE_CHECKING:
+    from generative.sampling import Sampled
+    from generative.tokenizers.music import MusicTokenizer
+
+DEFAULT_NEW_TOKENS = 1024  # where neither bars nor seconds say how much; about 20 bars of four voices
+TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
+TOKENS_PER_SECOND = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneSequence:
+    """One piece of music.
+
+    Attributes:
+        piece: the primer, if there was one, and what continues it.
+        tokens: what was generated, without primer and end token.
+        nats: -ln p of these tokens under the model itself, before grammar and options.
+        finish_reason: "length" or "end".
+        score: what ranks beams; for samples the log-probability, -nats.
+    """
+
+    piece: Piece
+    tokens: tuple[int, ...]
+    nats: float
+    finish_reason: str
+    score: float
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp(nats / tokens)."""
+        return Likelihood(nats=self.nats, tokens=len(self.tokens)).perplexity
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a MIDI file, in one move."""
+        midi.write(self.piece, Path(path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """What `MusicModel.generate` made: one or more sequences, and the seed that makes them again."""
+
+    sequences: tuple[TuneSequence, ...]
+    seed: int
+
+    @property
+    def piece(self) -> Piece:
+        """The first sequence's music."""
+        return self.sequences[0].piece
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the first sequence as a MIDI file."""
+        self.sequences[0].save(path)
+
+
+class MusicModel:
+    """A trained model of music.
+
+    Example:
+        tune = generative.load("chorales").generate(bars=8, seed=3)
+        tune.save("out.mid")
+    """
+
+    kind = "music"
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        """`checkpoint` of a music model."""
+        self.checkpoint = checkpoint
+        self.tokenizer = cast("MusicTokenizer", checkpoint.tokenizer)
+        self._runtime = Runtime(checkpoint, device)
+
+    def generate(
+        self,
+        primer: str | os.PathLike[str] | Piece | None = None,
+        *,
+        bars: int | None = None,
+        seconds: float | None = None,
+        max_new_tokens: int | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Tune:
+        """Make music that always decodes to a valid file: only what the grammar allows is drawn.
+
+        Args:
+            primer: a MIDI file or a piece to continue.
+            bars: exactly so many new bars.
+            seconds: so many new seconds; notes that would last longer are cut.
+            max_new_tokens: at most; by default as many as bars or seconds need, else 1,024.
+            options: see `GenerateOptions`.
+
+        Raises:
+            MidiError: the primer cannot be read.
+            ValueError: an option that is out of range.
+        """
+        if bars is not None and bars < 1:
+            raise ValueError(f"bars must be at least 1, not {bars}")
+        if seconds is not None and not 0 < seconds < np.inf:
+            raise ValueError(f"seconds must be a positive number, not {seconds}")
+        begin = [] if primer is None else self.tokenizer.encode(_as_piece(primer))
+        grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds)
+        seed = resolve_seed(options.get("seed"))
+        sampled = generate_tokens(
+            self._runtime.stepper,
+            [self.tokenizer.start_id, *begin],
+            end_id=self.tokenizer.start_id,
+            max_new_tokens=max_new_tokens or _room(bars, seconds),
+            options=options,
+            seed=seed,
+            constraint=grammar,
+            constraint_state=grammar.resume(begin),
+        )
+        return Tune(
+            sequences=tuple(self._sequence(begin, one, bars, seconds) for one in sampled),
+            seed=seed,
+        )
+
+    def score(
+        self, music: str | os.PathLike[str] | Piece, *, reset_every: int | None = None
+    ) -> Likelihood:
+        """How likely the model finds a piece, every token counted, the first one too.
+
+        Args:
+            music: a MIDI file or a piece.
+            reset_every: clear the state every so many tokens; None carries it through.
+
+        Returns:
+            Its `.nats`, `.perplexity`, `.bits_per_note` ...
+
+        Raises:
+            MidiError: the file cannot be read.
+        """
+        piece = _as_piece(music)
+        return self.likelihood(piece, self.token_nats(self.tokenizer.encode(piece), reset_every))
+
+    def token_nats(
+        self, ids: Sequence[int], reset_every: int | None = None
+    ) -> NDArray[np.float64]:
+        """-ln p of each token given all before it. -> (T,)"""
+        return self._runtime.token_nats(ids, reset_every)
+
+    @staticmethod
+    def likelihood(piece: Piece, nats: NDArray[np.float64]) -> Likelihood:
+        """The nats of a piece's tokens as one likelihood."""
+        return Likelihood(
+            nats=float(nats.sum()),
+            tokens=len(nats),
+            notes=piece.note_count,
+            seconds=piece.seconds,
+        )
+
+    def _sequence(
+        self, begin: list[int], sampled: Sampled, bars: int | None, seconds: float | None
+    ) -> TuneSequence:
+        piece = self.tokenizer.decode([*begin, *sampled.tokens])
+        old = self.tokenizer.decode(begin)
+        if seconds is not None:
+            end = old.seconds + seconds
+            piece = piece.clipped(int(piece.tempo_map.ticks_at(end)))
+        return TuneSequence(
+            piece=piece,
+            tokens=tuple(sampled.tokens),
+            nats=sampled.nats,
+            finish_reason=sampled.finish_reason,
+            score=sampled.score,
+        )
+
+
+def _as_piece(music: str | os.PathLike[str] | Piece) -> Piece:
+    return music if isinstance(music, Piece) else midi.read(Path(music))
+
+
+def _room(bars: int | None, seconds: float | None) -> int:
+    """Enough tokens for what was asked."""
+    if bars is not None:
+        return bars * TOKENS_PER_BAR
+    if seconds is not None:
+        return max(DEFAULT_NEW_TOKENS, int(seconds * TOKENS_PER_SECOND))
+    return DEFAULT_NEW_TOKENS

@@ -1,0 +1,46 @@
+"""A loaded model at work: builds the stepper and the scorer when first needed, from one checkpoint.
+
+The one place that decides what runs a model: today torch for both. Knows ids, no media.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from generative.checkpoint import Checkpoint
+from generative.sampling import Stepper
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from generative.model.language_model import LanguageModel
+
+
+class Runtime:
+    """Steps and scores under one checkpoint's weights."""
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        self._checkpoint = checkpoint
+        self._device = device
+
+    @cached_property
+    def torch_model(self) -> LanguageModel:
+        """The model with gradients and exact forward passes."""
+        return self._checkpoint.build(self._device)
+
+    @cached_property
+    def stepper(self) -> Stepper[Any]:
+        """What sampling steps."""
+        from generative.model.stepper import TorchStepper
+
+        return TorchStepper(self.torch_model)
+
+    def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
+        """-ln p of each token given all before it. -> (T,)"""
+        from generative.scoring import token_nats
+
+        start_id = self._checkpoint.tokenizer.start_id
+        return token_nats(self.torch_model, ids, start_id, reset_every)

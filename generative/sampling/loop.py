@@ -1,0 +1,195 @@
+"""The wheel: step, process, draw, again; knows rows that begin together and end on their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative.sampling.processors import NoRepeatNgram, RepetitionPenalty, SamplingOptions, build
+from generative.sampling.samplers import Logits, log_softmax, row_generator
+from generative.sampling.stepper import Stepper
+
+G = TypeVar("G")
+
+
+class Constraint(Protocol[G]):
+    """A grammar: which tokens may come next. Its states are immutable, so that rows share them."""
+
+    def start(self) -> G:
+        """Where every sequence begins."""
+        ...
+
+    def advance(self, state: G, token: int) -> G:
+        """Where `token` leads."""
+        ...
+
+    def allowed(self, state: G) -> NDArray[np.bool_]:
+        """What may come next. (V,)"""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One token of one row.
+
+    Attributes:
+        row: which sequence.
+        token: what was drawn; the end token when `finish_reason` is "end".
+        logprob: ln p of it under the model itself, before constraint and options.
+        finish_reason: None while the row goes on; "length", "end" or "stop".
+    """
+
+    row: int
+    token: int
+    logprob: float
+    finish_reason: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """A finished sequence.
+
+    Attributes:
+        tokens: without prompt and end token.
+        logprobs: the model's own ln p of each.
+        finish_reason: "length", "end" or "stop".
+        score: what ranks it among beams; for a sample the sum of `logprobs`.
+    """
+
+    tokens: list[int]
+    logprobs: list[float]
+    finish_reason: str
+    score: float
+
+    @property
+    def nats(self) -> float:
+        """-ln p of all tokens together."""
+        return -float(sum(self.logprobs))
+
+
+def check_prompt(prompt: Sequence[int]) -> NDArray[np.int64]:
+    """The prompt as an array. (T,)
+
+    Raises:
+        ValueError: it is empty; its first token is the start token, so it never is.
+    """
+    if not prompt:
+        raise ValueError("the prompt needs at least the start token")
+    return np.asarray(prompt, dtype=np.int64)
+
+
+def allow(logits: Logits, constraint: Constraint[Any], states: Sequence[Any]) -> Logits:
+    """Logits with -inf for what each row's grammar forbids. (B, V) -> (B, V)
+
+    Raises:
+        ValueError: a row that may not go on at all.
+    """
+    masks = np.stack([constraint.allowed(state) for state in states])
+    if not masks.any(axis=-1).all():
+        raise ValueError("the constraint allows no token here")
+    return np.where(masks, logits, -np.inf)
+
+
+def sample(
+    stepper: Stepper[Any],
+    prompt: Sequence[int],
+    *,
+    max_new_tokens: int,
+    options: SamplingOptions,
+    seed: int,
+    num_sequences: int = 1,
+    end_id: int | None = None,
+    constraint: Constraint[G] | None = None,
+    constraint_state: G | None = None,
+    stop: Callable[[int, int], bool] | None = None,
+) -> Iterator[list[Draw]]:
+    """Draw sequences that continue `prompt`, one token of every living row at a time.
+
+    Args:
+        prompt: T >= 1 ids, the start token first.
+        num_sequences: rows; row i draws from the generator of (seed, i).
+        end_id: the token that ends a row.
+        constraint: a grammar, and `constraint_state`, where the prompt has led it (None: its
+            start).
+        stop: asked with (row, token) after each draw; True ends the row.
+
+    Yields:
+        The draws of one step, rows in order.
+
+    Raises:
+        ValueError: an option out of range, or a constraint that allows nothing.
+    """
+    processors, sampler = build(options)
+    tokens = check_prompt(prompt)
+    if max_new_tokens < 1:
+        return
+    logits, state = stepper.prefill(tokens, stepper.initial_state(1))
+    rows = list(range(num_sequences))
+    logits, state = logits.repeat(num_sequences, axis=0), state.select([0] * num_sequences)
+    rngs = [row_generator(seed, row) for row in rows]
+    needs_history = any(isinstance(p, RepetitionPenalty | NoRepeatNgram) for p in processors)
+    history = [list(prompt) if needs_history else [] for _ in rows]
+    grammar: list[Any] = []
+    if constraint is not None:
+        begin = constraint.start() if constraint_state is None else constraint_state
+        grammar = [begin] * num_sequences
+    for remaining in range(max_new_tokens - 1, -1, -1):
+        bent: Logits = logits if constraint is None else allow(logits, constraint, grammar)
+        for processor in processors:
+            bent = processor(history, bent)
+        drawn = sampler(bent, rngs)
+        logprobs = log_softmax(logits)[np.arange(len(rows)), drawn]
+        draws = [
+            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop))
+            for row, token, logprob in zip(rows, drawn.tolist(), logprobs.tolist(), strict=True)
+        ]
+        yield draws
+        alive = [i for i, draw in enumerate(draws) if draw.finish_reason is None]
+        if not alive:
+            return
+        rows, rngs = [rows[i] for i in alive], [rngs[i] for i in alive]
+        if constraint is not None:
+            grammar = [constraint.advance(grammar[i], draws[i].token) for i in alive]
+        history = [history[i] for i in alive]
+        if needs_history:
+            for past, i in zip(history, alive, strict=True):
+                past.append(draws[i].token)
+        if len(alive) < len(draws):
+            state = state.select(alive)
+        logits, state = stepper.step(drawn[alive], state)
+
+
+def _finish(
+    row: int,
+    token: int,
+    remaining: int,
+    end_id: int | None,
+    stop: Callable[[int, int], bool] | None,
+) -> str | None:
+    """Why a row ends with this token; None if it goes on."""
+    if token == end_id:
+        return "end"
+    if stop is not None and stop(row, token):
+        return "stop"
+    return "length" if remaining == 0 else None
+
+
+def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:
+    """The finished sequences, by row."""
+    tokens: list[list[int]] = [[] for _ in range(num_sequences)]
+    logprobs: list[list[float]] = [[] for _ in range(num_sequences)]
+    reasons = ["length"] * num_sequences
+    for draws in steps:
+        for draw in draws:
+            reasons[draw.row] = draw.finish_reason or reasons[draw.row]
+            if draw.finish_reason != "end":
+                tokens[draw.row].append(draw.token)
+                logprobs[draw.row].append(draw.logprob)
+    return [
+        Sampled(tokens=t, logprobs=p, finish_reason=r, score=float(sum(p)))
+        for t, p, r in zip(tokens, logprobs, reasons, strict=True)
+    ]

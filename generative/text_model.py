@@ -1,0 +1,258 @@
+"""A text model for its users: where strings meet ids; knows no MIDI and no command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative.checkpoint import Checkpoint
+from generative.generation import GenerateOptions, generate_tokens, resolve_seed, split_options
+from generative.likelihood import Likelihood
+from generative.sampling import Sampled, sample
+from generative.runtime import Runtime
+from generative.tokenizers import TextTokenizer
+from generative.tokenizers.text import StreamDecoder
+
+DEFAULT_NEW_TOKENS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSequence:
+    """One continuation.
+
+    Attributes:
+        text: what was generated, without the prompt and without a stop string.
+        tokens: its ids; the end token is not among them.
+        nats: -ln p of these tokens under the model itself, before any option bent it.
+        finish_reason: "length", "end" (the model ended the text) or "stop".
+        score: what ranks beams; for samples the log-probability, -nats.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    nats: float
+    finish_reason: str
+    score: float
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp(nats / tokens); None for an empty text."""
+        return Likelihood(nats=self.nats, tokens=len(self.tokens)).perplexity
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextGeneration:
+    """What `TextModel.generate` made: one or more sequences, and the seed that makes them again."""
+
+    sequences: tuple[TextSequence, ...]
+    seed: int
+
+    @property
+    def text(self) -> str:
+        """The first sequence's text."""
+        return self.sequences[0].text
+
+
+class StopFilter:
+    """Text as it may be shown: whole characters, and nothing that could begin a stop string.
+
+    Example:
+        shown = StopFilter(decoder, ["\\n\\n"])
+        shown.feed(token)    # the characters that are safe to show now
+    """
+
+    def __init__(self, decoder: StreamDecoder, stops: Sequence[str]) -> None:
+        self._decoder = decoder
+        self._stops = tuple(stops)
+        self._held = ""
+        self.stopped = False
+
+    def feed(self, token: int) -> str:
+        """What `token` makes certain. After a stop string nothing more comes."""
+        return self._release(self._decoder.feed(token))
+
+    def finish(self) -> str:
+        """What was held back for a stop string that never came."""
+        if self.stopped:
+            return ""
+        shown = self._release(self._decoder.finish())
+        return shown if self.stopped else shown + self._held
+
+    def _release(self, new: str) -> str:
+        self._held += new
+        found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
+        if found:
+            self.stopped = True
+            shown, self._held = self._held[: min(found)], ""
+            return shown
+        keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
+        cut = len(self._held) - keep
+        shown, self._held = self._held[:cut], self._held[cut:]
+        return shown
+
+
+def _overlap(text: str, stop: str) -> int:
+    """The length of the longest end of `text` with which `stop` begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+class TextModel:
+    """A trained model of text.
+
+    Example:
+        model = generative.load("shakespeare")
+        print(model.generate("ROMEO:", max_new_tokens=200, temperature=0.8, seed=1).text)
+    """
+
+    kind = "text"
+
+    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+        """`checkpoint` of a text model."""
+        self.checkpoint = checkpoint
+        self.tokenizer = cast("TextTokenizer", checkpoint.tokenizer)
+        self._runtime = Runtime(checkpoint, device)
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
+        stop: str | Sequence[str] = (),
+        **options: Unpack[GenerateOptions],
+    ) -> TextGeneration:
+        """Continue `prompt`.
+
+        Args:
+            prompt: any text; the empty one starts a new document.
+            max_new_tokens: tokens to generate at most.
+            stop: text that ends a sequence and is left out of it.
+            options: see `GenerateOptions`.
+
+        Raises:
+            ValueError: an option that is out of range.
+        """
+        stops = _stop_strings(stop)
+        seed = resolve_seed(options.get("seed"))
+        count = split_options(options)[1]["num_return_sequences"]
+        filters = [StopFilter(self.tokenizer.decoder(), stops) for _ in range(count)]
+
+        def reached_stop(row: int, token: int) -> bool:
+            filters[row].feed(token)
+            return filters[row].stopped
+
+        sampled = generate_tokens(
+            self._runtime.stepper,
+            self._prompt_ids(prompt),
+            end_id=self.tokenizer.start_id,
+            max_new_tokens=max_new_tokens,
+            options=options,
+            seed=seed,
+            stop=reached_stop if stops else None,
+        )
+        return TextGeneration(
+            sequences=tuple(self._sequence(one, stops) for one in sampled), seed=seed
+        )
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
+        stop: str | Sequence[str] = (),
+        **options: Unpack[GenerateOptions],
+    ) -> Iterator[str]:
+        """`generate`'s text as it comes: never half a character, never part of a stop string.
+
+        Raises:
+            ValueError: an option out of range, beams or several sequences, which cannot stream.
+        """
+        sampling, rest = split_options(options)
+        if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
+            raise ValueError("only a single sampled sequence can be streamed; use generate()")
+        shown = StopFilter(self.tokenizer.decoder(), _stop_strings(stop))
+        draws = sample(
+            self._runtime.stepper,
+            self._prompt_ids(prompt),
+            max_new_tokens=max_new_tokens,
+            options=sampling,
+            seed=resolve_seed(options.get("seed")),
+            end_id=self.tokenizer.start_id,
+        )
+        return _streamed(draws, shown)
+
+    def score(self, text: str, *, reset_every: int | None = None) -> Likelihood:
+        """How likely the model finds a text, every token counted, the first one too.
+
+        Args:
+            text: any text.
+            reset_every: clear the state every so many tokens; None carries it through.
+
+        Returns:
+            Its `.nats`, `.perplexity`, `.bits_per_char`, `.bits_per_byte` ...
+        """
+        return self.likelihood(text, self.token_nats(self.tokenizer.encode(text), reset_every))
+
+    def token_nats(
+        self, ids: Sequence[int], reset_every: int | None = None
+    ) -> NDArray[np.float64]:
+        """-ln p of each token given all before it. -> (T,)"""
+        return self._runtime.token_nats(ids, reset_every)
+
+    @staticmethod
+    def likelihood(text: str, nats: NDArray[np.float64]) -> Likelihood:
+        """The nats of a text's tokens as one likelihood."""
+        return Likelihood(
+            nats=float(nats.sum()),
+            tokens=len(nats),
+            chars=len(text),
+            bytes=len(text.encode("utf-8")),
+        )
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        return [self.tokenizer.start_id, *self.tokenizer.encode(prompt)]
+
+    def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:
+        shown = StopFilter(self.tokenizer.decoder(), stops)
+        text, kept = "", 0
+        for token in sampled.tokens:
+            text += shown.feed(token)
+            if shown.stopped:
+                break
+            kept += 1
+        text += shown.finish()
+        if shown.stopped:  # leave out the tokens that spelled the stop string alone
+            lengths = np.cumsum([len(self.tokenizer.pieces[t]) for t in sampled.tokens])
+            kept = int(np.searchsorted(lengths, len(text.encode("utf-8"))) + 1) if text else 0
+        return TextSequence(
+            text=text,
+            tokens=tuple(sampled.tokens[:kept]),
+            nats=-float(sum(sampled.logprobs[:kept])),
+            finish_reason="stop" if shown.stopped else sampled.finish_reason,
+            score=sampled.score,
+        )
+
+
+def _stop_strings(stop: str | Sequence[str]) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop)
+    if isinstance(stop, str) and not stop:
+        return ()
+    if not all(stops):
+        raise ValueError("a stop string must not be empty")
+    return stops
+
+
+def _streamed(draws: Iterator[list[Any]], shown: StopFilter) -> Iterator[str]:
+    for (draw,) in draws:
+        if draw.finish_reason == "end":
+            break
+        if text := shown.feed(draw.token):
+            yield text
+        if shown.stopped:
+            return
+    if text := shown.finish():
+        yield text

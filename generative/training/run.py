@@ -1,0 +1,250 @@
+"""A run as its user meets it: progress, samples, signals and the files it leaves behind.
+
+Knows the terminal and the model folder; how a model learns is the trainer's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from generative import checkpoint
+from generative.model.language_model import LanguageModel
+from generative.model.stepper import TorchStepper
+from generative.sampling import SamplingOptions, collect, sample
+from generative.tokenizers import Tokenizer
+from generative.training.batches import Lanes, stream_of
+from generative.training.config import Budget
+from generative.training.recipe import Recipe
+from generative.training.reports import EventLog, Metrics, draw_curve, write_metrics
+from generative.training.resume import Progress
+from generative.training.trainer import Trainer
+
+SAMPLE_TOKENS = 120
+SAMPLE_TEMPERATURE = 0.8
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PRECISIONS = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped by a signal; everything is saved. `exit_code` is 128 + the signal."""
+
+    def __init__(self, signal_number: int, folder: Path) -> None:
+        super().__init__(f"stopped and saved; continue with --resume -o {folder}")
+        self.exit_code = 128 + signal_number
+
+
+def device(name: str) -> torch.device:
+    """The device of that name; "auto" is a GPU where there is one.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(name)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return found
+
+
+def precision(name: str) -> torch.dtype | None:
+    """The type that matrix products run in; None for "auto".
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {name!r}")
+    return PRECISIONS[name]
+
+
+def run(
+    *,
+    folder: Path,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    documents: Sequence[NDArray[np.int32]],
+    held_out: Sequence[NDArray[np.int32]],
+    budget: Budget,
+    device: torch.device,
+    resume_run: bool,
+    say: Callable[[str], None],
+    seconds_spent: float,
+) -> Progress:
+    """Train, and keep the best weights in `folder` with metrics, curve, events and `resume/`.
+
+    Where nothing is held out, the training documents stand in for validation.
+
+    Raises:
+        Interrupted: a signal came; the run is saved.
+        TrainingError, CheckpointError: see `Trainer`.
+    """
+    torch.manual_seed(recipe.training.seed)
+    model = LanguageModel(recipe.model).to(device)
+    counts = np.bincount(np.concatenate(documents), minlength=recipe.model.vocab_size)
+    model.set_unigram_bias(counts.tolist())
+    average = LanguageModel(recipe.model).to(device)
+    average.load_state_dict(model.state_dict())
+    music = tokenizer.name == "music"
+    watch = _Watch(folder, tokenizer, budget, say)
+    with _signals() as received, watch:
+        trainer = Trainer(
+            model=model,
+            average=average,
+            lanes=Lanes(
+                documents=documents,
+                start_id=tokenizer.start_id,
+                batch_size=recipe.training.batch_size,
+                sequence_length=recipe.training.sequence_length,
+                seed=recipe.training.seed,
+                shuffle=music,
+                augment=_transposition(tokenizer, recipe.training.transpose) if music else None,
+            ),
+            validation=stream_of(held_out or documents, tokenizer.start_id),
+            config=recipe.training,
+            budget=budget,
+            precision=recipe.precision,
+            folder=folder,
+            fingerprint=_fingerprint(recipe, documents),
+            observer=watch,
+            should_stop=lambda: bool(received),
+        )
+        if resume_run:
+            for warning in trainer.restore():
+                say(warning)
+            watch.history = trainer.progress.history
+        finished = trainer.run(seconds_spent)
+    if not finished:
+        raise Interrupted(received[0], folder)
+    return trainer.progress
+
+
+def _transposition(tokenizer: Any, semitones: int) -> Callable[..., NDArray[np.int32]]:
+    """Shift a piece by up to so many semitones, staying within the 128 pitches."""
+
+    def augment(ids: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
+        shift = int(rng.integers(-semitones, semitones + 1))
+        span = tokenizer.pitch_range(ids)
+        if span is None:
+            return ids
+        low, high = span
+        shifted: NDArray[np.int32] = tokenizer.transpose(ids, max(-low, min(127 - high, shift)))
+        return shifted
+
+    return augment
+
+
+def _fingerprint(recipe: Recipe, documents: Sequence[NDArray[np.int32]]) -> str:
+    """Names model, recipe and data: two runs with the same one may continue each other."""
+    digest = hashlib.sha256(
+        json.dumps([recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]).encode()
+    )
+    for document in documents:
+        digest.update(np.ascontiguousarray(document))
+    return digest.hexdigest()
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying by them; a second SIGINT is not held back."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may listen
+        return
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class _Watch:
+    """Shows a run on the terminal and keeps its best weights, metrics, curve and events."""
+
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, budget: Budget, say: Callable[[str], None]
+    ) -> None:
+        self.history: list[Metrics] = []
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._say = say
+        self._events = EventLog(folder)
+        self._bar = tqdm(
+            total=100.0,
+            disable=not sys.stderr.isatty(),
+            bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}",
+            leave=False,
+        )
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        self._events.close()
+
+    def on_step(self, progress: Progress, fraction: float) -> None:
+        """Move the bar."""
+        self._bar.set_postfix_str(f"step {progress.step:,} loss {progress.train_loss:.3f}", refresh=False)
+        self._bar.update(100.0 * fraction - self._bar.n)
+
+    def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None:
+        """Keep the weights if they are the best yet, and report."""
+        self.history = [*self.history, metrics] if metrics not in self.history else self.history
+        if is_best:
+            checkpoint.save_weights(
+                self._folder, {k: v.cpu().numpy() for k, v in average.state_dict().items()}
+            )
+        sample_text = self._sample(average, metrics.step)
+        write_metrics(self._folder, self.history)
+        draw_curve(self._folder, self.history)
+        self._events.add(metrics, sample_text)
+        line = (
+            f"step {metrics.step:>7,}  epoch {metrics.epoch:6.2f}  "
+            f"train {metrics.train_loss:.4f}  validation {metrics.validation_loss:.4f}"
+            f"{' *' if is_best else ''}  {metrics.tokens_per_second:,.0f} tokens/s"
+        )
+        with tqdm.external_write_mode(file=sys.stderr):
+            self._say(line)
+            if sample_text is not None:
+                self._say("    " + sample_text.replace("\n", "\n    "))
+
+    def _sample(self, average: LanguageModel, seed: int) -> str | None:
+        """A short text by the model as it stands; music is not shown in letters."""
+        if self._tokenizer.name == "music":
+            return None
+        draws = sample(
+            TorchStepper(average),
+            [self._tokenizer.start_id],
+            max_new_tokens=SAMPLE_TOKENS,
+            options=SamplingOptions(temperature=SAMPLE_TEMPERATURE),
+            seed=seed,
+            end_id=self._tokenizer.start_id,
+        )
+        (sequence,) = collect(draws, 1)
+        text = self._tokenizer.decode(sequence.tokens)
+        assert isinstance(text, str)
+        return text
