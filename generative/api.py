@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import Any
 
 from generative import checkpoint
-from generative.music_model import MusicModel
-from generative.text_model import TextModel
 
 DEFAULT_MODEL = {"text": "shakespeare", "music": "chorales"}
-MODELS: dict[str, type[TextModel] | type[MusicModel]] = {"text": TextModel, "music": MusicModel}
+# kind -> (module, class); text needs no MIDI library
+MODELS = {
+    "text": ("generative.text_model", "TextModel"),
+    "music": ("generative.music_model", "MusicModel"),
+}
 ENVIRONMENT_VARIABLE = "GENERATIVE_MODEL"
 
 
@@ -34,4 +37,5 @@ def load(name: str | os.PathLike[str] | None = None, device: str = "cpu") -> Any
         CheckpointError: no such model, or a damaged one.
     """
     found = checkpoint.load(default_model() if name is None else name)
-    return MODELS[found.kind](found, device)
+    module, cls = MODELS[found.kind]
+    return getattr(importlib.import_module(module), cls)(found, device)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SECONDS_PER_MINUTE = 60
 MICROSECONDS_PER_MINUTE = 60_000_000
 BEATS_PER_WHOLE_NOTE = 4  # a beat is a quarter note, as in MIDI files, whatever the meter
-STEPS_PER_BEAT = 24  # the grid: 6 steps a sixteenth note, 8 steps an eighth-note triplet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +137,7 @@ class Piece:
     @property
     def seconds(self) -> float:
         """How long it lasts, through every change of tempo."""
-        return self.tempo_map().seconds_at(self.duration_ticks)
+        return self.tempo_map.seconds_at(self.duration_ticks)
 
     @property
     def bars(self) -> int:
@@ -155,6 +154,7 @@ class Piece:
             for meter, end in zip(meters, ends, strict=True)
         )
 
+    @property
     def tempo_map(self) -> TempoMap:
         """What turns this piece's ticks into seconds."""
         return TempoMap(self.tempos, self.ticks_per_beat)
@@ -176,23 +176,9 @@ class Piece:
             meters=tuple(m for m in self.meters if m.at_ticks < end_ticks),
         ).normalised()
 
-    def followed_by(self, other: Piece) -> Piece:
-        """This piece, then the other from the next beat on; each keeps its own tracks and tempo."""
-        if other.ticks_per_beat != self.ticks_per_beat:
-            raise ValueError(
-                f"both need the same ticks per beat, not {self.ticks_per_beat} "
-                f"and {other.ticks_per_beat}"
-            )
-        start = -(-self.duration_ticks // self.ticks_per_beat) * self.ticks_per_beat
-        mine, later = self.clipped(start), other._shifted(start)
-        return replace(
-            mine,
-            tracks=mine.tracks + later.tracks,
-            tempos=mine.tempos + later.tempos,
-            meters=mine.meters + later.meters,
-        ).normalised()
+    def shifted(self, ticks: int) -> Piece:
+        """All of it, so many ticks later."""
 
-    def _shifted(self, ticks: int) -> Piece:
         def later(note: Note) -> Note:
             return replace(note, onset_ticks=note.onset_ticks + ticks)
 
@@ -231,61 +217,27 @@ class TempoMap:
         return self._ticks[i] + (seconds - self._seconds[i]) / self._seconds_per_tick[i]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuantiseReport:
-    """What moving to the grid did: `notes_in == notes_out + merged`."""
+def in_turn(pieces: Iterable[Piece]) -> Piece:
+    """One piece after another, each from a beat on, and each with its own tracks and tempos.
 
-    notes_in: int
-    notes_out: int
-    merged: int  # met another note of the same track, step and pitch; the longer one stays
-    lengthened: int  # would have lasted no step, and lasts one
-    max_onset_error_beats: float
-
-
-def quantised(piece: Piece, steps_per_beat: int = STEPS_PER_BEAT) -> tuple[Piece, QuantiseReport]:
-    """The piece on a grid: onsets and ends go to the nearest step, a tick halfway goes up.
-
-    Returns:
-        The piece with `ticks_per_beat == steps_per_beat`, in normal form, and what that cost. Done
-        twice, the second time changes nothing.
+    Raises:
+        ValueError: no pieces, or pieces whose beats have different numbers of ticks.
     """
-
-    def step(ticks: int) -> int:
-        return (2 * ticks * steps_per_beat + piece.ticks_per_beat) // (2 * piece.ticks_per_beat)
-
-    piece = piece.normalised()
-    lengthened = 0
-    worst_error = 0  # in ticks times steps_per_beat, so that it stays whole
-    tracks = []
-    for track in piece.tracks:
-        longest: dict[tuple[int, int], Note] = {}  # (onset step, pitch) -> the note that stays
-        for note in track.notes:
-            onset, end = step(note.onset_ticks), step(note.end_ticks)
-            lengthened += onset == end
-            error = abs(note.onset_ticks * steps_per_beat - onset * piece.ticks_per_beat)
-            worst_error = max(worst_error, error)
-            moved = Note(
-                onset_ticks=onset,
-                duration_ticks=max(end - onset, 1),
-                pitch=note.pitch,
-                velocity=note.velocity,
-            )
-            key = (onset, note.pitch)
-            longest[key] = max(moved, longest.get(key, moved), key=_weight)
-        tracks.append(replace(track, notes=tuple(longest.values())))
-    moved_piece = Piece(
-        ticks_per_beat=steps_per_beat,
-        tracks=tuple(tracks),
-        tempos=tuple(replace(t, at_ticks=step(t.at_ticks)) for t in piece.tempos),
-        meters=tuple(replace(m, at_ticks=step(m.at_ticks)) for m in piece.meters),
+    start_ticks = 0
+    parts: list[Piece] = []
+    for piece in pieces:
+        beats = -(-piece.duration_ticks // piece.ticks_per_beat)
+        parts.append(piece.clipped(beats * piece.ticks_per_beat).shifted(start_ticks))
+        start_ticks += beats * piece.ticks_per_beat
+    resolutions = {part.ticks_per_beat for part in parts}
+    if len(resolutions) != 1:
+        raise ValueError(f"pieces need one number of ticks per beat, not {sorted(resolutions)}")
+    return Piece(
+        ticks_per_beat=resolutions.pop(),
+        tracks=tuple(track for part in parts for track in part.tracks),
+        tempos=tuple(tempo for part in parts for tempo in part.tempos),
+        meters=tuple(meter for part in parts for meter in part.meters),
     ).normalised()
-    return moved_piece, QuantiseReport(
-        notes_in=piece.note_count,
-        notes_out=moved_piece.note_count,
-        merged=piece.note_count - moved_piece.note_count,
-        lengthened=lengthened,
-        max_onset_error_beats=worst_error / steps_per_beat / piece.ticks_per_beat,
-    )
 
 
 def bar_ticks(meter: Meter, ticks_per_beat: int) -> Fraction:
@@ -338,10 +290,6 @@ def _first_in_first_out(notes: list[Note]) -> list[Note]:
 
 def _place(note: Note) -> tuple[int, int, int, int]:
     return note.onset_ticks, note.pitch, note.duration_ticks, note.velocity
-
-
-def _weight(note: Note) -> tuple[int, int]:
-    return note.duration_ticks, note.velocity
 
 
 def _changes(events: Iterable[Event], default: Event) -> tuple[Event, ...]:

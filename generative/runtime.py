@@ -1,6 +1,7 @@
 """A loaded model at work: builds the stepper and the scorer when first needed, from one checkpoint.
 
-The one place that decides what runs a model: today torch for both. Knows ids, no media.
+The one place that decides what runs a model: the torch-free engine steps, torch scores. Knows ids,
+no media.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from generative.checkpoint import Checkpoint
+from generative.engine import ENGINE_CELLS, NumpyStepper
 from generative.sampling import Stepper
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ class Runtime:
 
     @cached_property
     def stepper(self) -> Stepper[Any]:
-        """What sampling steps."""
+        """What sampling steps: the engine on a CPU, torch for other devices and cells."""
+        if self._device == "cpu" and self._checkpoint.config.cell in ENGINE_CELLS:
+            return NumpyStepper(self._checkpoint.config, self._checkpoint.weights)
         from generative.model.stepper import TorchStepper
 
         return TorchStepper(self.torch_model)

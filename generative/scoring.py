@@ -70,7 +70,8 @@ def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArr
     """One sequence, state carried from beginning to end. (T,), (T,) -> (T,)"""
     state = model.initial_state(1)
     parts = [np.zeros(0)]
-    for x, y in zip(inputs.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True):
+    for begin in range(0, len(inputs), CHUNK_TOKENS):
+        x, y = (t[begin : begin + CHUNK_TOKENS] for t in (inputs, targets))
         logits, state = model(x.unsqueeze(1), state)
         parts.append(_to_numpy(cross_entropy(logits, y.unsqueeze(1), "none")[:, 0]))
     return np.concatenate(parts)

@@ -49,8 +49,9 @@ def beam_search(
 
     A sequence's score is the sum of its log-probabilities / length ** length_penalty, where length
     counts its tokens without the prompt, the end token included. With `length_penalty` 0 this is
-    canonical beam search. It ends early only when no living hypothesis can still win. All
-    hypotheses step as one batch; width 1 is greedy search.
+    canonical beam search. A hypothesis may end where its end is among the `num_beams` best
+    continuations; the others go on, and the search stops early only when none of them can still
+    win. All hypotheses step as one batch; width 1 is greedy search.
 
     Args:
         prompt: T >= 1 ids, the start token first.
@@ -88,18 +89,17 @@ def beam_search(
             allowed = np.stack([constraint.allowed(hypothesis.grammar) for hypothesis in live])
             ranked = np.where(allowed, ranked, -np.inf)
         totals = np.array([hypothesis.total for hypothesis in live])[:, None] + ranked  # (B, V)
-        if end_id is not None:
-            ends = totals[:, end_id]
-            done += [
-                hypothesis.finished("end", float(total) / length**length_penalty)
-                for hypothesis, total in zip(live, ends, strict=True)
-                if np.isfinite(total)
-            ]
-            done = _best(done, num_return_sequences)
-            totals[:, end_id] = -np.inf
-        order = np.argsort(-totals, axis=None, kind="stable")[:num_beams]
+        # Each hypothesis has one ending, so twice the width holds enough that go on.
+        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * num_beams]
         order = order[np.isfinite(totals.ravel()[order])]
         parents, chosen = np.divmod(order, totals.shape[1])
+        ending = chosen == end_id
+        done += [
+            live[p].finished("end", float(totals[p, end_id]) / length**length_penalty)
+            for p in parents[:num_beams][ending[:num_beams]].tolist()
+        ]
+        done = _best(done, num_return_sequences)
+        parents, chosen = parents[~ending][:num_beams], chosen[~ending][:num_beams]
         live = [
             _extend(live[p], t, float(raw[p, t]), float(totals[p, t]), constraint)
             for p, t in zip(parents.tolist(), chosen.tolist(), strict=True)

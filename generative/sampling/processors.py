@@ -113,7 +113,8 @@ class Temperature:
     def __call__(self, history: History, logits: Logits) -> Logits:  # noqa: ARG002
         """See the class. The maximum is moved to 0 first, so that nothing overflows."""
         top = logits.max(axis=-1, keepdims=True)
-        return np.asarray((logits.astype(np.float64) - top) / self.temperature)
+        with np.errstate(over="ignore"):  # a vanishing temperature leaves only the maximum
+            return np.asarray((logits.astype(np.float64) - top) / self.temperature)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class TextTokenizer(Protocol):
     def files(self) -> dict[str, bytes]: ...
 
 
-Tokenizer = TextTokenizer | "MusicTokenizer"
+Tokenizer: TypeAlias = "TextTokenizer | MusicTokenizer"
 
 
 def tokenizer_class(name: str) -> Any:

@@ -26,7 +26,7 @@ from generative.training.resume import Progress
 VALIDATIONS = 10  # in a whole run
 VALIDATION_LANES = 32
 VALIDATION_WINDOW = 256
-QUICK_VALIDATION_TOKENS = 1 << 16  # what the validations on the way read at most
+VALIDATION_TOKENS = 1 << 16  # read at most, always the same ones
 SAVE_SECONDS = 60.0
 LOSS_MEMORY = 0.99  # of the running training loss
 
@@ -129,7 +129,7 @@ class Trainer:
                 elapsed = time.monotonic() - window_of_speed[0]
                 steps = self.progress.step - window_of_speed[1]
                 tokens = steps * self.config.batch_size * self.config.sequence_length
-                self._validate(learning_rate, norm, tokens / elapsed, final=fraction >= 1.0)
+                self._validate(learning_rate, norm, tokens / elapsed)
                 self.save()
                 saved = time.monotonic()
                 window_of_speed = (saved, self.progress.step)
@@ -199,12 +199,11 @@ class Trainer:
         return norm
 
     def _validate(
-        self, learning_rate: float, gradient_norm: float, tokens_per_second: float, *, final: bool
+        self, learning_rate: float, gradient_norm: float, tokens_per_second: float
     ) -> None:
         """Measure the averaged weights on held-out data and tell the observer."""
         progress = self.progress
-        stream = self.validation if final else self.validation[:QUICK_VALIDATION_TOKENS]
-        loss = validation_loss(self.average, stream)
+        loss = validation_loss(self.average, self.validation[:VALIDATION_TOKENS])
         metrics = Metrics(
             step=progress.step,
             epoch=progress.epoch + progress.window / self.lanes.windows_per_epoch,

@@ -1,0 +1,346 @@
+"""MIDI files to a `Piece` and back: knows notes, tempos and instruments, not what they are for.
+
+Files in the wild are damaged in many small ways, so reading mends what it can, counts what it
+mended and what it left out (`ReadReport`), and refuses the rest with one line (`MidiError`).
+mido writes; reading walks the bytes itself (`midi_bytes`), since mido gives up a whole file at its
+first bad byte. Where a file is sound the two agree, and a test holds them to it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+import mido
+
+from generative.midi_bytes import META, SYSEX, Event, EventReader, Header, MidiError, read_chunks
+from generative.piece import (
+    Meter,
+    Note,
+    Piece,
+    Tempo,
+    Track,
+    beats_per_minute,
+    in_turn,
+    microseconds_per_beat,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["MidiError", "ReadReport", "read", "read_with_report", "to_bytes", "write"]
+
+MAX_FILE_BYTES = 4 * 2**20  # the largest of 2,000 real files has 0.3 MB
+MAX_BEATS = 100_000  # 14 hours at 120 beats a minute; beyond it a delta time is corrupt
+NUM_CHANNELS = 16
+DRUM_CHANNEL = 9  # channel 10, as people count
+MELODIC_CHANNELS = [channel for channel in range(NUM_CHANNELS) if channel != DRUM_CHANNEL]
+
+# messages, without their channel, and meta events that become part of a Piece
+NOTE_OFF, NOTE_ON, CONTROLLER, PROGRAM_CHANGE = 0x80, 0x90, 0xB0, 0xC0
+TRACK_NAME, SET_TEMPO, TIME_SIGNATURE = 0x03, 0x51, 0x58
+ALL_SOUND_OFF, ALL_NOTES_OFF = 120, 123  # controllers that end notes
+
+# what a Piece has no place for, by what a report calls it
+DROPPED_MESSAGES = {0xA0: "aftertouch", 0xD0: "aftertouch", 0xE0: "pitch bend", SYSEX: "sysex"}
+DROPPED_CONTROLLERS = {64: "sustain pedal"}
+DROPPED_META = {0x01: "text", 0x05: "lyric", 0x06: "marker", 0x59: "key signature"}
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReport:
+    """What reading mended and what it left out: kind -> how often."""
+
+    repairs: Mapping[str, int]
+    dropped: Mapping[str, int]
+
+
+def read(source: Source) -> Piece:
+    """The music of a MIDI file: a path, its bytes, or an open binary file.
+
+    Raises:
+        MidiError: not MIDI, no notes, or beyond repair.
+        OSError: the file cannot be opened.
+    """
+    return read_with_report(source)[0]
+
+
+def read_with_report(source: Source) -> tuple[Piece, ReadReport]:
+    """As `read`, with an account of what was mended and what was left out."""
+    name = _name_of(source)
+    try:
+        return _parse(_load(source))
+    except MidiError as error:
+        raise MidiError(f"{name}: {error}") from None
+
+
+def to_bytes(piece: Piece) -> bytes:
+    """A type 1 MIDI file: tempos and meters in a first track, then one track an instrument."""
+    piece = piece.normalised()
+    file = mido.MidiFile(type=1, ticks_per_beat=piece.ticks_per_beat, charset="utf-8")
+    file.tracks.append(_conductor_track(piece))
+    melodic = drums = 0
+    for track in piece.tracks:
+        if track.is_drum:
+            port, channel = drums, DRUM_CHANNEL
+            drums += 1
+        else:
+            port, place = divmod(melodic, len(MELODIC_CHANNELS))
+            channel = MELODIC_CHANNELS[place]
+            melodic += 1
+        file.tracks.append(_instrument_track(track, channel, min(port, 127)))
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    return buffer.getvalue()
+
+
+def write(piece: Piece, target: str | os.PathLike[str] | BinaryIO) -> None:
+    """Write `to_bytes(piece)`; a path is replaced at once, so that nobody sees half a file."""
+    data = to_bytes(piece)
+    if not isinstance(target, str | os.PathLike):
+        target.write(data)
+        return
+    path = Path(target)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)  # mkstemp shuts everyone else out
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _name_of(source: Source) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return str(getattr(source, "name", "MIDI data"))
+
+
+def _load(source: Source) -> bytes:
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, str | os.PathLike):
+        with Path(source).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    else:
+        data = source.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise MidiError(f"larger than {MAX_FILE_BYTES // 2**20} MB")
+    return data
+
+
+def _parse(data: bytes) -> tuple[Piece, ReadReport]:
+    header, chunks, repairs = read_chunks(data)
+    if header.file_type > 2:
+        repairs["unknown file type"] += 1
+    listeners = [_Listener(chunk, header) for chunk in chunks]
+    if not any(listener.notes for listener in listeners):
+        raise MidiError("no notes")
+    if header.file_type == 2:  # patterns that were never meant to sound at once
+        patterns = (_together([listener], header) for listener in listeners if listener.notes)
+        piece = in_turn(patterns)
+    else:
+        piece = _together(listeners, header)
+    if piece.duration_ticks > MAX_BEATS * piece.ticks_per_beat:
+        raise MidiError(f"longer than {MAX_BEATS:,} beats")
+    return piece, ReadReport(
+        repairs=dict(sum((listener.repairs for listener in listeners), repairs)),
+        dropped=dict(sum((listener.dropped for listener in listeners), Counter[str]())),
+    )
+
+
+def _together(listeners: Sequence[_Listener], header: Header) -> Piece:
+    tempos = [tempo for listener in listeners for tempo in listener.tempos]
+    if header.fixed_beats_per_minute is not None:
+        tempos = [Tempo(at_ticks=0, beats_per_minute=header.fixed_beats_per_minute)]
+    return Piece(
+        ticks_per_beat=header.ticks_per_beat,
+        tracks=tuple(track for listener in listeners for track in listener.tracks()),
+        tempos=tuple(tempos),
+        meters=tuple(meter for listener in listeners for meter in listener.meters),
+    ).normalised()
+
+
+class _Listener:
+    """Hears one track chunk from end to end; one instrument is one (channel, program) of it."""
+
+    def __init__(self, chunk: bytes, header: Header) -> None:
+        self.tempos: list[Tempo] = []
+        self.meters: list[Meter] = []
+        self.dropped: Counter[str] = Counter()
+        self.repairs: Counter[str] = Counter()
+        self._name = ""
+        self._programs = [0] * NUM_CHANNELS
+        self.notes: defaultdict[tuple[int, int], list[Note]] = defaultdict(list)
+        # by channel: pitch -> program, onset and velocity of what sounds, the oldest first
+        self._sounding: list[dict[int, deque[tuple[int, int, int]]]]
+        self._sounding = [{} for _ in range(NUM_CHANNELS)]
+
+        message_handlers = {
+            NOTE_ON: self._note_on,
+            NOTE_OFF: self._note_off,
+            PROGRAM_CHANGE: self._program_change,
+            CONTROLLER: self._controller,
+        }
+        meta_handlers = {
+            TRACK_NAME: self._track_name,
+            SET_TEMPO: self._set_tempo,
+            TIME_SIGNATURE: self._time_signature,
+        }
+        last_ticks = 0
+        reader = EventReader(chunk, max_ticks=MAX_BEATS * header.ticks_per_beat)
+        for event in reader:
+            last_ticks = event.ticks
+            if event.status == META:
+                handler, names = meta_handlers.get(event.detail), DROPPED_META
+                kind = event.detail
+            else:
+                handler, names = message_handlers.get(event.status), DROPPED_MESSAGES
+                kind = event.status
+            if handler:
+                handler(event)
+            elif kind in names:
+                self.dropped[names[kind]] += 1
+        for channel in range(NUM_CHANNELS):
+            self._silence(channel, last_ticks, "hanging note closed")
+        self.repairs += reader.repairs
+
+    def tracks(self) -> list[Track]:
+        """The instruments, in the order in which they begin."""
+        return [
+            Track(
+                program=program,
+                is_drum=channel == DRUM_CHANNEL,
+                notes=tuple(notes),
+                name=self._name,
+            )
+            for (channel, program), notes in self.notes.items()
+        ]
+
+    def _note_on(self, event: Event) -> None:
+        pitch, velocity = event.data
+        if not velocity:
+            self._note_off(event)
+            return
+        program = self._programs[event.detail]
+        _ = self.notes[event.detail, program]  # gives the instrument its place in the order
+        queue = self._sounding[event.detail].setdefault(pitch, deque())
+        queue.append((program, event.ticks, velocity))
+
+    def _note_off(self, event: Event) -> None:
+        pitch = event.data[0]
+        if pitch in self._sounding[event.detail]:
+            self._end_note(event.detail, pitch, event.ticks)
+        else:
+            self.repairs["stray note-off"] += 1
+
+    def _end_note(self, channel: int, pitch: int, ticks: int) -> None:
+        queue = self._sounding[channel][pitch]
+        program, onset, velocity = queue.popleft()
+        if not queue:
+            del self._sounding[channel][pitch]
+        if ticks == onset:
+            self.repairs["note of no length"] += 1
+        self.notes[channel, program].append(
+            Note(
+                onset_ticks=onset,
+                duration_ticks=max(ticks - onset, 1),
+                pitch=pitch,
+                velocity=velocity,
+            )
+        )
+
+    def _silence(self, channel: int, ticks: int, reason: str) -> None:
+        for pitch, queue in list(self._sounding[channel].items()):
+            while queue:
+                self.repairs[reason] += 1
+                self._end_note(channel, pitch, ticks)
+
+    def _program_change(self, event: Event) -> None:
+        self._programs[event.detail] = event.data[0]
+
+    def _controller(self, event: Event) -> None:
+        controller = event.data[0]
+        if controller in (ALL_SOUND_OFF, ALL_NOTES_OFF):
+            self._silence(event.detail, event.ticks, "note ended by all-notes-off")
+        else:
+            self.dropped[DROPPED_CONTROLLERS.get(controller, "controller")] += 1
+
+    def _track_name(self, event: Event) -> None:
+        if not self._name:
+            self._name = _decoded(event.data)
+
+    def _set_tempo(self, event: Event) -> None:
+        microseconds = int.from_bytes(event.data[:3])
+        if len(event.data) < 3 or not microseconds:
+            self.repairs["impossible tempo"] += 1
+            return
+        rate = beats_per_minute(microseconds)
+        self.tempos.append(Tempo(at_ticks=event.ticks, beats_per_minute=rate))
+
+    def _time_signature(self, event: Event) -> None:
+        numerator, exponent = (*event.data[:2], 0, 0)[:2]
+        if not numerator or exponent > 7:
+            self.repairs["impossible meter"] += 1
+            return
+        self.meters.append(
+            Meter(at_ticks=event.ticks, numerator=numerator, denominator=2**exponent)
+        )
+
+
+def _decoded(name: bytes) -> str:
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("latin-1")
+
+
+def _conductor_track(piece: Piece) -> mido.MidiTrack:
+    tempos = [
+        (t.at_ticks, mido.MetaMessage("set_tempo", tempo=microseconds_per_beat(t.beats_per_minute)))
+        for t in piece.tempos
+    ]
+    meters = [(m.at_ticks, _time_signature(m)) for m in piece.meters]
+    return _with_deltas([], tempos + meters)
+
+
+def _time_signature(meter: Meter) -> mido.MetaMessage:
+    kind = "time_signature"
+    return mido.MetaMessage(kind, numerator=meter.numerator, denominator=meter.denominator)
+
+
+def _instrument_track(track: Track, channel: int, port: int) -> mido.MidiTrack:
+    head = []
+    if track.name:
+        name = track.name.encode("utf-8", errors="replace").decode("utf-8")
+        head.append(mido.MetaMessage("track_name", name=name))
+    if port:
+        head.append(mido.MetaMessage("midi_port", port=port))
+    head.append(mido.Message("program_change", channel=channel, program=track.program))
+    on = partial(mido.Message, "note_on", channel=channel)
+    off = partial(mido.Message, "note_off", channel=channel, velocity=0)
+    ends = [(n.end_ticks, off(note=n.pitch)) for n in track.notes]
+    onsets = [(n.onset_ticks, on(note=n.pitch, velocity=n.velocity)) for n in track.notes]
+    # the sort is stable: at one tick, what ends comes before what begins
+    return _with_deltas(head, ends + onsets)
+
+
+def _with_deltas(head: list[mido.Message], timed: list[tuple[int, mido.Message]]) -> mido.MidiTrack:
+    track = mido.MidiTrack(head)
+    now_ticks = 0
+    for ticks, message in sorted(timed, key=lambda pair: pair[0]):
+        track.append(message.copy(time=ticks - now_ticks))
+        now_ticks = ticks
+    return track

@@ -1,0 +1,201 @@
+"""The chunks and events of a MIDI file: knows its bytes and how they break, not notes or music.
+
+A header chunk (MThd) is followed by track chunks (MTrk), and a track is a row of events, each a
+delta time and a message. Lengths, counts and bytes in files are often wrong; a reader here goes on
+wherever the rest can still be told apart, and counts each repair under a few plain words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_HEADER_OFFSET = 4096  # RIFF (.rmi) and Macintosh files put a few bytes before the header
+HEADER_BYTES = 14  # "MThd", a length of 6, type, number of tracks, time division
+CHUNK_HEADER_BYTES = 8  # four letters and a length
+
+META, SYSEX, SYSEX_ESCAPE = 0xFF, 0xF0, 0xF7
+END_OF_TRACK = 0x2F  # a kind of meta event
+
+# status byte without its channel -> number of data bytes
+DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
+# status byte that has no place in a file, but is met in some -> number of data bytes
+ILLEGAL_DATA_BYTES = {
+    status: {0xF1: 1, 0xF2: 2, 0xF3: 1}.get(status, 0)
+    for status in range(SYSEX, META)
+    if status not in (SYSEX, SYSEX_ESCAPE)
+}
+MAX_VARIABLE_LENGTH = 4  # bytes of a number that says for itself where it ends
+
+# frames a second, as a header names them -> (ticks per beat and frame subdivision, beats a minute)
+# of a grid in which a beat is a second
+FILM_RATES = {24: (24, 60.0), 25: (25, 60.0), 29: (30, 60_000 / 1001), 30: (30, 60.0)}
+
+
+class MidiError(ValueError):
+    """Bytes that hold no music we can read; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the header chunk says."""
+
+    file_type: int  # 0: one track, 1: tracks that sound together, 2: tracks that sound in turn
+    ticks_per_beat: int
+    fixed_beats_per_minute: float | None  # where time counts film frames, tempo events mean nothing
+
+
+class Event(NamedTuple):
+    """One event; `data` is a message's data bytes or a meta event's payload."""
+
+    ticks: int  # from the start of the track
+    status: int  # a message without its channel, or META
+    detail: int  # a message's channel, or which meta event
+    data: bytes
+
+
+def read_chunks(data: bytes) -> tuple[Header, list[bytes], Counter[str]]:
+    """The header, the contents of each track chunk, and what had to be repaired.
+
+    Raises:
+        MidiError: no header, or a time division that means nothing.
+    """
+    start = data.find(b"MThd", 0, MAX_HEADER_OFFSET)
+    if start < 0:
+        raise MidiError("not a MIDI file (no MThd header)")
+    if len(data) < start + HEADER_BYTES:
+        raise MidiError("cut short within its header")
+    repairs: Counter[str] = Counter()
+    header = _header(data[start : start + HEADER_BYTES])
+    tracks: list[bytes] = []
+    position = _chunk_end(data, start)
+    if position is None:
+        repairs["wrong header length"] += 1
+        position = start + HEADER_BYTES
+    while position + CHUNK_HEADER_BYTES <= len(data):
+        end = _chunk_end(data, position)
+        if end is None:
+            repairs["wrong chunk length"] += 1
+            found = data.find(b"MTrk", position + CHUNK_HEADER_BYTES)
+            end = found if found >= 0 else len(data)
+        if data[position : position + 4].lower() == b"mtrk":
+            tracks.append(data[position + CHUNK_HEADER_BYTES : end])
+        else:
+            repairs["foreign chunk skipped"] += 1
+        position = end
+    return header, tracks, repairs
+
+
+class EventReader:
+    """Walks the events of one track chunk, once; `repairs` is complete when the walk is.
+
+    Example:
+        list(EventReader(bytes.fromhex("00 90 3c 40  60 3c 00  00 ff 2f 00"), max_ticks=1000))
+        # [(0, 0x90, 0, b"<@"), (96, 0x90, 0, b"<\\x00"), (96, 0xff, 0x2f, b"")]
+    """
+
+    def __init__(self, chunk: bytes, max_ticks: int) -> None:
+        """`max_ticks`: where a delta time leads beyond it, the file is broken and the walk ends."""
+        self.repairs: Counter[str] = Counter()
+        self._chunk = chunk
+        self._max_ticks = max_ticks
+        self._position = 0
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            yield from self._walk()
+        except IndexError:
+            self.repairs["track cut short"] += 1
+
+    def _walk(self) -> Iterator[Event]:
+        chunk = self._chunk
+        ticks = 0
+        running_status = None
+        while self._position < len(chunk):
+            ticks += self._variable_length()
+            if ticks > self._max_ticks:
+                self.repairs["impossible delta time"] += 1
+                return
+            status = chunk[self._position]
+            if status >= 0x80:
+                self._position += 1
+            elif running_status is None:
+                self.repairs["data without a status byte"] += 1
+                return
+            else:
+                status = running_status
+
+            if status < SYSEX:
+                running_status = status  # kept through meta events and sysex, as files rely on it
+                message = status & 0xF0
+                data = self._message_data(DATA_BYTES[message])
+                yield Event(ticks, message, status & 0x0F, data)
+            elif status == META:
+                kind = chunk[self._position]
+                self._position += 1
+                yield Event(ticks, META, kind, self._payload())
+                if kind == END_OF_TRACK:
+                    return  # whatever comes after it does not sound
+            elif status in ILLEGAL_DATA_BYTES:
+                self.repairs["illegal message skipped"] += 1
+                self._position += ILLEGAL_DATA_BYTES[status]
+            else:
+                yield Event(ticks, SYSEX, 0, self._payload())
+        self.repairs["no end of track"] += 1
+
+    def _message_data(self, size: int) -> bytes:
+        data = self._chunk[self._position : self._position + size]
+        if len(data) < size:
+            raise IndexError
+        self._position += size
+        if not data.isascii():  # ASCII is what is below 128
+            self.repairs["data byte above 127"] += 1
+            data = bytes(min(byte, 127) for byte in data)
+        return data
+
+    def _payload(self) -> bytes:
+        size = self._variable_length()
+        data = self._chunk[self._position : self._position + size]
+        if len(data) < size:
+            raise IndexError
+        self._position += size
+        return data
+
+    def _variable_length(self) -> int:
+        """Seven bits a byte, the highest first; the last byte is the one below 128."""
+        value = 0
+        for _ in range(MAX_VARIABLE_LENGTH):
+            byte = self._chunk[self._position]
+            self._position += 1
+            value = value << 7 | byte & 0x7F
+            if byte < 0x80:
+                return value
+        raise IndexError  # no number has more bytes: the track is lost from here on
+
+
+def _header(header: bytes) -> Header:
+    file_type, division = int.from_bytes(header[8:10]), int.from_bytes(header[12:14])
+    if not division & 0x8000:
+        if not division:
+            raise MidiError("its ticks per beat are zero")
+        return Header(file_type, division, None)
+    frames, ticks_per_frame = 256 - (division >> 8), division & 0xFF
+    if frames not in FILM_RATES or not ticks_per_frame:
+        raise MidiError(f"its time division 0x{division:04x} means nothing")
+    frames_per_beat, beats_per_minute = FILM_RATES[frames]
+    return Header(file_type, frames_per_beat * ticks_per_frame, beats_per_minute)
+
+
+def _chunk_end(data: bytes, position: int) -> int | None:
+    """Where the chunk says that it ends; None if no chunk starts there and the file goes on."""
+    size = int.from_bytes(data[position + 4 : position + CHUNK_HEADER_BYTES])
+    end = position + CHUNK_HEADER_BYTES + size
+    if end == len(data) or re.match(rb"[A-Za-z][ -~]{3}", data[end : end + 4]):
+        return end
+    # a few bytes after the last chunk are no chunk, and do no harm
+    return end if end < len(data) < end + CHUNK_HEADER_BYTES else None

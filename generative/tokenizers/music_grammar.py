@@ -1,0 +1,349 @@
+"""Which token of music may follow which: knows the places in a piece, not the piece itself.
+
+A piece is a row of bars, and a bar a row of positions, each with what happens there:
+
+    bar (position [beats unit] [tempo] ([track [program]] [velocity] pitch|drum long* duration)*)*
+
+Two tables say it all: `BLOCKS` which kinds may follow which, `_WINDOWS` which values of a kind fit
+the place (positions go on, pitches rise, nothing is said twice). Reading tokens and drawing them
+walk the same states, so whatever is drawn can be read.
+
+Bars are rulers: a meter of n/d measures bars of 96n/d steps, and a bar longer than 192 steps is
+measured in equal parts. A meter stated past a bar's beginning starts a new bar there.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from generative.quantise import STEPS_PER_BEAT
+from generative.tokenizers.music_vocabulary import (
+    BLOCKS,
+    DRUM_PROGRAMS,
+    MAX_LONGS,
+    MAX_RULER_STEPS,
+    MAX_TRACKS,
+    OFFSETS,
+    STEPS_PER_LONG,
+    TOP_PITCH,
+    VALUES,
+    VOCAB_SIZE,
+    describe,
+    meaning,
+    ruler_steps,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+LAST_BAR_STEP = 99_700 * STEPS_PER_BEAT  # with the longest note there, still a file we can read
+
+# a piece opens with its meter and its tempo, at the first step of its first bar
+_OPENING = {
+    "start": ("bar",),
+    "bar": ("position",),
+    "position": ("beats",),
+    "beats": ("unit",),
+    "unit": ("tempo",),
+}
+
+_FOLLOWS = {block.name: block.follows for block in BLOCKS}
+
+
+class State(NamedTuple):
+    """Where a row of tokens has led; a tuple since a dataclass takes four times as long to copy.
+
+    Tempo, meter, track and the like are kept as places in their block, not as values.
+    """
+
+    block: str = "start"  # the kind of the last token
+    step: int = 0
+    seconds: float = 0.0  # at `step`
+    bar_step: int = 0  # where the bar begins
+    ruler_steps: int = MAX_RULER_STEPS
+    position: int = -1  # in the bar; -1 before its first
+    beats: int = 0
+    meter: tuple[int, int] | None = None
+    tempo: int | None = None
+    track: int | None = None
+    pitch: int = -1  # of the last note at this position in this track, else -1
+    sounded: bool = False  # a note is at this position
+    longs: int = 0
+    programs: tuple[int | None, ...] = (None,) * MAX_TRACKS
+    velocities: tuple[int | None, ...] = (None,) * MAX_TRACKS
+    has_notes: bool = False
+    bars_left: int | None = None  # None: as many as may be
+    deadline_seconds: float | None = None  # nothing begins then or later
+
+
+Window: TypeAlias = tuple[int, int, int | None]  # from, up to, and a place in between that is out
+NOTHING: Window = (0, 0, None)
+
+
+def allowed(state: State) -> NDArray[np.bool_]:
+    """Which tokens may come next; never none. (V,)"""
+    mask = np.zeros(VOCAB_SIZE, dtype=np.bool_)
+    for name in _successors(state):
+        first, end, hole = _WINDOWS[name](state)
+        if first < end:
+            offset = OFFSETS[name]
+            mask[offset + first : offset + end] = True
+            if hole is not None:
+                mask[offset + hole] = False
+    return mask
+
+
+def advance(state: State, token: int) -> State:
+    """Where a token leads.
+
+    Raises:
+        ValueError: it may not come next; the message says what may.
+    """
+    name, _ = meaning(token)
+    place = token - OFFSETS[name]
+    if name in _successors(state):
+        first, end, hole = _WINDOWS[name](state)
+        if first <= place < end and place != hole:
+            return _MOVES[name](state, place)
+    raise ValueError(f"{describe(token)!r} cannot come here; expected {_expected(state)}")
+
+
+def _successors(state: State) -> tuple[str, ...]:
+    return _OPENING[state.block] if state.tempo is None else _FOLLOWS[state.block]
+
+
+def _expected(state: State) -> str:
+    names = []
+    for name in _successors(state):
+        first, end, _ = _WINDOWS[name](state)
+        if first < end:
+            low, high = (describe(OFFSETS[name] + place) for place in (first, end - 1))
+            names.append(low if low == high else f"{low}..{VALUES[name][end - 1]}")
+    return " or ".join(names)
+
+
+def _seconds_per_step(state: State) -> float:
+    if state.tempo is None:
+        return 0.0
+    return 60 / (VALUES["tempo"][state.tempo] * STEPS_PER_BEAT)
+
+
+def _seconds_at(state: State, step: int) -> float:
+    return state.seconds + (step - state.step) * _seconds_per_step(state)
+
+
+def _bar_fits(state: State, step: int) -> bool:
+    """Whether a new bar may begin at that step."""
+    in_time = state.deadline_seconds is None or _seconds_at(state, step) < state.deadline_seconds
+    return in_time and state.bars_left != 0 and step <= LAST_BAR_STEP
+
+
+def _next_bar_fits(state: State) -> bool:
+    return _bar_fits(state, state.bar_step + state.ruler_steps)
+
+
+def _one_if(condition: bool) -> Window:
+    return (0, 1, None) if condition else NOTHING
+
+
+# Which values of a kind fit a state, as places in the kind's block.
+
+
+def _start_window(state: State) -> Window:
+    limited = state.bars_left is not None or state.deadline_seconds is not None
+    is_full = not (limited and _next_bar_fits(state))
+    return _one_if(state.block == "start" or (state.has_notes and is_full))
+
+
+def _bar_window(state: State) -> Window:
+    return _one_if(state.tempo is None or _next_bar_fits(state))
+
+
+def _position_window(state: State) -> Window:
+    if state.tempo is None:
+        return _one_if(True)
+    if state.position >= 0 and not state.has_notes and not _next_bar_fits(state):
+        return NOTHING  # the last chance of a note: a piece is never silent
+    end = state.ruler_steps
+    if state.deadline_seconds is not None:
+        left = ceil((state.deadline_seconds - state.seconds) / _seconds_per_step(state))
+        end = min(end, state.step - state.bar_step + left)
+    return state.position + 1, end, None
+
+
+def _beats_window(state: State) -> Window:
+    # past the bar's beginning a meter starts a new bar, so there has to be one left
+    if state.position == 0 or _bar_fits(state, state.step):
+        return 0, len(VALUES["beats"]), None
+    return NOTHING
+
+
+def _unit_window(state: State) -> Window:
+    same = state.meter is not None and state.meter[0] == state.beats
+    return 0, len(VALUES["unit"]), state.meter[1] if same and state.meter else None
+
+
+def _tempo_window(state: State) -> Window:
+    return 0, len(VALUES["tempo"]), state.tempo
+
+
+def _track_window(state: State) -> Window:
+    if state.sounded and state.track is not None:
+        return state.track + 1, MAX_TRACKS, None
+    return 0, MAX_TRACKS, state.track
+
+
+def _program_window(state: State) -> Window:
+    is_new = state.track is not None and state.programs[state.track] is None
+    return (0, 2 * DRUM_PROGRAMS, None) if is_new else NOTHING
+
+
+def _velocity_window(state: State) -> Window:
+    if state.track is None or state.programs[state.track] is None or state.pitch == TOP_PITCH:
+        return NOTHING
+    return 0, len(VALUES["velocity"]), state.velocities[state.track]
+
+
+def _pitch_window(state: State) -> Window:
+    return NOTHING if _plays_drums(state) is not False else (state.pitch + 1, TOP_PITCH + 1, None)
+
+
+def _drum_window(state: State) -> Window:
+    return NOTHING if _plays_drums(state) is not True else (state.pitch + 1, TOP_PITCH + 1, None)
+
+
+def _plays_drums(state: State) -> bool | None:
+    """Whether the current track is a drum kit; None if it cannot play yet."""
+    if state.track is None or state.velocities[state.track] is None:
+        return None
+    program = state.programs[state.track]
+    return program is not None and program >= DRUM_PROGRAMS
+
+
+def _long_window(state: State) -> Window:
+    return _one_if(state.longs < MAX_LONGS)
+
+
+def _duration_window(_: State) -> Window:
+    return 0, STEPS_PER_LONG, None
+
+
+# Where a token leads; `place` is its place in its block.
+
+
+def _start_move(state: State, _: int) -> State:
+    return state._replace(block="start")
+
+
+def _bar_move(state: State, _: int) -> State:
+    step = 0 if state.tempo is None else state.bar_step + state.ruler_steps
+    return state._replace(
+        block="bar",
+        step=step,
+        seconds=_seconds_at(state, step),
+        bar_step=step,
+        position=-1,
+        bars_left=_one_less(state.bars_left),
+    )
+
+
+def _position_move(state: State, place: int) -> State:
+    step = state.bar_step + place
+    return state._replace(
+        block="position",
+        step=step,
+        seconds=_seconds_at(state, step),
+        position=place,
+        pitch=-1,
+        sounded=False,
+    )
+
+
+def _beats_move(state: State, place: int) -> State:
+    return state._replace(block="beats", beats=place)
+
+
+def _unit_move(state: State, place: int) -> State:
+    return state._replace(
+        block="unit",
+        meter=(state.beats, place),
+        ruler_steps=ruler_steps(VALUES["beats"][state.beats], VALUES["unit"][place]),
+        bar_step=state.step,
+        position=0,
+        bars_left=_one_less(state.bars_left) if state.position else state.bars_left,
+    )
+
+
+def _tempo_move(state: State, place: int) -> State:
+    return state._replace(block="tempo", tempo=place)
+
+
+def _track_move(state: State, place: int) -> State:
+    return state._replace(block="track", track=place, pitch=-1)
+
+
+def _program_move(state: State, place: int) -> State:
+    programs = _with(state.programs, state.track, place)
+    return state._replace(block="program", programs=programs)
+
+
+def _velocity_move(state: State, place: int) -> State:
+    velocities = _with(state.velocities, state.track, place)
+    return state._replace(block="velocity", velocities=velocities)
+
+
+def _note_move(name: str) -> Callable[[State, int], State]:
+    return lambda state, place: state._replace(block=name, pitch=place, longs=0)
+
+
+def _long_move(state: State, _: int) -> State:
+    return state._replace(block="long", longs=state.longs + 1)
+
+
+def _duration_move(state: State, _: int) -> State:
+    return state._replace(block="duration", sounded=True, has_notes=True)
+
+
+def _one_less(bars_left: int | None) -> int | None:
+    return None if bars_left is None else bars_left - 1
+
+
+def _with(values: tuple[int | None, ...], track: int | None, value: int) -> tuple[int | None, ...]:
+    return tuple(value if i == track else old for i, old in enumerate(values))
+
+
+_WINDOWS: dict[str, Callable[[State], Window]] = {
+    "start": _start_window,
+    "bar": _bar_window,
+    "position": _position_window,
+    "beats": _beats_window,
+    "unit": _unit_window,
+    "tempo": _tempo_window,
+    "track": _track_window,
+    "program": _program_window,
+    "velocity": _velocity_window,
+    "pitch": _pitch_window,
+    "drum": _drum_window,
+    "long": _long_window,
+    "duration": _duration_window,
+}
+_MOVES: dict[str, Callable[[State, int], State]] = {
+    "start": _start_move,
+    "bar": _bar_move,
+    "position": _position_move,
+    "beats": _beats_move,
+    "unit": _unit_move,
+    "tempo": _tempo_move,
+    "track": _track_move,
+    "program": _program_move,
+    "velocity": _velocity_move,
+    "pitch": _note_move("pitch"),
+    "drum": _note_move("drum"),
+    "long": _long_move,
+    "duration": _duration_move,
+}

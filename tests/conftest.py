@@ -1,0 +1,56 @@
+"""What tests share: where real data lies, if it does, and a model small enough to train at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+import generative
+from generative.text_model import TextModel
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+TUNES = Path(__file__).resolve().parents[1] / "corpora" / "tunes"
+
+settings.register_profile(
+    "hermetic",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("hermetic")
+
+
+def data(relative: str) -> Path:
+    """A file or folder of real data; the test is skipped where there is none."""
+    path = DATA / relative
+    if not path.exists():
+        pytest.skip(f"real data not found: {relative}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def rhyme(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text with something to learn."""
+    path = tmp_path_factory.mktemp("corpus") / "rhyme.txt"
+    lines = [f"{n} bottles stand upon the wall, and {n} is what we count.\n" for n in range(400)]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(rhyme: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder, trained for a moment."""
+    folder = tmp_path_factory.mktemp("models") / "rhyme"
+    generative.train(rhyme, folder, steps=60, hidden=48, batch_size=4, sequence_length=32)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(trained: Path) -> TextModel:
+    """That model, loaded."""
+    loaded = generative.load(trained)
+    assert isinstance(loaded, TextModel)
+    return loaded
