@@ -83,7 +83,7 @@ def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
             Path(folder) / "train",
             output,
             held_out=[Path(folder) / "valid"],
-            steps=6_000,
+            steps=4_000,
             hidden=384,
             embedding_size=384,
             num_layers=2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ class MusicModel:
         old = self.tokenizer.decode(begin)
         if seconds is not None:
             end = old.seconds + seconds
-            piece = piece.clipped(int(piece.tempo_map.ticks_at(end)))
+            piece = piece.clipped(math.ceil(piece.tempo_map.ticks_at(end)))
         return TuneSequence(
             piece=piece,
             tokens=tuple(sampled.tokens),
