@@ -1,0 +1,112 @@
+"""Files to documents and parts, on files made here, good and bad."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generative.corpus import CorpusError, find_files, read_corpus, split_music, split_text
+from generative.piece import Piece
+from tests.conftest import TUNES, data
+
+
+def test_folders_are_sorted_and_hidden_files_left_out(tmp_path: Path) -> None:
+    for name in ("b.txt", "a/c.txt", ".hidden", ".git/config"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    names = [document.content for document in read_corpus([tmp_path]).documents]
+    assert names == ["a/c.txt", "b.txt"]
+    assert find_files([str(tmp_path / "*.txt")]) == [tmp_path / "b.txt"]
+
+
+def test_line_ends_stay_and_a_mark_goes(tmp_path: Path) -> None:
+    path = tmp_path / "dos.txt"
+    path.write_bytes(b"\xef\xbb\xbfone\r\ntwo\r")
+    assert read_corpus([path]).documents[0].content == "one\r\ntwo\r"
+
+
+def test_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("né".encode())))
+    assert read_corpus(["-"]).documents[0].content == "né"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("né".encode("latin-1"), r"not utf-8: byte 0xe9 at offset 1; .*--encoding"),
+        ("né".encode("utf-16"), "looks like utf-16: say so with --encoding utf-16"),
+        (b"", "empty"),
+    ],
+)
+def test_bad_text_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus([path])
+
+
+def test_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "old.txt"
+    path.write_bytes("né".encode("latin-1"))
+    assert read_corpus([path], encoding="latin-1").documents[0].content == "né"
+    with pytest.raises(CorpusError, match="unknown encoding 'klingon'"):
+        read_corpus([path], encoding="klingon")
+
+
+def test_missing_files_and_empty_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"nowhere\.txt: no such file"):
+        read_corpus([tmp_path / "nowhere.txt"])
+    with pytest.raises(CorpusError, match="no files in"):
+        read_corpus([tmp_path])
+
+
+def test_music_and_text_do_not_mix(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    (tmp_path / "b.mid").write_bytes(next(TUNES.glob("*.mid")).read_bytes())
+    with pytest.raises(CorpusError, match=r"both music .*b\.mid.* and text .*a\.txt"):
+        read_corpus([tmp_path])
+    assert len(read_corpus([tmp_path], kind="music").documents) == 1
+    assert len(read_corpus([tmp_path], kind="text").documents) == 1
+
+
+def test_unreadable_music_is_skipped_and_listed(tmp_path: Path) -> None:
+    (tmp_path / "good.mid").write_bytes(next(TUNES.glob("*.mid")).read_bytes())
+    (tmp_path / "bad.mid").write_bytes(b"not MIDI")
+    read = read_corpus([tmp_path])
+    assert [Path(d.name).name for d in read.documents] == ["good.mid"]
+    ((file, reason),) = read.skipped
+    assert file.endswith("bad.mid")
+    assert reason
+    with pytest.raises(CorpusError, match="none of 1 MIDI files can be read"):
+        read_corpus([tmp_path / "bad.mid"])
+
+
+@given(texts=st.lists(st.text(min_size=1), min_size=1))
+def test_a_text_split_is_by_time_and_loses_nothing(texts: list[str]) -> None:
+    split = split_text(texts)
+    together = "".join(texts)
+    assert "".join(split.train) + "".join(split.held_out) == together
+    assert sum(map(len, split.train)) == int(len(together) * 0.9)
+
+
+def test_music_is_split_by_file() -> None:
+    pieces = [Piece(ticks_per_beat=24 + i) for i in range(30)]
+    split = split_music(pieces, seed=1)
+    assert len(split.held_out) == 3
+    assert sorted(p.ticks_per_beat for p in split.train + split.held_out) == list(range(24, 54))
+    assert split == split_music(pieces, seed=1)
+    assert split != split_music(pieces, seed=2)
+    assert split_music(pieces[:1]).train == (pieces[0],)
+
+
+def test_files_in_other_encodings_are_refused_by_byte() -> None:
+    for file in sorted(data("text/encodings_not_utf8").iterdir()):
+        if "Unicode" in file.name:
+            continue  # Hungarian_Magyar-Unicode is within UTF-8 or marked; tested above
+        with pytest.raises(CorpusError, match=r"not utf-8: byte 0x[0-9a-f]{2} at offset \d+"):
+            read_corpus([file])

@@ -1,0 +1,299 @@
+"""Learning: batches in order, schedules by hand, runs that repeat and resume bit for bit."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import generative
+from generative import checkpoint
+from generative.checkpoint import CheckpointError
+from generative.model.config import ModelConfig
+from generative.training import recipe
+from generative.training.batches import Lanes, stream_of, windows
+from generative.training.config import Budget, TrainingConfig
+from generative.training.reports import Metrics, draw_curve
+from generative.training.trainer import TrainingError
+from tests.conftest import TUNES
+
+START = 99
+SMALL: dict[str, Any] = {
+    "hidden": 16,
+    "batch_size": 4,
+    "sequence_length": 16,
+    "precision": "float32",
+    "dropout": 0.2,
+}
+
+
+def test_windows_are_lanes_side_by_side() -> None:
+    batches = list(windows(np.arange(13), batch_size=2, sequence_length=3))
+    assert [b.inputs.T.tolist() for b in batches] == [[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9, 10, 11]]]
+    assert [b.targets.T.tolist() for b in batches] == [[[1, 2, 3], [7, 8, 9]], [[4, 5, 6], [10, 11, 12]]]
+    assert [b.fresh for b in batches] == [True, False]
+
+
+def test_a_stream_has_a_start_token_before_each_document_and_after_the_last() -> None:
+    assert stream_of([np.array([1, 2]), np.array([3])], START).tolist() == [START, 1, 2, START, 3, START]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    batch_size=st.integers(1, 4),
+    sequence_length=st.integers(1, 8),
+    shuffle=st.booleans(),
+)
+def test_an_epoch_reads_nearly_everything_once_and_repeats_exactly(
+    lengths: list[int], batch_size: int, sequence_length: int, shuffle: bool
+) -> None:
+    ids = iter(range(100, 10_000))
+    lanes = Lanes(
+        documents=[np.array(list(itertools.islice(ids, n))) for n in lengths],
+        start_id=START,
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        seed=3,
+        shuffle=shuffle,
+    )
+    batches = list(lanes.epoch(1))
+    assert len(batches) == lanes.windows_per_epoch
+    read = [i for b in batches for i in b.inputs.ravel().tolist() if i != START]
+    assert len(set(read)) == len(read)
+    left_out = sum(lengths) + len(lengths) + 1 - sum(b.inputs.size for b in batches)
+    assert left_out <= batch_size * sequence_length + batch_size
+    for one, other in zip(batches, lanes.epoch(1), strict=True):
+        np.testing.assert_array_equal(one.targets, other.targets)
+
+
+def test_augmentation_sees_every_document() -> None:
+    lanes = Lanes(
+        documents=[np.array([1, 2, 3]), np.array([4, 5, 6])],
+        start_id=START,
+        batch_size=1,
+        sequence_length=8,
+        seed=0,
+        augment=lambda ids, rng: ids + 10,
+    )
+    (batch,) = lanes.epoch(0)
+    assert sorted(batch.inputs.ravel().tolist()) == [11, 12, 13, 14, 15, 16, START, START][:8]
+
+
+def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=3)
+    assert [config.learning_rate_at(s, 0.0) for s in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert config.learning_rate_at(9, 0.5) == pytest.approx(0.5)
+    assert config.learning_rate_at(9, 1.0) == 0.0
+
+
+@pytest.mark.parametrize("unit", ["minutes", "steps", "epochs"])
+def test_a_budget_is_spent_in_its_own_unit(unit: str) -> None:
+    budget = Budget(unit=unit, amount=4)
+    assert budget.progress(seconds=60, steps=1, epochs=1) == 0.25
+    assert budget.progress(seconds=999, steps=99, epochs=9) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Budget(unit="minutes", amount=0), "minutes must be a positive number, not 0"),
+        (lambda: Budget(unit="years", amount=1), "unknown unit 'years'"),
+        (lambda: TrainingConfig(learning_rate=-1), "learning_rate must be a positive number"),
+        (lambda: TrainingConfig(beta2=1.0), r"beta2 must be in \[0, 1\), not 1.0"),
+        (lambda: TrainingConfig(patience=0), "patience must be at least 1"),
+    ],
+)
+def test_impossible_choices_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def choose(tokens: int, budget: Budget, **choices: Any) -> recipe.Recipe:
+    return recipe.choose(
+        kind="text",
+        vocab_size=300,
+        documents=[np.zeros(tokens, dtype=np.int32)],
+        budget=budget,
+        device=torch.device("cpu"),
+        precision=torch.float32,
+        model_choices={"hidden_size": 8, **choices},
+        training_choices={},
+    )
+
+
+def test_the_oftener_a_corpus_is_read_the_more_dropout() -> None:
+    drops = [
+        choose(100_000, Budget(unit="epochs", amount=e)).model.dropout for e in (1, 5, 15, 50)
+    ]
+    assert drops == sorted(drops)
+    assert drops[0] < drops[-1]
+    assert choose(100_000, Budget(unit="epochs", amount=50), dropout=0.05).model.dropout == 0.05
+
+
+def test_small_corpora_get_lanes_that_they_can_fill() -> None:
+    chosen = choose(200, Budget(unit="steps", amount=5)).training
+    assert chosen.batch_size * chosen.sequence_length <= 200
+    with pytest.raises(ValueError, match="has 4 tokens to learn from, too few"):
+        choose(3, Budget(unit="steps", amount=5))
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
+
+
+def test_a_run_repeats_and_resumes_bit_for_bit(rhyme: Path, tmp_path: Path) -> None:
+    whole = generative.train(rhyme, tmp_path / "whole", steps=40, **SMALL)
+    for name, steps, resume in (("again", 40, False), ("parts", 40, False)):
+        if name == "parts":
+            half_run(rhyme, tmp_path / name)
+            resume = True
+        result = generative.train(rhyme, tmp_path / name, steps=steps, resume=resume, **SMALL)
+        assert result.steps == whole.steps == 40
+        for key, array in weights(tmp_path / "whole").items():
+            np.testing.assert_array_equal(weights(tmp_path / name)[key], array)
+        assert result.held_out == whole.held_out
+
+
+def half_run(corpus: Path, folder: Path) -> None:
+    """Start a run of 40 steps in another process and interrupt it half way."""
+    code = f"""
+import os, signal
+from generative.training import run
+import generative
+old = run._Watch.on_step
+def on_step(self, progress, fraction):
+    old(self, progress, fraction)
+    if progress.step == 23:
+        os.kill(os.getpid(), signal.SIGINT)
+run._Watch.on_step = on_step
+try:
+    generative.train({str(corpus)!r}, {str(folder)!r}, steps=40, **{SMALL!r})
+except run.Interrupted as stopped:
+    raise SystemExit(stopped.exit_code)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False)
+    assert done.returncode == 128 + signal.SIGINT
+
+
+def test_what_a_run_leaves(trained: Path) -> None:
+    names = {path.name for path in trained.iterdir()}
+    assert names >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "README.md",
+        "metrics.csv",
+        "learning_curve.png",
+        "tensorboard",
+        "resume",
+    }
+    rows = list(csv.DictReader((trained / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows] == list(range(6, 61, 6))
+    assert float(rows[-1]["validation_loss"]) < float(rows[0]["validation_loss"])
+    assert (trained / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert list((trained / "tensorboard").iterdir())
+
+
+def test_a_model_is_not_trained_over(trained: Path, rhyme: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a model already"):
+        generative.train(rhyme, trained, steps=1)
+    with pytest.raises(CheckpointError, match="no run to resume"):
+        generative.train(rhyme, tmp_path / "none", steps=1, resume=True)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CheckpointError, match="not a folder"):
+        generative.train(rhyme, tmp_path / "file", steps=1)
+
+
+def test_another_corpus_is_not_resumed(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "model")
+    other = tmp_path / "other.txt"
+    other.write_text("something else entirely " * 200)
+    with pytest.raises(CheckpointError, match="another corpus"):
+        generative.train(other, tmp_path / "model", steps=90, resume=True)
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(trained: Path, rhyme: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "model")
+    newest = max((tmp_path / "model" / "resume").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-7])
+    said: list[str] = []
+    generative.train(rhyme, tmp_path / "model", steps=66, resume=True, report=said.append)
+    assert any("damaged" in line and newest.name in line for line in said)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from generative.training import trainer
+
+    real = trainer.cross_entropy
+    monkeypatch.setattr(trainer, "cross_entropy", lambda *a: real(*a) * float("nan"))
+    with pytest.raises(TrainingError, match="the loss is nan .* lower --learning-rate"):
+        generative.train(rhyme, tmp_path / "model", steps=5, **SMALL)
+
+
+@pytest.mark.parametrize("tokenizer", ["byte", "sentencepiece"])
+def test_other_tokenizers_train_and_load(rhyme: Path, tmp_path: Path, tokenizer: str) -> None:
+    options = {**SMALL, "tokenizer": tokenizer}
+    if tokenizer == "sentencepiece":
+        options["vocab_size"] = 320
+    generative.train(rhyme, tmp_path / "model", steps=3, **options)
+    model = generative.load(tmp_path / "model")
+    text = "12 bottles ▁ né 🎵"
+    assert model.tokenizer.decode(model.tokenizer.encode(text)) == text
+    assert model.score(text).chars == len(text)
+
+
+def test_music_trains_and_every_sample_is_music(tmp_path: Path) -> None:
+    result = generative.train(TUNES, tmp_path / "band", steps=4, hidden=24, embedding_size=24)
+    assert result.held_out is not None
+    assert result.held_out.notes
+    tune = generative.load(tmp_path / "band").generate(bars=3, seed=1)
+    assert tune.piece.note_count > 0
+
+
+def test_the_module_is_the_function() -> None:
+    import generative.train as module
+
+    assert callable(module)
+    assert generative.train is module
+
+
+def test_unknown_options_are_named(rhyme: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown training options: colour"):
+        generative.train(rhyme, tmp_path / "x", colour="red")
+    with pytest.raises(ValueError, match="give one of"):
+        generative.train(rhyme, tmp_path / "x", steps=1, minutes=1)
+    with pytest.raises(ValueError, match="precision must be one of"):
+        generative.train(rhyme, tmp_path / "x", precision="int3")
+
+
+def test_a_curve_is_drawn_for_any_history(tmp_path: Path) -> None:
+    one = Metrics(
+        step=1,
+        epoch=0.1,
+        seconds=1.0,
+        train_loss=2.0,
+        validation_loss=2.0,
+        learning_rate=0.1,
+        gradient_norm=1.0,
+        tokens_per_second=1.0,
+    )
+    draw_curve(tmp_path, [one])
+    assert (tmp_path / "learning_curve.png").stat().st_size > 1000
+
+
+def test_a_models_config_comes_back() -> None:
+    config = ModelConfig(vocab_size=5, weight_drop=0.1)
+    assert ModelConfig.from_dict(config.to_dict()) == config
