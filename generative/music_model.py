@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 DEFAULT_NEW_TOKENS = 1024  # where neither bars nor seconds say how much; about 20 bars of four voices
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
+# A piece of given length may have to go on where the model would end it, and then wander. Of this
+# many draws the first is taken in which the grammar never overruled most of the model's belief.
+ATTEMPTS = 4
+FORCED_MASS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +107,7 @@ class MusicModel:
 
         Args:
             primer: a MIDI file or a piece to continue.
-            bars: exactly so many new bars.
+            bars: exactly so many new bars; of a few draws, one that ends there willingly.
             seconds: so many new seconds; notes that would last longer are cut.
             max_new_tokens: at most; by default as many as bars or seconds need, else 1,024.
             options: see `GenerateOptions`.
@@ -119,16 +123,19 @@ class MusicModel:
         begin = [] if primer is None else self.tokenizer.encode(_as_piece(primer))
         grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds)
         seed = resolve_seed(options.get("seed"))
-        sampled = generate_tokens(
+        count = options.get("num_return_sequences") or 1
+        attempts = 1 if bars is seconds is None or (options.get("num_beams") or 1) > 1 else ATTEMPTS
+        tries = generate_tokens(
             self._runtime.stepper,
             [self.tokenizer.start_id, *begin],
             end_id=self.tokenizer.start_id,
-            max_new_tokens=max_new_tokens or _room(bars, seconds),
-            options=options,
+            max_new_tokens=_room(bars, seconds) if max_new_tokens is None else max_new_tokens,
+            options={**options, "num_return_sequences": count * attempts},
             seed=seed,
             constraint=grammar,
             constraint_state=grammar.resume(begin),
         )
+        sampled = [_least_forced(tries[i * attempts :][:attempts]) for i in range(count)]
         return Tune(
             sequences=tuple(self._sequence(begin, one, bars, seconds) for one in sampled),
             seed=seed,
@@ -172,9 +179,10 @@ class MusicModel:
         self, begin: list[int], sampled: Sampled, bars: int | None, seconds: float | None
     ) -> TuneSequence:
         piece = self.tokenizer.decode([*begin, *sampled.tokens])
-        old = self.tokenizer.decode(begin)
+        if bars is not None:
+            piece = piece.clipped(piece.bar_lines[-1])
         if seconds is not None:
-            end = old.seconds + seconds
+            end = self.tokenizer.decode(begin).seconds + seconds
             piece = piece.clipped(math.ceil(piece.tempo_map.ticks_at(end)))
         return TuneSequence(
             piece=piece,
@@ -187,6 +195,12 @@ class MusicModel:
 
 def _as_piece(music: str | os.PathLike[str] | Piece) -> Piece:
     return music if isinstance(music, Piece) else midi.read(Path(music))
+
+
+def _least_forced(tries: Sequence[Sampled]) -> Sampled:
+    """The first that was never forced, or else the one that was forced least."""
+    willing = (sampled for sampled in tries if sampled.least_allowed_mass > FORCED_MASS)
+    return next(willing, max(tries, key=lambda sampled: sampled.least_allowed_mass))
 
 
 def _room(bars: int | None, seconds: float | None) -> int:

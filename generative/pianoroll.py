@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 from generative.checkpoint import write_bytes
-from generative.piece import Piece, bar_ticks
+from generative.piece import Piece
 
 NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 MAX_BAR_LABELS = 24
@@ -18,19 +18,6 @@ def pitch_name(pitch: int) -> str:
     return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
 
 
-def bar_lines(piece: Piece) -> list[float]:
-    """The ticks at which bars begin, the end of the last one included."""
-    lines: list[float] = []
-    ends = [meter.at_ticks for meter in piece.meters[1:]] + [piece.duration_ticks]
-    for meter, end in zip(piece.meters, ends, strict=True):
-        length = float(bar_ticks(meter, piece.ticks_per_beat))
-        at = float(meter.at_ticks)
-        while at < end:
-            lines.append(at)
-            at += length
-    return [*lines, at] if lines else [0.0]
-
-
 def draw(piece: Piece, path: Path) -> None:
     """Write a PNG: time in bars across, pitch upwards, tracks by colour, velocity by shade."""
     import matplotlib as mpl
@@ -38,7 +25,7 @@ def draw(piece: Piece, path: Path) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
-    lines = bar_lines(piece)
+    lines = piece.bar_lines
     pitches = [note.pitch for track in piece.tracks for note in track.notes] or [60]
     low, high = min(pitches) - 2, max(pitches) + 2
     width = min(30.0, max(7.0, 1.5 + INCHES_PER_BAR * len(lines)))
@@ -70,7 +57,7 @@ def draw(piece: Piece, path: Path) -> None:
     axes.set_xticks(lines[:-1:every] or lines, [str(i + 1) for i in range(0, max(1, len(lines) - 1), every)])
     named = [pitch for pitch in range(low, high + 1) if pitch % 12 in {0, 4, 7}]
     axes.set_yticks(named, [pitch_name(pitch) for pitch in named])
-    axes.set(xlim=(0, max(lines[-1], 1)), ylim=(low, high), xlabel="bar", ylabel="pitch")
+    axes.set(xlim=(0, max(lines[-1], piece.duration_ticks, 1)), ylim=(low, high), xlabel="bar", ylabel="pitch")
     if piece.tracks:
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
     data = io.BytesIO()

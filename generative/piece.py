@@ -7,6 +7,7 @@ one that files and tokens give back, so two pieces that sound alike compare equa
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -140,19 +141,29 @@ class Piece:
         return self.tempo_map.seconds_at(self.duration_ticks)
 
     @property
-    def bars(self) -> int:
-        """How many bars, up to the one in which the last note begins."""
+    def bar_lines(self) -> tuple[int, ...]:
+        """The ticks at which bars begin, up to the bar of the last onset, and where that bar ends.
+
+        A change of meter begins a bar where it stands. Without notes there is no bar, only (0,).
+        """
         onsets = [n.onset_ticks for track in self.tracks for n in track.notes]
         if not onsets:
-            return 0
+            return (0,)
         last = max(onsets)
         meters = [m for m in self.meters if m.at_ticks <= last]
-        ends = [m.at_ticks for m in meters[1:]] + [last + 1]
-        return sum(
-            # whole bars, and one more where a change of meter or the end cuts a bar short
-            -((meter.at_ticks - end) // bar_ticks(meter, self.ticks_per_beat))
-            for meter, end in zip(meters, ends, strict=True)
-        )
+        lines: list[int] = []
+        for meter, end in zip(meters, [*(m.at_ticks for m in meters[1:]), last + 1], strict=True):
+            length = bar_ticks(meter, self.ticks_per_beat)
+            count = -((meter.at_ticks - end) // length)  # whole bars, and one that is cut short
+            lines += [meter.at_ticks + round(i * length) for i in range(count)]
+        final = meters[-1]
+        length = bar_ticks(final, self.ticks_per_beat)
+        return (*lines, final.at_ticks + math.ceil(length * -((final.at_ticks - last - 1) // length)))
+
+    @property
+    def bars(self) -> int:
+        """How many bars, up to the one in which the last note begins."""
+        return len(self.bar_lines) - 1
 
     @property
     def tempo_map(self) -> TempoMap:

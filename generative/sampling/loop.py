@@ -41,12 +41,15 @@ class Draw:
         token: what was drawn; the end token when `finish_reason` is "end".
         logprob: ln p of it under the model itself, before constraint and options.
         finish_reason: None while the row goes on; "length", "end" or "stop".
+        allowed_mass: the probability of all that the constraint allowed here; near 0, the model
+            had something else in mind.
     """
 
     row: int
     token: int
     logprob: float
     finish_reason: str | None
+    allowed_mass: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,14 @@ class Sampled:
         logprobs: the model's own ln p of each.
         finish_reason: "length", "end" or "stop".
         score: what ranks it among beams; for a sample the sum of `logprobs`.
+        least_allowed_mass: the smallest probability that the constraint left the model at a step.
     """
 
     tokens: list[int]
     logprobs: list[float]
     finish_reason: str
     score: float
+    least_allowed_mass: float = 1.0
 
     @property
     def nats(self) -> float:
@@ -138,14 +143,17 @@ def sample(
         begin = constraint.start() if constraint_state is None else constraint_state
         grammar = [begin] * num_sequences
     for remaining in range(max_new_tokens - 1, -1, -1):
+        log_p = log_softmax(logits)
         bent: Logits = logits if constraint is None else allow(logits, constraint, grammar)
+        masses = np.where(np.isfinite(bent), np.exp(log_p), 0.0).sum(axis=-1)  # (B,)
         for processor in processors:
             bent = processor(history, bent)
         drawn = sampler(bent, rngs)
-        logprobs = log_softmax(logits)[np.arange(len(rows)), drawn]
+        logprobs = log_p[np.arange(len(rows)), drawn]
+        drawn_now = zip(rows, drawn.tolist(), logprobs.tolist(), masses.tolist(), strict=True)
         draws = [
-            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop))
-            for row, token, logprob in zip(rows, drawn.tolist(), logprobs.tolist(), strict=True)
+            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop), mass)
+            for row, token, logprob, mass in drawn_now
         ]
         yield draws
         alive = [i for i, draw in enumerate(draws) if draw.finish_reason is None]
@@ -183,13 +191,15 @@ def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:
     tokens: list[list[int]] = [[] for _ in range(num_sequences)]
     logprobs: list[list[float]] = [[] for _ in range(num_sequences)]
     reasons = ["length"] * num_sequences
+    masses = [1.0] * num_sequences
     for draws in steps:
         for draw in draws:
             reasons[draw.row] = draw.finish_reason or reasons[draw.row]
+            masses[draw.row] = min(masses[draw.row], draw.allowed_mass)
             if draw.finish_reason != "end":
                 tokens[draw.row].append(draw.token)
                 logprobs[draw.row].append(draw.logprob)
     return [
-        Sampled(tokens=t, logprobs=p, finish_reason=r, score=float(sum(p)))
-        for t, p, r in zip(tokens, logprobs, reasons, strict=True)
+        Sampled(tokens=t, logprobs=p, finish_reason=r, score=float(sum(p)), least_allowed_mass=m)
+        for t, p, r, m in zip(tokens, logprobs, reasons, masses, strict=True)
     ]
