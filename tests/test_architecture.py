@@ -1,0 +1,112 @@
+"""The house: which room may import which package and which other room. Keep the table current."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1] / "generative"
+# room -> packages and rooms it may import (the standard library always, itself always)
+MAY_IMPORT: dict[str, set[str]] = {
+    "piece": set(),
+    "quantise": {"piece"},
+    "midi_bytes": set(),
+    "midi": {"mido", "midi_bytes", "piece"},
+    "tokenizers": {"numpy", "sentencepiece", "piece", "quantise"},
+    "corpus": {"numpy", "midi", "piece"},
+    "likelihood": set(),
+    "model": {"torch", "numpy"},
+    "scoring": {"torch", "numpy", "model"},
+    "sampling": {"numpy"},
+    "engine": {"numpy", "model"},
+    "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
+    "card": {"checkpoint", "likelihood"},
+    "training": {
+        "torch", "numpy", "matplotlib", "tensorboardX", "tqdm",
+        "model", "scoring", "sampling", "tokenizers", "checkpoint",
+    },
+    "runtime": {"numpy", "checkpoint", "engine", "model", "sampling", "scoring"},
+    "generation": {"sampling"},
+    "text_model": {
+        "numpy", "checkpoint", "generation", "likelihood", "runtime", "sampling", "tokenizers",
+    },
+    "music_model": {
+        "numpy", "checkpoint", "generation", "likelihood", "midi", "piece", "runtime", "sampling",
+        "tokenizers",
+    },
+    "synth": {"numpy", "checkpoint", "piece"},
+    "pianoroll": {"matplotlib", "checkpoint", "piece"},
+    "api": {"checkpoint", "text_model", "music_model"},
+    "evaluation": {"numpy", "checkpoint", "corpus", "likelihood", "tokenizers"},
+    "train": {
+        "numpy", "api", "card", "checkpoint", "cli", "corpus", "likelihood", "model", "tokenizers",
+        "training",
+    },
+    "cli": {
+        "click", "api", "card", "checkpoint", "corpus", "evaluation", "generation", "midi",
+        "pianoroll", "synth", "train",
+    },
+}  # fmt: skip
+
+
+def rooms() -> dict[str, list[Path]]:
+    """Each file or folder right below the package, with its Python files."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        found.setdefault(path.relative_to(ROOT).parts[0].removesuffix(".py"), []).append(path)
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Packages, and rooms of ours, that a file imports anywhere in it."""
+    import sys
+
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "generative":
+                names |= {f"generative.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+    result = set()
+    for name in names:
+        first, _, rest = name.partition(".")
+        if first == "generative":
+            result.add(rest.partition(".")[0])
+        elif first not in sys.stdlib_module_names:
+            result.add(first)
+    return result - {""}
+
+
+@pytest.mark.parametrize("room", sorted(set(rooms()) - {"__init__"}))
+def test_a_room_imports_only_what_it_may(room: str) -> None:
+    used = set().union(*map(imports, rooms()[room])) - {room}
+    assert used <= MAY_IMPORT[room], f"{room} also imports {used - MAY_IMPORT[room]}"
+
+
+def test_the_table_names_no_room_that_is_gone() -> None:
+    assert set(MAY_IMPORT) == set(rooms()) - {"__init__"}
+
+
+def test_only_midi_knows_mido_and_only_tokenizers_sentencepiece() -> None:
+    for package, home in (("mido", "midi"), ("sentencepiece", "tokenizers"), ("click", "cli")):
+        users = {room for room, paths in rooms().items() if any(package in imports(p) for p in paths)}
+        assert users == {home}
+
+
+def test_there_is_no_pickle() -> None:
+    for paths in rooms().values():
+        for path in paths:
+            assert "pickle" not in imports(path)
+            assert "torch.load" not in path.read_text(encoding="utf-8")
+
+
+def test_each_module_says_what_it_knows() -> None:
+    for paths in rooms().values():
+        for path in paths:
+            docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+            assert docstring, f"{path} has no docstring"

@@ -1,0 +1,237 @@
+"""The command as users and scripts meet it: streams, exit codes, JSON keys, errors in a line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generative import midi
+from generative.cli import main
+from tests.conftest import TUNES
+
+
+class Result:
+    """What one call printed and how it ended."""
+
+    def __init__(self, code: int, out: bytes, err: str) -> None:
+        self.code, self.bytes, self.err = code, out, err
+
+    @property
+    def out(self) -> str:
+        return self.bytes.decode("utf-8")
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def generate(capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    def call(*arguments: object) -> Result:
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        captured = capfdbinary.readouterr()
+        assert isinstance(stopped.value.code, int)
+        return Result(stopped.value.code, captured.out, captured.err.decode())
+
+    return call
+
+
+def test_text_streams_the_prompt_and_what_follows(generate: Any, trained: Path) -> None:
+    result = generate("text", "7 bott", "-m", trained, "-n", 30, "--seed", 1)
+    assert result.code == 0
+    assert result.out.startswith("7 bott")
+    whole = generate("text", "7 bott", "-m", trained, "-n", 30, "--seed", 1, "--no-stream")
+    assert whole.out == result.out
+    assert result.err == ""
+
+
+def test_text_json(generate: Any, trained: Path) -> None:
+    result = generate(
+        "text", "7", "-m", trained, "-n", 9, "--seed", 4, "--num-return-sequences", 2, "--json"
+    )
+    assert set(result.json) == {"model", "seed", "sequences"}
+    assert result.json["seed"] == 4
+    assert len(result.json["sequences"]) == 2
+    for sequence in result.json["sequences"]:
+        assert set(sequence) == {"text", "tokens", "nats", "perplexity", "finish_reason", "score"}
+        assert sequence["tokens"] == 9
+
+
+def test_stdin_is_a_prompt(trained: Path) -> None:
+    command = [sys.executable, "-c", "from generative.cli import main; main()", "text"]
+    for extra in ([], ["-"]):
+        done = subprocess.run(
+            [*command, *extra, "-m", str(trained), "-n", "5", "--seed", "1"],
+            input=b"12 bottles",
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout.startswith(b"12 bottles")
+
+
+def test_stop_and_output(generate: Any, trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    result = generate("text", "7", "-m", trained, "-n", 200, "--stop", "\n", "-o", out)
+    assert result.code == 0
+    assert result.out == ""
+    assert out.read_text(encoding="utf-8").count("\n") == 1  # the one that ends the file
+
+
+def test_music_writes_a_file_and_says_so(
+    generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = generate("music", "--bars", 2, "--seed", 1)
+    assert result.code == 0
+    assert result.err.startswith("music.mid: 2 bars, ")
+    assert midi.read(tmp_path / "music.mid").bars == 2
+
+
+def test_music_json_sound_and_picture(generate: Any, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.mid", "a.wav", "a.png")]
+    result = generate(
+        "music", "--bars", 2, "-o", paths[0], "--wav", paths[1], "--plot", paths[2], "--json"
+    )
+    (sequence,) = result.json["sequences"]
+    assert sequence["file"] == str(paths[0])
+    assert sequence["notes"] == midi.read(paths[0]).note_count
+    assert sequence["bars"] == 2
+    assert sequence["seconds"] == pytest.approx(midi.read(paths[0]).seconds, abs=1e-3)
+    assert paths[1].read_bytes().startswith(b"RIFF")
+    assert paths[2].read_bytes().startswith(b"\x89PNG")
+
+
+def test_music_to_a_pipe_and_after_a_primer(generate: Any) -> None:
+    primer = TUNES / "slow_tide.mid"
+    result = generate("music", "--primer", primer, "--bars", 1, "--seed", 2, "-o", "-")
+    piece = midi.read(io.BytesIO(result.bytes))
+    assert piece.bars == midi.read(primer).bars + 1
+
+
+SCORE_KEYS = ["tokens", "nats", "perplexity", "bits_per_token"]
+
+
+def test_score_text(generate: Any, trained: Path, rhyme: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "tokens.jsonl"
+    result = generate("score", rhyme, "-m", trained, "--per-token", lines, "--json")
+    assert set(result.json) == {
+        "model", "documents", *SCORE_KEYS, "bits_per_char", "bits_per_byte", "chars", "bytes",
+        "protocol", "static", "dynamic",
+    }  # fmt: skip
+    assert result.json["chars"] == len(rhyme.read_text(encoding="utf-8"))
+    assert result.json["protocol"] == "stream"
+    rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == result.json["tokens"]
+    assert sum(row["nats"] for row in rows) == pytest.approx(result.json["nats"])
+    cold = generate("score", rhyme, "-m", trained, "--reset-every", 16, "--json")
+    assert cold.json["nats"] > result.json["nats"]
+    assert "reset" in cold.json["protocol"]
+
+
+def test_score_music_with_the_model_that_ships(generate: Any) -> None:
+    result = generate("score", TUNES / "slow_tide.mid", "--json")
+    assert result.json["model"] == "chorales"
+    assert {"notes", "bits_per_note", "seconds"} < set(result.json)
+    assert "chars" not in result.json
+    assert result.json["notes"] == midi.read(TUNES / "slow_tide.mid").note_count
+
+
+def test_train_with_a_config_then_info(generate: Any, rhyme: Path, tmp_path: Path) -> None:
+    config = tmp_path / "recipe.toml"
+    config.write_text("hidden = 16\nbatch-size = 4\n[schedule]\nsequence_length = 16\n")
+    folder = tmp_path / "model"
+    result = generate("train", rhyme, "-o", folder, "--steps", 2, "--config", config, "--json")
+    assert result.code == 0
+    assert result.json["steps"] == 2
+    about = generate("info", folder, "--json").json
+    assert about["config"]["hidden_size"] == 16
+    assert about["recipe"]["training"]["batch_size"] == 4
+    assert generate("info", folder).out.startswith("1x16 lstm")
+
+
+def test_info_lists_the_models_at_hand(generate: Any) -> None:
+    assert {entry["model"] for entry in generate("info", "--json").json} >= {"shakespeare", "chorales"}
+    assert "shakespeare" in generate("info").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["txt"], 2, "Did you mean 'text'?"),
+        (["text", "--temprature", "1"], 2, "temperature"),
+        (["text", "--top-p", "7"], 1, "top_p must be in (0, 1], not 7.0"),
+        (["text", "-m", "shakespear"], 1, "did you mean shakespeare?"),
+        (["text", "-m", "chorales"], 1, "a model of music: use `generate music`"),
+        (["music", "-m", "shakespeare"], 1, "a model of text: use `generate text`"),
+        (["music", "--seconds", "-1", "-o", "x.mid"], 1, "seconds must be a positive number"),
+        (["music", "--primer", "none.mid"], 1, "none.mid"),
+        (["score", "none.txt"], 1, "none.txt: no such file or folder"),
+        (["train", "none.txt", "-o", "out"], 1, "none.txt: no such file or folder"),
+        (["train", "x", "-o", "out", "--config", "none.toml"], 2, "none.toml: cannot be read"),
+        (["train", "x"], 2, "--output"),
+        (["text", "x", "-o", "no/such/folder/out.txt"], 1, "no/such/folder"),
+    ],
+)
+def test_mistakes_get_a_line_and_no_traceback(
+    generate: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = generate(*arguments)
+    assert result.code == code
+    assert message in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "out"])
+
+
+def test_debug_shows_the_traceback() -> None:
+    with pytest.raises(ValueError, match="no model 'none'"):
+        main(["--debug", "text", "-m", "none"])
+
+
+def test_the_environment_names_the_model(
+    generate: Any, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENERATIVE_MODEL", str(trained))
+    assert generate("text", "7", "-n", 3, "--json").json["model"] == str(trained)
+
+
+def test_a_reader_that_goes_away_is_no_error(trained: Path) -> None:
+    code = "from generative.cli import main; main()"
+    command = f'"{sys.executable}" -c "{code}" text -m "{trained}" -n 3000 a | head -c 5'
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, check=False)
+    assert done.returncode in (0, 141)
+    assert b"Traceback" not in done.stderr
+
+
+def test_version_and_help_import_no_torch() -> None:
+    code = """
+import sys
+from generative.cli import main
+import generative
+for arguments in (["--help"], ["text", "--help"], ["train", "--help"]):
+    try:
+        main(arguments)
+    except SystemExit as stopped:
+        assert not stopped.code
+assert not {"torch", "numpy", "mido"} & set(sys.modules)
+"""
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env=environment
+    )
+    assert b"generate text" in done.stdout

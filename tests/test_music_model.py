@@ -1,0 +1,134 @@
+"""Music in, music out: always valid, of the length asked for, and heard as it is written."""
+
+from __future__ import annotations
+
+import io
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import generative
+from generative import midi, pianoroll, synth
+from generative.music_model import MusicModel
+from generative.piece import Note, Piece, Tempo, Track
+from tests.conftest import TUNES
+
+
+@pytest.fixture(scope="module")
+def chorales() -> MusicModel:
+    loaded = generative.load("chorales")
+    assert isinstance(loaded, MusicModel)
+    return loaded
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_every_sample_is_a_valid_file(chorales: MusicModel, temperature: float) -> None:
+    made = chorales.generate(
+        max_new_tokens=150, temperature=temperature, num_return_sequences=8, seed=1
+    )
+    for sequence in made.sequences:
+        again = midi.read(io.BytesIO(midi.to_bytes(sequence.piece)))
+        assert again == sequence.piece
+        assert again.note_count > 0
+
+
+def test_a_chorale_has_four_voices(chorales: MusicModel) -> None:
+    piece = chorales.generate(bars=4, temperature=0.8, seed=2).piece
+    assert len(piece.tracks) == 4
+    assert piece.bars == 4
+    assert all(40 <= note.pitch <= 90 for track in piece.tracks for note in track.notes)
+
+
+def test_a_score_is_what_sampling_reported(chorales: MusicModel) -> None:
+    (made,) = chorales.generate(temperature=0.8, seed=5, max_new_tokens=900).sequences
+    assert made.finish_reason == "end"
+    scored = chorales.score(made.piece)
+    assert scored.tokens == len(made.tokens)
+    assert scored.nats == pytest.approx(made.nats, rel=1e-3)
+    assert scored.notes == made.piece.note_count
+
+
+def test_lengths_are_kept(chorales: MusicModel) -> None:
+    primer = midi.read(TUNES / "annas_cradle_song.mid")
+    longer = chorales.generate(primer, bars=2, seed=1).piece
+    assert longer.bars == primer.bars + 2
+    old = {(n.onset_ticks, n.pitch) for t in chorales.tokenizer.normal_form(primer).tracks for n in t.notes}
+    new = {(n.onset_ticks, n.pitch) for t in longer.tracks for n in t.notes}
+    assert old <= new
+    assert chorales.generate(seconds=5, seed=1).piece.seconds <= 5 + 1 / 24
+    with pytest.raises(ValueError, match="bars must be at least 1"):
+        chorales.generate(bars=0)
+    with pytest.raises(ValueError, match="seconds must be a positive"):
+        chorales.generate(seconds=float("inf"))
+
+
+def test_the_same_seed_gives_the_same_music(chorales: MusicModel) -> None:
+    two = chorales.generate(bars=2, seed=4, num_return_sequences=2).sequences
+    assert chorales.generate(bars=2, seed=4).piece == two[0].piece
+    assert two[0].piece != two[1].piece
+
+
+def test_beams_obey_the_grammar(chorales: MusicModel) -> None:
+    made = chorales.generate(max_new_tokens=40, num_beams=3, num_return_sequences=3)
+    assert all(sequence.piece.note_count for sequence in made.sequences)
+
+
+def tone(pitch: int, onset: int, duration: int, program: int = 19) -> Piece:
+    note = Note(onset_ticks=onset, duration_ticks=duration, pitch=pitch, velocity=100)
+    return Piece(
+        ticks_per_beat=24,
+        tracks=(Track(program=program, notes=(note,)),),
+        tempos=(Tempo(at_ticks=0, beats_per_minute=60.0),),
+    )
+
+
+@pytest.mark.parametrize("program", range(0, 128, 8))
+def test_a_note_sounds_at_its_pitch_and_time(program: int) -> None:
+    samples = synth.render(tone(69, onset=24, duration=24, program=program))
+    rate = synth.SAMPLE_RATE
+    assert not samples[: rate - 1].any()  # a beat of silence at 60 a minute
+    heard = samples[rate : 2 * rate]
+    strongest = np.abs(np.fft.rfft(heard)).argmax()  # one second: bins are 1 Hz wide
+    assert strongest == pytest.approx(440, abs=2)
+    assert not samples[int(2.4 * rate) :].any()
+    assert np.abs(samples).max() == pytest.approx(synth.PEAK, rel=1e-3)
+
+
+def test_drums_and_silence() -> None:
+    drums = Track(
+        is_drum=True,
+        notes=tuple(
+            Note(onset_ticks=24 * i, duration_ticks=6, pitch=key, velocity=90)
+            for i, key in enumerate((36, 38, 42, 49, 45))
+        ),
+    )
+    samples = synth.render(Piece(ticks_per_beat=24, tracks=(drums,)))
+    for i in range(5):
+        at = int(i * 0.5 * synth.SAMPLE_RATE)
+        assert np.abs(samples[at : at + 4000]).max() > 0.02
+    assert not synth.render(Piece(ticks_per_beat=24)).any()
+
+
+def test_a_wav_is_written(tmp_path: Path) -> None:
+    synth.write_wav(tone(60, 0, 24), tmp_path / "a.wav")
+    with wave.open(str(tmp_path / "a.wav")) as file:
+        assert file.getparams()[:3] == (1, 2, synth.SAMPLE_RATE)
+        assert file.getnframes() == 2 * synth.SAMPLE_RATE
+
+
+def test_a_roll_is_drawn_for_any_piece(tmp_path: Path) -> None:
+    assert pianoroll.pitch_name(60) == "C4"
+    assert pianoroll.pitch_name(21) == "A0"
+    for name, piece in (("empty", Piece(ticks_per_beat=24)), ("note", tone(127, 0, 1))):
+        pianoroll.draw(piece, tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bar_lines_follow_the_meter() -> None:
+    assert tone(60, 0, 24).bar_lines == (0, 96)
+    assert tone(60, 96, 24).bar_lines == (0, 96, 192)
+    assert Piece(ticks_per_beat=24).bar_lines == (0,)
+    piece = midi.read(TUNES / "annas_cradle_song.mid")
+    assert len(piece.bar_lines) - 1 == piece.bars == 32

@@ -1,0 +1,114 @@
+"""Text in, text out: scores, seeds, stops and streams that agree with each other."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generative.text_model import StopFilter, TextModel
+from generative.tokenizers.byte import ByteTokenizer
+
+
+def test_a_score_is_the_sum_of_what_sampling_reported(model: TextModel) -> None:
+    for seed in range(5):
+        (made,) = model.generate("", max_new_tokens=60, temperature=0.7, seed=seed).sequences
+        scored = model.score(made.text)
+        assert scored.tokens == len(made.tokens)
+        assert scored.nats == pytest.approx(made.nats, rel=1e-4)
+        assert made.perplexity == pytest.approx(math.exp(made.nats / len(made.tokens)))
+        assert made.score == pytest.approx(-made.nats)
+
+
+def test_the_trained_model_has_learnt(model: TextModel) -> None:
+    likely = model.score("17 bottles stand upon the wall").perplexity
+    unlikely = model.score("llaw eht nopu dnats selttob 71").perplexity
+    assert likely is not None
+    assert unlikely is not None
+    assert likely < 0.5 * unlikely
+
+
+def test_any_text_can_be_scored_and_prompt(model: TextModel) -> None:
+    text = "🎵 né ▁ 日本"
+    score = model.score(text)
+    assert (score.chars, score.bytes) == (len(text), len(text.encode()))
+    assert math.isfinite(score.nats)
+    assert model.generate(text, max_new_tokens=3, seed=1).text is not None
+    assert model.score("").tokens == 0
+
+
+def test_the_same_seed_gives_the_same_text_in_any_batch(model: TextModel) -> None:
+    many = model.generate("1", max_new_tokens=40, seed=9, num_return_sequences=4)
+    few = model.generate("1", max_new_tokens=40, seed=9, num_return_sequences=2)
+    assert [s.text for s in many.sequences[:2]] == [s.text for s in few.sequences]
+    again = model.generate("1", max_new_tokens=40)
+    assert model.generate("1", max_new_tokens=40, seed=again.seed).text == again.text
+
+
+def test_a_stream_is_the_text_in_pieces(model: TextModel) -> None:
+    whole = model.generate("2 bo", max_new_tokens=80, seed=3).text
+    assert "".join(model.stream("2 bo", max_new_tokens=80, seed=3)) == whole
+
+
+def test_a_stop_string_ends_and_is_left_out(model: TextModel) -> None:
+    free = model.generate("5 bottles", max_new_tokens=200, seed=2).text
+    stop = free[20:23]
+    (made,) = model.generate("5 bottles", max_new_tokens=200, seed=2, stop=stop).sequences
+    assert made.text == free[: free.index(stop)]
+    assert made.finish_reason == "stop"
+    assert model.tokenizer.decode(made.tokens) == made.text
+    assert "".join(model.stream("5 bottles", max_new_tokens=200, seed=2, stop=stop)) == made.text
+
+
+@given(
+    text=st.text(alphabet="abcé", max_size=20),
+    stops=st.lists(st.text(alphabet="abcé", min_size=1, max_size=4), max_size=3),
+)
+def test_no_part_of_a_stop_string_is_shown(text: str, stops: list[str]) -> None:
+    tokenizer = ByteTokenizer()
+    shown = StopFilter(tokenizer.decoder(), stops)
+    out = ""
+    for token in tokenizer.encode(text):
+        out += shown.feed(token)
+        if shown.stopped:
+            break
+    out += shown.finish()
+    firsts = [text.index(stop) for stop in stops if stop in text]
+    # of several stops the one that is complete first ends the text
+    if not firsts:
+        assert out == text
+    else:
+        assert shown.stopped
+        assert text.startswith(out)
+        assert not any(stop in out for stop in stops)
+        assert any(text.startswith(stop, len(out)) for stop in stops)
+
+
+def test_greedy_is_top_k_one(model: TextModel) -> None:
+    greedy = model.generate("3", max_new_tokens=50, temperature=0).text
+    assert greedy == model.generate("3", max_new_tokens=50, top_k=1).text
+
+
+def test_beams_are_ranked_and_no_worse_than_greedy(model: TextModel) -> None:
+    greedy = model.generate("3", max_new_tokens=12, temperature=0).sequences[0]
+    beams = model.generate("3", max_new_tokens=12, num_beams=8, num_return_sequences=4).sequences
+    assert [b.score for b in beams] == sorted((b.score for b in beams), reverse=True)
+    assert beams[0].score >= greedy.score - 1e-6
+    assert len({b.text for b in beams}) == 4
+
+
+def test_impossible_requests_are_refused(model: TextModel) -> None:
+    with pytest.raises(ValueError, match="max_new_tokens must not be negative"):
+        model.generate(max_new_tokens=-1)
+    with pytest.raises(ValueError, match="seed must be in"):
+        model.generate(seed=-1)
+    with pytest.raises(ValueError, match="stop string must not be empty"):
+        model.generate(stop=[""])
+    with pytest.raises(ValueError, match="cannot|only a single"):
+        model.stream(num_beams=2)
+    with pytest.raises(TypeError, match="unknown options: colour"):
+        model.generate(colour="red")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="reset_every must be at least 1"):
+        model.score("a", reset_every=0)
