@@ -10,7 +10,7 @@ softmax, sorted nucleus, multinomial.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from generative.engine import NumpyStepper
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.sampling import SamplingOptions, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VOCABULARY = 96
 SHAPES = ((2, 128), (2, 256), (3, 512), (3, 1024))
@@ -40,7 +43,9 @@ def tokens_per_second(draw: Callable[[int], None]) -> float:
 
 def ours(layers: int, hidden: int) -> Callable[[int], None]:
     """Sampling through the package's engine and chain."""
-    config = ModelConfig(vocab_size=VOCABULARY, num_layers=layers, hidden_size=hidden, sum_layers=False)
+    config = ModelConfig(
+        vocab_size=VOCABULARY, num_layers=layers, hidden_size=hidden, sum_layers=False
+    )
     weights = {k: v.numpy() for k, v in LanguageModel(config).state_dict().items()}
     stepper = NumpyStepper(config, weights)
     options = SamplingOptions(temperature=TEMPERATURE, top_p=TOP_P)

@@ -37,7 +37,10 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH, bias=False), nn.LayerNorm(WIDTH, bias=False)
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
         self.join = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH, bias=False), nn.Linear(4 * WIDTH, WIDTH, bias=False)
+        self.up, self.down = (
+            nn.Linear(WIDTH, 4 * WIDTH, bias=False),
+            nn.Linear(4 * WIDTH, WIDTH, bias=False),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)"""
@@ -45,8 +48,8 @@ class Block(nn.Module):
         q, k, v = self.qkv(self.norm1(x)).view(b, t, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.join(mixed.transpose(1, 2).reshape(b, t, c))
-        x = x + self.down(F.gelu(self.up(self.norm2(x))))
-        return x
+        out: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return out
 
 
 class GPT(nn.Module):
@@ -66,14 +69,17 @@ class GPT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T) -> (B, T, V)"""
         places = torch.arange(x.shape[1])
-        return self.head(self.norm(self.blocks(self.tokens(x) + self.places(places))))  # type: ignore[no-any-return]
+        logits: Tensor = self.head(self.norm(self.blocks(self.tokens(x) + self.places(places))))
+        return logits
 
 
 def train_gpt(train: Tensor, vocab_size: int, seconds: float) -> GPT:
     """The peer, for so many seconds. train: (N,)"""
     torch.manual_seed(0)
     model = GPT(vocab_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99), weight_decay=0.1
+    )
     began, step = time.monotonic(), 0
     while (done := (time.monotonic() - began) / seconds) < 1.0:
         cosine = 0.5 * (1.0 + math.cos(math.pi * done))
@@ -96,11 +102,10 @@ def score_gpt(model: GPT, held_out: Tensor) -> float:
     """Nats per character over cold blocks of BLOCK. held_out: (N,)"""
     blocks = held_out[: (len(held_out) - 1) // BLOCK * BLOCK + 1]
     inputs, targets = blocks[:-1].view(-1, BLOCK), blocks[1:].view(-1, BLOCK)
-    total = sum(
-        F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
-        for x, y in zip(inputs.split(64), targets.split(64), strict=True)
-    )
-    return total / targets.numel()
+    total_nats = 0.0
+    for x, y in zip(inputs.split(64), targets.split(64), strict=True):
+        total_nats += F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum").item()
+    return total_nats / targets.numel()
 
 
 def main() -> None:
@@ -111,7 +116,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     text = read_text(arguments.corpus)
-    (train,), (held_out,) = (part for part in (split_text([text]).train, split_text([text]).held_out))
+    split = split_text([text])
+    (train,), (held_out,) = split.train, split.held_out
     chars = {char: i for i, char in enumerate(sorted(set(text)))}
     ids = torch.tensor([chars[char] for char in text])
     gpt = train_gpt(ids[: len(train)], len(chars), arguments.minutes * 60.0)
@@ -123,11 +129,14 @@ def main() -> None:
             name: model.score(held_out, reset_every=reset).nats_per_char
             for name, reset in (("stream", None), ("cold-256", 256), (f"cold-{BLOCK}", BLOCK))
         }
-    print(f"{arguments.corpus.name}, {arguments.minutes:g} minutes, {len(held_out):,} chars held out")
+    print(
+        f"{arguments.corpus.name}, {arguments.minutes:g} minutes, {len(held_out):,} chars held out"
+    )
     for name, value in ours.items():
         print(f"generative  {name:>9}  {value:.4f} nats per char")
     print(f"small GPT   {f'cold-{BLOCK}':>9}  {peer:.4f} nats per char")
-    print(f"ratio (stream / GPT) {ours['stream'] / peer:.3f}, at the same block {ours[f'cold-{BLOCK}'] / peer:.3f}")
+    same_block = ours[f"cold-{BLOCK}"]
+    print(f"ratio: stream {ours['stream'] / peer:.3f}, same block {same_block / peer:.3f}")
 
 
 if __name__ == "__main__":

@@ -14,18 +14,20 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import generative
 from generative import card, checkpoint, corpus, midi
 from generative.piece import Meter, Note, Piece, Tempo, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).resolve().parent
 KEPT_FILES = frozenset(
@@ -96,11 +98,12 @@ def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
             report=print,
         )
     note = (
-        "Chorales by J. S. Bach in four voices, at 16th-note steps, from czhuang/JSB-Chorales-dataset "
-        "on GitHub with its published split: 229 to learn from, transposed by up to 5 semitones "
-        "while training; 76 to choose the weights by; the scores below are on the 77 of the test "
-        "split, not transposed. The data do not tell held notes from repeated ones: equal "
-        "neighbours are one note. Bar lines are assumed, four quarters from the first note on."
+        "Chorales by J. S. Bach in four voices, at 16th-note steps, from "
+        "czhuang/JSB-Chorales-dataset on GitHub with its published split: 229 to learn from, "
+        "transposed by up to 5 semitones while training; 76 to choose the weights by; the scores "
+        "below are on the 77 of the test split, not transposed. The data do not tell held notes "
+        "from repeated ones: equal neighbours are one note. Bar lines are assumed, four quarters "
+        "from the first note on."
     )
     return note, pieces["test"]
 

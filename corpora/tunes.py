@@ -99,8 +99,12 @@ def compose(tune: Tune) -> Piece:
                     melody.append(_note(at, length, pitch, MELODY_VELOCITY))
                 at += length
             triad = chord_pitches(name)
-            chords += [_note(bar_start + b, 1, p, CHORD_VELOCITY) for b in chord_beats for p in triad]
-            basses += [_note(bar_start + b, 2, triad[0] - 12, CHORD_VELOCITY + 8) for b in bass_beats]
+            chords += [
+                _note(bar_start + b, 1, p, CHORD_VELOCITY) for b in chord_beats for p in triad
+            ]
+            basses += [
+                _note(bar_start + b, 2, triad[0] - 12, CHORD_VELOCITY + 8) for b in bass_beats
+            ]
             bar_start += eighths
     tracks = [
         Track(program=tune.melody_program, notes=tuple(melody), name="Melody"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint
 from generative.likelihood import Likelihood
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # label, property of Likelihood; what does not apply is left out
 _SCORES = (
@@ -47,7 +49,7 @@ def render(folder: Path, note: str = "") -> str:
         "",
         *(f"- {key}: {value}" for key, value in config.to_dict().items()),
         *(f"- {key}: {value}" for key, value in training.items()),
-        f"- budget: {recipe.get('budget', {}).get('amount')} {recipe.get('budget', {}).get('unit')}",
+        "- budget: {amount} {unit}".format(**recipe["budget"]),
         "",
         "## Scores",
         "",

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,8 @@ from generative import tokenizers
 from generative.model.config import ModelConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from generative.model.language_model import LanguageModel
 
 FORMAT_VERSION = 1
@@ -84,7 +85,9 @@ class Checkpoint:
             model.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights.items()})
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise CheckpointError(f"{self.path}: weights do not fit the config: {reason}") from error
+            raise CheckpointError(
+                f"{self.path}: weights do not fit the config: {reason}"
+            ) from error
         return model.to(device).eval()
 
 
@@ -115,7 +118,7 @@ def find(name: str | os.PathLike[str]) -> Path:
     near = difflib.get_close_matches(str(name), shipped, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise CheckpointError(
-        f"no model {str(name)!r}: {hint}give a model folder or one of: {', '.join(shipped) or 'none'}"
+        f"no model {str(name)!r}: {hint}give a folder or one of: {', '.join(shipped) or 'none'}"
     )
 
 
@@ -196,9 +199,7 @@ def save_description(
     for name, data in tokenizer.files().items():
         write_bytes(path / name, data)
     write_json(path / TOKENIZER_FILE, tokenizer.to_config())
-    write_json(
-        path / CONFIG_FILE, {"format": FORMAT_VERSION, "model": config.to_dict(), **details}
-    )
+    write_json(path / CONFIG_FILE, {"format": FORMAT_VERSION, "model": config.to_dict(), **details})
 
 
 def make_folder(path: Path) -> None:
@@ -235,7 +236,7 @@ def read_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
         CheckpointError: missing, cut short, or any byte changed.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="numpy") as file:
             notes = dict(file.metadata() or {})
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:

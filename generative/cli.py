@@ -261,7 +261,9 @@ def train(
         )
         return
     if held:
-        figures = {k: v for k, v in _likelihood_json(held).items() if k.startswith(("bits", "perp"))}
+        figures = {
+            k: v for k, v in _likelihood_json(held).items() if k.startswith(("bits", "perp"))
+        }
         _say("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None))
     _say(f"model in {result.path}; try: generate info {result.path}")
 
@@ -269,7 +271,9 @@ def train(
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @_model_option
-@click.option("--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often.")
+@click.option(
+    "--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often."
+)
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
 @click.option("--per-token", type=click.Path(path_type=Path), help="One JSON line a token.")
 @_json_option

@@ -9,12 +9,13 @@ from __future__ import annotations
 import codecs
 import glob
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from generative.piece import Piece
 
 STDIN = "-"
@@ -165,7 +166,7 @@ def decode_text(data: bytes, encoding: str, name: str) -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
-        raise CorpusError(f"unknown encoding {encoding!r}; try utf-8, latin-1, cp1252, utf-16 …") from error
+        raise CorpusError(f"unknown encoding {encoding!r}; try utf-8, latin-1, utf-16 …") from error
     except UnicodeDecodeError as error:
         marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
         advice = f"it looks like {marked}: " if marked else "if it is text, "
@@ -212,7 +213,7 @@ def split_text(texts: Sequence[str], held_out_fraction: float = HELD_OUT_FRACTIO
 def split_music(
     pieces: Sequence[Piece], seed: int = 0, held_out_fraction: float = HELD_OUT_FRACTION
 ) -> Split[Piece]:
-    """Split by file: every tenth is held out, drawn with `seed`; a lone piece is all for training."""
+    """Split by file: a tenth is held out, drawn with `seed`; a lone piece is for training."""
     import numpy as np
 
     count = max(1, round(len(pieces) * held_out_fraction)) if len(pieces) > 1 else 0

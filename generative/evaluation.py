@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint, tokenizers
 from generative.corpus import read_corpus
-from generative.likelihood import Likelihood
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from generative.likelihood import Likelihood
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +95,7 @@ def score_files(
                 likelihood=model.likelihood(document.content, nats),
             )
         )
-    return FileScores(
-        scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe
-    )
+    return FileScores(scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe)
 
 
 def describe(path: Path) -> dict[str, Any]:

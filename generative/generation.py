@@ -6,8 +6,7 @@ Turns one set of options into sampling or beam search over a stepper and hands b
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from generative.sampling import (
     Sampled,
@@ -17,6 +16,9 @@ from generative.sampling import (
     collect,
     sample,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SEED_BITS = 32
 MAX_SEED = 2**63 - 1

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from generative import midi
-from generative.checkpoint import Checkpoint
 from generative.generation import GenerateOptions, generate_tokens, resolve_seed
 from generative.likelihood import Likelihood
 from generative.piece import Piece
@@ -21,10 +17,18 @@ from generative.runtime import Runtime
 from generative.tokenizers.music import MusicGrammar
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.checkpoint import Checkpoint
     from generative.sampling import Sampled
     from generative.tokenizers.music import MusicTokenizer
 
-DEFAULT_NEW_TOKENS = 1024  # where neither bars nor seconds say how much; about 20 bars of four voices
+DEFAULT_NEW_TOKENS = (
+    1024  # where neither bars nor seconds say how much; about 20 bars of four voices
+)
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
 # A piece of given length may have to go on where the model would end it, and then wander. Of this
@@ -63,7 +67,7 @@ class TuneSequence:
 
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """What `MusicModel.generate` made: one or more sequences, and the seed that makes them again."""
+    """What `MusicModel.generate` made: one or more sequences and the seed to repeat them."""
 
     sequences: tuple[TuneSequence, ...]
     seed: int
@@ -159,9 +163,7 @@ class MusicModel:
         piece = _as_piece(music)
         return self.likelihood(piece, self.token_nats(self.tokenizer.encode(piece), reset_every))
 
-    def token_nats(
-        self, ids: Sequence[int], reset_every: int | None = None
-    ) -> NDArray[np.float64]:
+    def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
         return self._runtime.token_nats(ids, reset_every)
 

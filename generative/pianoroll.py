@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from generative.checkpoint import write_bytes
-from generative.piece import Piece
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from generative.piece import Piece
 
 NAMES = ("C", "C♯", "D", "E♭", "E", "F", "F♯", "G", "A♭", "A", "B♭", "B")
 MAX_BAR_LABELS = 24
@@ -46,7 +50,9 @@ def draw(piece: Piece, path: Path) -> None:
         kind = "drums" if track.is_drum else f"program {track.program}"
         label = track.name or f"track {i + 1} ({kind})"
         axes.add_collection(
-            PolyCollection(boxes, facecolors=shades, edgecolors="white", linewidths=0.4, label=label)
+            PolyCollection(
+                boxes, facecolors=shades, edgecolors="white", linewidths=0.4, label=label
+            )
         )
     for pitch in range(low, high + 1):
         if pitch % 12 in {1, 3, 6, 8, 10}:  # the black keys
@@ -54,10 +60,17 @@ def draw(piece: Piece, path: Path) -> None:
     for line in lines:
         axes.axvline(line, color="0.75", linewidth=0.8, zorder=0.5)
     every = -(-len(lines) // MAX_BAR_LABELS)
-    axes.set_xticks(lines[:-1:every] or lines, [str(i + 1) for i in range(0, max(1, len(lines) - 1), every)])
+    axes.set_xticks(
+        lines[:-1:every] or lines, [str(i + 1) for i in range(0, max(1, len(lines) - 1), every)]
+    )
     named = [pitch for pitch in range(low, high + 1) if pitch % 12 in {0, 4, 7}]
     axes.set_yticks(named, [pitch_name(pitch) for pitch in named])
-    axes.set(xlim=(0, max(lines[-1], piece.duration_ticks, 1)), ylim=(low, high), xlabel="bar", ylabel="pitch")
+    axes.set(
+        xlim=(0, max(lines[-1], piece.duration_ticks, 1)),
+        ylim=(low, high),
+        xlabel="bar",
+        ylabel="pitch",
+    )
     if piece.tracks:
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
     data = io.BytesIO()

@@ -158,7 +158,10 @@ class Piece:
             lines += [meter.at_ticks + round(i * length) for i in range(count)]
         final = meters[-1]
         length = bar_ticks(final, self.ticks_per_beat)
-        return (*lines, final.at_ticks + math.ceil(length * -((final.at_ticks - last - 1) // length)))
+        return (
+            *lines,
+            final.at_ticks + math.ceil(length * -((final.at_ticks - last - 1) // length)),
+        )
 
     @property
     def bars(self) -> int:

@@ -6,19 +6,20 @@ no media.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from generative.checkpoint import Checkpoint
 from generative.engine import ENGINE_CELLS, NumpyStepper
-from generative.sampling import Stepper
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from generative.checkpoint import Checkpoint
     from generative.model.language_model import LanguageModel
+    from generative.sampling import Stepper
 
 
 class Runtime:

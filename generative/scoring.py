@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from generative.model.language_model import LanguageModel
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.model.language_model import LanguageModel
 
 CHUNK_TOKENS = 1024  # how much of a stream one forward pass reads; no effect on the result
 MAX_ROWS = 64  # how many cold blocks are scored side by side
@@ -24,9 +28,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
         targets: (T, B) int64.
         reduction: "mean", "sum", or "none" for one number a token, (T, B).
     """
-    nats = F.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction=reduction
-    )
+    nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction=reduction)
     return nats.view_as(targets) if reduction == "none" else nats
 
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 import io
 import wave
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generative.checkpoint import write_bytes
-from generative.piece import Piece
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from generative.piece import Piece
 
 SAMPLE_RATE = 44_100  # per second
 MAX_SECONDS = 3600.0
@@ -74,7 +78,9 @@ def render(piece: Piece, sample_rate: int = SAMPLE_RATE) -> Samples:
         ValueError: it lasts longer than an hour.
     """
     if piece.seconds > MAX_SECONDS:
-        raise ValueError(f"{piece.seconds:.0f} s of music is longer than the {MAX_SECONDS:.0f} s limit")
+        raise ValueError(
+            f"{piece.seconds:.0f} s of music is longer than the {MAX_SECONDS:.0f} s limit"
+        )
     clock = piece.tempo_map
     out = np.zeros(int((piece.seconds + 1.0) * sample_rate), dtype=np.float32)
     for track in piece.tracks:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from generative.checkpoint import Checkpoint
 from generative.generation import GenerateOptions, generate_tokens, resolve_seed, split_options
 from generative.likelihood import Likelihood
-from generative.sampling import Sampled, sample
 from generative.runtime import Runtime
-from generative.tokenizers import TextTokenizer
-from generative.tokenizers.text import StreamDecoder
+from generative.sampling import Sampled, sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.checkpoint import Checkpoint
+    from generative.tokenizers import TextTokenizer
+    from generative.tokenizers.text import StreamDecoder
 
 DEFAULT_NEW_TOKENS = 200
 
@@ -197,9 +201,7 @@ class TextModel:
         """
         return self.likelihood(text, self.token_nats(self.tokenizer.encode(text), reset_every))
 
-    def token_nats(
-        self, ids: Sequence[int], reset_every: int | None = None
-    ) -> NDArray[np.float64]:
+    def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
         return self._runtime.token_nats(ids, reset_every)
 
@@ -218,12 +220,11 @@ class TextModel:
 
     def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:
         shown = StopFilter(self.tokenizer.decoder(), stops)
-        text, kept = "", 0
+        text, kept = "", len(sampled.tokens)
         for token in sampled.tokens:
             text += shown.feed(token)
             if shown.stopped:
                 break
-            kept += 1
         text += shown.finish()
         if shown.stopped:  # leave out the tokens that spelled the stop string alone
             lengths = np.cumsum([len(self.tokenizer.pieces[t]) for t in sampled.tokens])

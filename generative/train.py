@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 import types
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from generative import card, checkpoint, tokenizers
 from generative.checkpoint import CheckpointError
 from generative.corpus import Corpus, Split, read_corpus, split_music, split_text
-from generative.likelihood import Likelihood
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
+    from generative.likelihood import Likelihood
     from generative.training.recipe import Recipe
 
 DEFAULT_MINUTES = 10.0
@@ -120,7 +121,9 @@ def train(
     else:
         name = tokenizers.DEFAULT_TOKENIZER[read.kind] if tokenizer == "auto" else tokenizer
         made = tokenizers.tokenizer_class(name).train(split.train, vocab_size)
-    learnt, unseen = ([made.encode_array(d) for d in part] for part in (split.train, split.held_out))
+    learnt, unseen = (
+        [made.encode_array(d) for d in part] for part in (split.train, split.held_out)
+    )
 
     from generative.training import run as training_run
     from generative.training.recipe import choose

@@ -94,7 +94,9 @@ def test_the_table_names_no_room_that_is_gone() -> None:
 
 def test_only_midi_knows_mido_and_only_tokenizers_sentencepiece() -> None:
     for package, home in (("mido", "midi"), ("sentencepiece", "tokenizers"), ("click", "cli")):
-        users = {room for room, paths in rooms().items() if any(package in imports(p) for p in paths)}
+        users = {
+            room for room, paths in rooms().items() if any(package in imports(p) for p in paths)
+        }
         assert users == {home}
 
 

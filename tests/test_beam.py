@@ -87,7 +87,9 @@ def test_a_constraint_binds_the_beam() -> None:
 
 
 def test_a_penalty_changes_the_ranking_but_not_the_reported_probabilities() -> None:
-    (found,) = search(end_id=None, max_new_tokens=3, options=SamplingOptions(no_repeat_ngram_size=1))
+    (found,) = search(
+        end_id=None, max_new_tokens=3, options=SamplingOptions(no_repeat_ngram_size=1)
+    )
     assert len(set(found.tokens)) == len(found.tokens)
     with np.errstate(divide="ignore"):
         exact = [np.log(CHAIN[a, b]) for a, b in itertools.pairwise([END, *found.tokens])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,9 +13,12 @@ import pytest
 from generative import checkpoint
 from generative.checkpoint import CheckpointError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def test_arrays_come_back_bit_for_bit(tmp_path: Path) -> None:
-    arrays = {
+    arrays: checkpoint.Arrays = {
         "a": np.arange(6, dtype=np.float32).reshape(2, 3),
         "b": np.array([1, 2], dtype=np.uint8),
         "half": np.array([0.5], dtype=np.float16),
@@ -81,7 +84,7 @@ def test_a_trained_folder_loads(trained: Path) -> None:
         ("model.safetensors", b"junk", r"model\.safetensors: damaged"),
         ("tokenizer.json", b"{", r"tokenizer\.json: damaged"),
         ("tokenizer.json", b'{"type": "word"}', "unknown tokenizer 'word'"),
-        ("tokenizer.json", b'{"type": "music"}', "files of two models are mixed|tokenizer.json"),
+        ("tokenizer.json", b'{"type": "music"}', r"files of two models|tokenizer\.json: "),
         ("config.json", b"[]", "not a JSON object"),
         ("config.json", b'{"format": 99}', "format 99, this version reads 1"),
         ("config.json", b'{"format": 1, "model": {}}', "incomplete model settings"),
@@ -103,7 +106,7 @@ def test_names_are_looked_up_and_suggested(tmp_path: Path) -> None:
     assert checkpoint.find("shakespeare") == shipped["shakespeare"]
     with pytest.raises(CheckpointError, match="did you mean shakespeare"):
         checkpoint.find("shakespear")
-    with pytest.raises(CheckpointError, match="a folder without config.json"):
+    with pytest.raises(CheckpointError, match=r"a folder without config\.json"):
         checkpoint.find(tmp_path)
 
 

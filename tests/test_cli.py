@@ -7,14 +7,16 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from generative import midi
 from generative.cli import main
 from tests.conftest import TUNES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Result:
@@ -159,7 +161,10 @@ def test_train_with_a_config_then_info(generate: Any, rhyme: Path, tmp_path: Pat
 
 
 def test_info_lists_the_models_at_hand(generate: Any) -> None:
-    assert {entry["model"] for entry in generate("info", "--json").json} >= {"shakespeare", "chorales"}
+    assert {entry["model"] for entry in generate("info", "--json").json} >= {
+        "shakespeare",
+        "chorales",
+    }
     assert "shakespeare" in generate("info").out
 
 
@@ -213,7 +218,9 @@ def test_the_environment_names_the_model(
 def test_a_reader_that_goes_away_is_no_error(trained: Path) -> None:
     code = "from generative.cli import main; main()"
     command = f'"{sys.executable}" -c "{code}" text -m "{trained}" -n 3000 a | head -c 5'
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, check=False
+    )
     assert done.returncode in (0, 141)
     assert b"Traceback" not in done.stderr
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import runpy
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from generative import midi
 from tests.conftest import TUNES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCRIPT = TUNES.parent / "tunes.py"
 

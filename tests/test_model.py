@@ -153,9 +153,7 @@ def test_reset_every_clears_the_state_but_keeps_the_last_token(length: int) -> N
     ids = np.random.default_rng(2).integers(V, size=length).tolist()
     contexts = [0, *ids]
     blocks = [range(i, min(i + 4, length)) for i in range(0, length, 4)]
-    expected = [
-        token_nats(model, [ids[i] for i in block], contexts[block[0]]) for block in blocks
-    ]
+    expected = [token_nats(model, [ids[i] for i in block], contexts[block[0]]) for block in blocks]
     cold = token_nats(model, ids, 0, reset_every=4)
     np.testing.assert_allclose(cold, np.concatenate([np.zeros(0), *expected]), rtol=1e-5)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import wave
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,6 +14,9 @@ from generative import midi, pianoroll, synth
 from generative.music_model import MusicModel
 from generative.piece import Note, Piece, Tempo, Track
 from tests.conftest import TUNES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,11 @@ def test_lengths_are_kept(chorales: MusicModel) -> None:
     primer = midi.read(TUNES / "annas_cradle_song.mid")
     longer = chorales.generate(primer, bars=2, seed=1).piece
     assert longer.bars == primer.bars + 2
-    old = {(n.onset_ticks, n.pitch) for t in chorales.tokenizer.normal_form(primer).tracks for n in t.notes}
+    old = {
+        (n.onset_ticks, n.pitch)
+        for t in chorales.tokenizer.normal_form(primer).tracks
+        for n in t.notes
+    }
     new = {(n.onset_ticks, n.pitch) for t in longer.tracks for n in t.notes}
     assert old <= new
     assert chorales.generate(seconds=5, seed=1).piece.seconds <= 5 + 1 / 24

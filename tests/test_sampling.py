@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 from scipy import stats
 
 from generative.sampling import (
@@ -32,6 +32,9 @@ from generative.sampling.processors import (
     TypicalP,
 )
 from tests.chain import CHAIN, END, ChainStepper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOUR = np.log(np.array([[0.1, 0.5, 0.15, 0.25]]))
 
@@ -208,7 +211,7 @@ def test_a_chain_is_sampled_with_its_own_probabilities() -> None:
 def test_reported_log_probabilities_are_the_models_own() -> None:
     for one in run(num_sequences=50, options=SamplingOptions(temperature=0.3, top_k=2)):
         path = [END, *one.tokens]
-        exact = [np.log(CHAIN[a, b]) for a, b in zip(path[:-1], path[1:], strict=True)]
+        exact = [np.log(CHAIN[a, b]) for a, b in itertools.pairwise(path)]
         np.testing.assert_allclose(one.logprobs, exact, rtol=1e-5)
         assert one.nats == pytest.approx(-sum(exact))
 
@@ -249,7 +252,7 @@ class NoTwice:
         return token
 
     def allowed(self, state: int) -> NDArray[np.bool_]:
-        return np.arange(len(CHAIN)) != state
+        return np.asarray(np.arange(len(CHAIN)) != state)
 
 
 def test_a_constraint_is_obeyed() -> None:

@@ -106,7 +106,7 @@ def test_impossible_requests_are_refused(model: TextModel) -> None:
         model.generate(seed=-1)
     with pytest.raises(ValueError, match="stop string must not be empty"):
         model.generate(stop=[""])
-    with pytest.raises(ValueError, match="cannot|only a single"):
+    with pytest.raises(ValueError, match="only a single"):
         model.stream(num_beams=2)
     with pytest.raises(TypeError, match="unknown options: colour"):
         model.generate(colour="red")  # type: ignore[call-arg]

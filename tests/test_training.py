@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -21,12 +20,16 @@ import generative
 from generative import checkpoint
 from generative.checkpoint import CheckpointError
 from generative.model.config import ModelConfig
+from generative.scoring import cross_entropy
 from generative.training import recipe
 from generative.training.batches import Lanes, stream_of, windows
 from generative.training.config import Budget, TrainingConfig
 from generative.training.reports import Metrics, draw_curve
 from generative.training.trainer import TrainingError
 from tests.conftest import TUNES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START = 99
 SMALL: dict[str, Any] = {
@@ -40,13 +43,26 @@ SMALL: dict[str, Any] = {
 
 def test_windows_are_lanes_side_by_side() -> None:
     batches = list(windows(np.arange(13), batch_size=2, sequence_length=3))
-    assert [b.inputs.T.tolist() for b in batches] == [[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9, 10, 11]]]
-    assert [b.targets.T.tolist() for b in batches] == [[[1, 2, 3], [7, 8, 9]], [[4, 5, 6], [10, 11, 12]]]
+    assert [b.inputs.T.tolist() for b in batches] == [
+        [[0, 1, 2], [6, 7, 8]],
+        [[3, 4, 5], [9, 10, 11]],
+    ]
+    assert [b.targets.T.tolist() for b in batches] == [
+        [[1, 2, 3], [7, 8, 9]],
+        [[4, 5, 6], [10, 11, 12]],
+    ]
     assert [b.fresh for b in batches] == [True, False]
 
 
 def test_a_stream_has_a_start_token_before_each_document_and_after_the_last() -> None:
-    assert stream_of([np.array([1, 2]), np.array([3])], START).tolist() == [START, 1, 2, START, 3, START]
+    assert stream_of([np.array([1, 2]), np.array([3])], START).tolist() == [
+        START,
+        1,
+        2,
+        START,
+        3,
+        START,
+    ]
 
 
 @given(
@@ -134,9 +150,7 @@ def choose(tokens: int, budget: Budget, **choices: Any) -> recipe.Recipe:
 
 
 def test_the_oftener_a_corpus_is_read_the_more_dropout() -> None:
-    drops = [
-        choose(100_000, Budget(unit="epochs", amount=e)).model.dropout for e in (1, 5, 15, 50)
-    ]
+    drops = [choose(100_000, Budget(unit="epochs", amount=e)).model.dropout for e in (1, 5, 15, 50)]
     assert drops == sorted(drops)
     assert drops[0] < drops[-1]
     assert choose(100_000, Budget(unit="epochs", amount=50), dropout=0.05).model.dropout == 0.05
@@ -155,15 +169,14 @@ def weights(folder: Path) -> dict[str, Any]:
 
 def test_a_run_repeats_and_resumes_bit_for_bit(rhyme: Path, tmp_path: Path) -> None:
     whole = generative.train(rhyme, tmp_path / "whole", steps=40, **SMALL)
-    for name, steps, resume in (("again", 40, False), ("parts", 40, False)):
-        if name == "parts":
-            half_run(rhyme, tmp_path / name)
-            resume = True
-        result = generative.train(rhyme, tmp_path / name, steps=steps, resume=resume, **SMALL)
+    half_run(rhyme, tmp_path / "parts")
+    again = generative.train(rhyme, tmp_path / "again", steps=40, **SMALL)
+    parts = generative.train(rhyme, tmp_path / "parts", steps=40, resume=True, **SMALL)
+    for result in (again, parts):
         assert result.steps == whole.steps == 40
-        for key, array in weights(tmp_path / "whole").items():
-            np.testing.assert_array_equal(weights(tmp_path / name)[key], array)
         assert result.held_out == whole.held_out
+        for name, array in weights(whole.path).items():
+            np.testing.assert_array_equal(weights(result.path)[name], array)
 
 
 def half_run(corpus: Path, folder: Path) -> None:
@@ -224,7 +237,9 @@ def test_another_corpus_is_not_resumed(trained: Path, tmp_path: Path) -> None:
         generative.train(other, tmp_path / "model", steps=90, resume=True)
 
 
-def test_a_damaged_state_falls_back_to_the_one_before(trained: Path, rhyme: Path, tmp_path: Path) -> None:
+def test_a_damaged_state_falls_back_to_the_one_before(
+    trained: Path, rhyme: Path, tmp_path: Path
+) -> None:
     shutil.copytree(trained, tmp_path / "model")
     newest = max((tmp_path / "model" / "resume").iterdir())
     newest.write_bytes(newest.read_bytes()[:-7])
@@ -236,11 +251,11 @@ def test_a_damaged_state_falls_back_to_the_one_before(trained: Path, rhyme: Path
 def test_a_loss_that_is_not_finite_stops_the_run(
     rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from generative.training import trainer
-
-    real = trainer.cross_entropy
-    monkeypatch.setattr(trainer, "cross_entropy", lambda *a: real(*a) * float("nan"))
-    with pytest.raises(TrainingError, match="the loss is nan .* lower --learning-rate"):
+    monkeypatch.setattr(
+        "generative.training.trainer.cross_entropy",
+        lambda *arguments: cross_entropy(*arguments) * float("nan"),
+    )
+    with pytest.raises(TrainingError, match=r"the loss is nan .* lower --learning-rate"):
         generative.train(rhyme, tmp_path / "model", steps=5, **SMALL)
 
 

@@ -6,13 +6,16 @@ gives them. The first layer's input product is a table with one row a token, com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generative.model.config import ModelConfig
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from generative.model.config import ModelConfig
 
 Array = NDArray[np.float32]
 CellState = tuple[Array, ...]
@@ -32,7 +35,8 @@ class NumpyState:
 
 def _sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)) by way of tanh, which cannot overflow."""
-    return np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1.0))
+    y: Array = np.float32(0.5) * (np.tanh(np.float32(0.5) * x) + np.float32(1.0))
+    return y
 
 
 def _lstm(from_input: Array, weight_hidden: Array, state: CellState) -> CellState:
@@ -112,9 +116,7 @@ class NumpyStepper:
             _, state = self._advance(token, state)
         return self.step(tokens[-1:], state)
 
-    def _advance(
-        self, tokens: NDArray[np.int64], state: NumpyState
-    ) -> tuple[Array, NumpyState]:
+    def _advance(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """All layers, without the output layer. (B,) -> (B, H), new state"""
         from_input = self._table[tokens]
         total: Array | None = None

@@ -22,9 +22,9 @@ class Cell(Protocol):
 
     state_names: ClassVar[tuple[str, ...]]
 
-    def __call__(
-        self, x: Tensor, state: CellState, weight_drop: float
-    ) -> tuple[Tensor, CellState]: ...
+    def __call__(self, x: Tensor, state: CellState, weight_drop: float) -> tuple[Tensor, CellState]:
+        """x (T, B, I), state -> out (T, B, H), new state."""
+        ...
 
 
 def _recurrent_parameters(module: nn.Module, gates: int, input_size: int, hidden_size: int) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generative.model.cells import CELLS
-from generative.model.config import ModelConfig
 from generative.model.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from generative.model.config import ModelConfig
 
 
 def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:

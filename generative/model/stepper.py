@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from generative.model.language_model import LanguageModel
-from generative.model.state import State
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from generative.model.language_model import LanguageModel
+    from generative.model.state import State
 
 PREFILL_CHUNK = 1024  # bounds the memory of a long prompt
 
@@ -28,17 +32,13 @@ class TorchStepper:
         return self._model.initial_state(batch_size)
 
     @torch.no_grad()
-    def step(
-        self, tokens: NDArray[np.int64], state: State
-    ) -> tuple[NDArray[np.float32], State]:
+    def step(self, tokens: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         """tokens: (B,) -> logits (B, V) for the token after each, new state."""
         logits, state = self._model.step(self._tensor(tokens), state)
         return self._array(logits), state
 
     @torch.no_grad()
-    def prefill(
-        self, tokens: NDArray[np.int64], state: State
-    ) -> tuple[NDArray[np.float32], State]:
+    def prefill(self, tokens: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         """Read a prompt. tokens: (T,), T >= 1; state of one row -> logits (1, V) after the last."""
         for chunk in self._tensor(tokens).split(PREFILL_CHUNK):
             features, state = self._model.features(chunk.unsqueeze(1), state)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from generative.sampling.loop import Constraint, G, Sampled, check_prompt
 from generative.sampling.processors import PENALTIES, SamplingOptions, build
 from generative.sampling.samplers import log_softmax
-from generative.sampling.stepper import Stepper
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from generative.sampling.stepper import Stepper
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def beam_search(
         raise ValueError(f"num_beams must be at least 1, not {num_beams}")
     if not 1 <= num_return_sequences <= num_beams:
         raise ValueError(
-            f"num_return_sequences must be in 1..num_beams ({num_beams}), not {num_return_sequences}"
+            f"num_return_sequences must be in 1..num_beams ({num_beams}), "
+            f"not {num_return_sequences}"
         )
     tokens = check_prompt(prompt)
     begin = constraint.start() if constraint and constraint_state is None else constraint_state
@@ -104,8 +108,12 @@ def beam_search(
             _extend(live[p], t, float(raw[p, t]), float(totals[p, t]), constraint)
             for p, t in zip(parents.tolist(), chosen.tolist(), strict=True)
         ]
-        if not live or length == max_new_tokens or _settled(
-            live, done, num_return_sequences, length + 1, max_new_tokens, length_penalty
+        if (
+            not live
+            or length == max_new_tokens
+            or _settled(
+                live, done, num_return_sequences, length + 1, max_new_tokens, length_penalty
+            )
         ):
             break
         logits, state = stepper.step(chosen.astype(np.int64), state.select(parents))
@@ -157,5 +165,5 @@ def _settled(
     if len(done) < count:
         return False
     total = max(hypothesis.total for hypothesis in live)
-    bound = max(total / shortest**length_penalty, total / longest**length_penalty)
-    return done[-1].score >= bound
+    bound: float = max(total / shortest**length_penalty, total / longest**length_penalty)
+    return bool(done[-1].score >= bound)

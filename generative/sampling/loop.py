@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from generative.sampling.processors import NoRepeatNgram, RepetitionPenalty, SamplingOptions, build
 from generative.sampling.samplers import Logits, log_softmax, row_generator
-from generative.sampling.stepper import Stepper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
 

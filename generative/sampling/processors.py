@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from generative.sampling.samplers import Categorical, Greedy, Logits, Sampler, log_softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 History = Sequence[Sequence[int]]  # the tokens of each row so far, prompt included
 
@@ -22,7 +24,9 @@ History = Sequence[Sequence[int]]  # the tokens of each row so far, prompt inclu
 class LogitsProcessor(Protocol):
     """(history of B rows, logits (B, V)) -> logits (B, V); the arguments are not edited."""
 
-    def __call__(self, history: History, logits: Logits) -> Logits: ...
+    def __call__(self, history: History, logits: Logits) -> Logits:
+        """See the class."""
+        ...
 
 
 def _require(met: bool, name: str, value: object, meaning: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Logits = NDArray[np.floating]
 
@@ -14,9 +16,9 @@ Logits = NDArray[np.floating]
 class Sampler(Protocol):
     """logits (B, V) and one generator a row -> tokens (B,)."""
 
-    def __call__(
-        self, logits: Logits, rngs: Sequence[np.random.Generator]
-    ) -> NDArray[np.int64]: ...
+    def __call__(self, logits: Logits, rngs: Sequence[np.random.Generator]) -> NDArray[np.int64]:
+        """See the class."""
+        ...
 
 
 def row_generator(seed: int, index: int) -> np.random.Generator:
@@ -50,9 +52,7 @@ class Categorical:
     Each row uses one uniform number a token, so a row's draws are its own in any batch.
     """
 
-    def __call__(
-        self, logits: Logits, rngs: Sequence[np.random.Generator]
-    ) -> NDArray[np.int64]:
+    def __call__(self, logits: Logits, rngs: Sequence[np.random.Generator]) -> NDArray[np.int64]:
         """(B, V) -> (B,)"""
         weights = logits.astype(np.float64)
         weights -= weights.max(axis=-1, keepdims=True)

@@ -7,10 +7,11 @@ and one row in `TOKENIZERS`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -36,14 +37,37 @@ class TextTokenizer(Protocol):
     pieces: tuple[bytes, ...]  # the bytes that each id stands for
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> Self: ...
-    def encode(self, text: str) -> list[int]: ...
-    def encode_array(self, text: str) -> NDArray[np.int32]: ...
-    def decode(self, ids: Sequence[int]) -> str: ...
-    def decoder(self) -> StreamDecoder: ...
-    def describe(self, token: int) -> str: ...
-    def to_config(self) -> dict[str, Any]: ...
-    def files(self) -> dict[str, bytes]: ...
+    def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> Self:
+        """The tokenizer for a corpus."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Text to ids."""
+        ...
+
+    def encode_array(self, text: str) -> NDArray[np.int32]:
+        """`encode` as an array, for corpora."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids to text."""
+        ...
+
+    def decoder(self) -> StreamDecoder:
+        """A decoder for ids that come one at a time."""
+        ...
+
+    def describe(self, token: int) -> str:
+        """A token for human eyes."""
+        ...
+
+    def to_config(self) -> dict[str, Any]:
+        """What `tokenizer.json` holds."""
+        ...
+
+    def files(self) -> dict[str, bytes]:
+        """What lies beside it: name -> bytes."""
+        ...
 
 
 Tokenizer: TypeAlias = "TextTokenizer | MusicTokenizer"

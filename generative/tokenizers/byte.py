@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 START_ID = 256
 BYTE_PIECES: tuple[bytes, ...] = (*(bytes([value]) for value in range(256)), b"")
@@ -40,7 +43,7 @@ class ByteTokenizer:
         return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
+        """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
         return join(BYTE_PIECES, ids)
 

@@ -9,15 +9,18 @@ emoji, another script) will have.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from generative.tokenizers.byte import BYTE_PIECES, START_ID
 from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 NUM_CODE_POINTS = 0x110000
 FIRST_CHAR_ID = len(BYTE_PIECES)  # 257
@@ -96,7 +99,7 @@ class CharTokenizer:
         return np.concatenate([*parts, ids[begin:]])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
+        """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
         return join(self.pieces, ids)
 

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sentencepiece
-from numpy.typing import NDArray
 
 from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
 SPACE = "\u2581"  # sentencepiece's spelling of a space
 DEFAULT_VOCAB_SIZE = 1000
 SENTENCE_CHARS = 2000  # the trainer takes sentences of at most 4192 bytes unless told
-# A sentence that holds one of these (tab, NUL, sentencepiece's own marks) is skipped by its trainer.
+# A sentence that holds one of these (tab, NUL, its own marks) is skipped by the trainer.
 _UNTRAINABLE = re.compile("[\t\0\u2581\u2585]")
 MODEL_FILE = "tokenizer.model"
 
@@ -97,8 +100,8 @@ class SentencePieceTokenizer:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"sentencepiece could not learn {vocab_size or DEFAULT_VOCAB_SIZE} tokens from this "
-                f"corpus; try another vocab_size ({str(error).splitlines()[0]})"
+                f"sentencepiece could not learn {vocab_size or DEFAULT_VOCAB_SIZE} tokens from "
+                f"this corpus; try another vocab_size ({str(error).splitlines()[0]})"
             ) from error
         return cls(out.getvalue())
 
@@ -117,7 +120,7 @@ class SentencePieceTokenizer:
         return np.array(self.encode(text), dtype=np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The inverse of `encode`; start tokens are silent, bytes that are not UTF-8 give U+FFFD."""
+        """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
         return join(self.pieces, ids)
 

@@ -6,7 +6,10 @@ Knows UTF-8 and nothing about how a particular tokenizer cuts text into tokens.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 
 def utf8(text: str) -> bytes:
@@ -32,9 +35,7 @@ def check_ids(ids: Iterable[int], vocab_size: int) -> None:
     """
     for position, token in enumerate(ids):
         if not 0 <= token < vocab_size:
-            raise ValueError(
-                f"token {token} at position {position} is outside the vocabulary 0..{vocab_size - 1}"
-            )
+            raise ValueError(f"token {token} at position {position} is not in 0..{vocab_size - 1}")
 
 
 def join(pieces: Sequence[bytes], ids: Iterable[int]) -> str:

@@ -1,4 +1,4 @@
-"""The choices of a training run as plain numbers: knows their names and ranges, not how to train."""
+"""The choices of a training run as plain numbers: knows names and ranges, not how to train."""
 
 from __future__ import annotations
 

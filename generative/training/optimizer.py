@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from generative.model.language_model import LanguageModel
-from generative.training.config import TrainingConfig
+if TYPE_CHECKING:
+    from generative.model.language_model import LanguageModel
+    from generative.training.config import TrainingConfig
 
 
 def build_optimizer(model: LanguageModel, config: TrainingConfig) -> torch.optim.AdamW:
@@ -25,9 +28,7 @@ def build_optimizer(model: LanguageModel, config: TrainingConfig) -> torch.optim
 
 
 @torch.no_grad()
-def update_average(
-    average: LanguageModel, model: LanguageModel, decay: float, step: int
-) -> None:
+def update_average(average: LanguageModel, model: LanguageModel, decay: float, step: int) -> None:
     """Move `average` towards `model`, faster at first, when there is little to average.
 
     After `step` steps the weight of the old average is min(decay, (1 + step) / (10 + step)).

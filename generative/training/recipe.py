@@ -6,11 +6,9 @@ Knows measured facts about what works (benchmarks/LOG.md has the runs), not how 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from generative.model.config import ModelConfig
@@ -18,6 +16,11 @@ from generative.model.language_model import LanguageModel
 from generative.scoring import cross_entropy
 from generative.training.config import Budget, TrainingConfig
 from generative.training.optimizer import build_optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
 
 PROBE_STEPS = 8  # the fastest counts: others may disturb a step, nothing makes one faster
 ASSUMED_SECONDS = 120.0  # where a budget in steps or epochs leaves the time open
@@ -68,13 +71,18 @@ def measure_precision(
     Returns:
         The precision, and tokens per second in it.
     """
-    rates = {p: _tokens_per_second(model, training, device, p) for p in (torch.bfloat16, torch.float32)}
+    rates = {
+        p: _tokens_per_second(model, training, device, p) for p in (torch.bfloat16, torch.float32)
+    }
     best = max(rates, key=lambda precision: rates[precision])
     return best, rates[best]
 
 
 def _tokens_per_second(
-    model_config: ModelConfig, training: TrainingConfig, device: torch.device, precision: torch.dtype
+    model_config: ModelConfig,
+    training: TrainingConfig,
+    device: torch.device,
+    precision: torch.dtype,
 ) -> float:
     """Forward, backward and update on random tokens; the global random state is left as it was."""
     rows, length = training.batch_size, training.sequence_length
@@ -129,7 +137,7 @@ def choose(
     epochs = _expected_epochs(budget, rate, tokens, training)
     tier = next(t for t in TEXT_TIERS if epochs <= t.epochs)
     if kind == "text":
-        drops = {
+        drops: dict[str, Any] = {
             "dropout": tier.dropout,
             "output_dropout": tier.output_dropout,
             "weight_drop": tier.weight_drop,

@@ -6,17 +6,21 @@ The newest two states are kept, so that a damaged one leaves the one before it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from generative.checkpoint import CheckpointError, read_arrays, write_arrays
-from generative.model.language_model import LanguageModel
 from generative.model.state import State
 from generative.training.reports import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from generative.model.language_model import LanguageModel
 
 FOLDER = "resume"
 PATTERN = "step-*.safetensors"
@@ -79,7 +83,9 @@ def save(
         for i, slots in optimizer.state_dict()["state"].items()
         for k, v in slots.items()
     }
-    tensors |= {f"state.{i}.{j}": t for i, layer in enumerate(state.layers) for j, t in enumerate(layer)}
+    tensors |= {
+        f"state.{i}.{j}": t for i, layer in enumerate(state.layers) for j, t in enumerate(layer)
+    }
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     write_arrays(
         folder / FOLDER / f"step-{progress.step:09d}.safetensors",
@@ -123,9 +129,7 @@ def load(
         model.load_state_dict(_under("model.", tensors))
         average.load_state_dict(_under("average.", tensors))
         slots = _under("optimizer.", tensors)
-        optimizer.load_state_dict(
-            {**optimizer.state_dict(), "state": _nested(slots.items())}
-        )
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": _nested(slots.items())})
         torch.set_rng_state(tensors["random"])
         device = model.output.bias.device
         layers = _nested((k, v.to(device)) for k, v in _under("state.", tensors).items())

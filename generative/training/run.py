@@ -10,29 +10,32 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from generative import checkpoint
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
-from generative.tokenizers import Tokenizer
 from generative.training.batches import Lanes, stream_of
-from generative.training.config import Budget
-from generative.training.recipe import Recipe
 from generative.training.reports import EventLog, Metrics, draw_curve, write_metrics
-from generative.training.resume import Progress
 from generative.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    from numpy.typing import NDArray
+
+    from generative.tokenizers import Tokenizer
+    from generative.training.config import Budget
+    from generative.training.recipe import Recipe
+    from generative.training.resume import Progress
 
 SAMPLE_TOKENS = 120
 SAMPLE_TEMPERATURE = 0.8
@@ -103,7 +106,7 @@ def run(
     average = LanguageModel(recipe.model).to(device)
     average.load_state_dict(model.state_dict())
     music = tokenizer.name == "music"
-    watch = _Watch(folder, tokenizer, budget, say)
+    watch = _Watch(folder, tokenizer, say)
     with _signals() as received, watch:
         trainer = Trainer(
             model=model,
@@ -154,10 +157,12 @@ def _transposition(tokenizer: Any, semitones: int) -> Callable[..., NDArray[np.i
 def _fingerprint(recipe: Recipe, documents: Sequence[NDArray[np.int32]]) -> str:
     """Names model, recipe and data: two runs with the same one may continue each other."""
     digest = hashlib.sha256(
-        json.dumps([recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]).encode()
+        json.dumps(
+            [recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]
+        ).encode()
     )
     for document in documents:
-        digest.update(np.ascontiguousarray(document))
+        digest.update(document.tobytes())
     return digest.hexdigest()
 
 
@@ -184,9 +189,7 @@ def _signals() -> Iterator[list[int]]:
 class _Watch:
     """Shows a run on the terminal and keeps its best weights, metrics, curve and events."""
 
-    def __init__(
-        self, folder: Path, tokenizer: Tokenizer, budget: Budget, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, tokenizer: Tokenizer, say: Callable[[str], None]) -> None:
         self.history: list[Metrics] = []
         self._folder = folder
         self._tokenizer = tokenizer
@@ -208,7 +211,9 @@ class _Watch:
 
     def on_step(self, progress: Progress, fraction: float) -> None:
         """Move the bar."""
-        self._bar.set_postfix_str(f"step {progress.step:,} loss {progress.train_loss:.3f}", refresh=False)
+        self._bar.set_postfix_str(
+            f"step {progress.step:,} loss {progress.train_loss:.3f}", refresh=False
+        )
         self._bar.update(100.0 * fraction - self._bar.n)
 
     def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None:

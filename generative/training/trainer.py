@@ -1,27 +1,31 @@
-"""The loop that learns: knows batches, the model and its loss; no text, MIDI, files or terminals."""
+"""The loop that learns: knows batches, the model and its loss; no text, MIDI or terminals."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from generative.model.language_model import LanguageModel
-from generative.model.state import State
 from generative.scoring import cross_entropy
 from generative.training import resume
 from generative.training.batches import Batch, Ids, Lanes, windows
-from generative.training.config import Budget, TrainingConfig
 from generative.training.optimizer import build_optimizer, update_average
 from generative.training.reports import Metrics
 from generative.training.resume import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import numpy as np
+
+    from generative.model.language_model import LanguageModel
+    from generative.model.state import State
+    from generative.training.config import Budget, TrainingConfig
 
 VALIDATIONS = 10  # in a whole run
 VALIDATION_LANES = 32
@@ -38,8 +42,13 @@ class TrainingError(RuntimeError):
 class Observer(Protocol):
     """Who is told how it goes; nothing here depends on what they do with it."""
 
-    def on_step(self, progress: Progress, fraction: float) -> None: ...
-    def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None: ...
+    def on_step(self, progress: Progress, fraction: float) -> None:
+        """After every optimizer step; `fraction` of the budget is spent."""
+        ...
+
+    def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None:
+        """After every validation of the averaged weights."""
+        ...
 
 
 @dataclass(kw_only=True)
@@ -81,9 +90,7 @@ class Trainer:
         Raises:
             CheckpointError: nothing whole to continue, or another run's state.
         """
-        found = resume.load(
-            self.folder, self.fingerprint, self.model, self.average, self.optimizer
-        )
+        found = resume.load(self.folder, self.fingerprint, self.model, self.average, self.optimizer)
         if found is None:
             return ["nothing to resume: training from the start"]
         self.progress, self.state, warnings = found
@@ -148,9 +155,7 @@ class Trainer:
         progress = self.progress
         progress.seconds = time.monotonic() - began
         epochs = progress.epoch + progress.window / self.lanes.windows_per_epoch
-        return self.budget.progress(
-            seconds=progress.seconds, steps=progress.step, epochs=epochs
-        )
+        return self.budget.progress(seconds=progress.seconds, steps=progress.step, epochs=epochs)
 
     def _batches(self) -> Iterator[Batch]:
         """Batches from the present place in the data on, without end."""
