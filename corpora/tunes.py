@@ -53,10 +53,9 @@ def parse_bar(text: str) -> list[tuple[int | None, int]]:
         ValueError: a sign that is not notation.
     """
     notes: list[tuple[int | None, int]] = []
-    at = 0
+    at, strange = 0, ""
     for match in TOKEN.finditer(text):
-        if text[at : match.start()].strip():
-            raise ValueError(f"{text!r}: cannot read {text[at : match.start()]!r}")
+        strange += text[at : match.start()].strip()
         accidental, letter, octaves, length = match.groups()
         pitch = None
         if letter != "z":
@@ -65,6 +64,8 @@ def parse_bar(text: str) -> list[tuple[int | None, int]]:
             pitch += {"^": 1, "_": -1, "": 0}[accidental]
         notes.append((pitch, int(length or 1)))
         at = match.end()
+    if strange := strange + text[at:].strip():
+        raise ValueError(f"{text!r}: cannot read {strange!r}")
     return notes
 
 

@@ -472,7 +472,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit; every expected error becomes one or two lines on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = cli.main(arguments, prog_name="generate", standalone_mode=False)
+        # click's own `main` would turn interrupts and closed pipes into exit codes of its own
+        with cli.make_context("generate", list(arguments)) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -488,4 +492,4 @@ def main(arguments: list[str] | None = None) -> None:
         message = " ".join(str(error).split()) or type(error).__name__
         _say(f"generate: {message}")
         sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(0)

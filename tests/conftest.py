@@ -44,7 +44,7 @@ def rhyme(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(rhyme: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder, trained for a moment."""
     folder = tmp_path_factory.mktemp("models") / "rhyme"
-    generative.train(rhyme, folder, steps=60, hidden=48, batch_size=4, sequence_length=32)
+    generative.train(rhyme, folder, steps=150, hidden=64, batch_size=4, sequence_length=32)
     return folder
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +230,7 @@ def test_a_reader_that_goes_away_is_no_error(trained: Path) -> None:
 def test_version_and_help_import_no_torch() -> None:
     code = """
 import sys
+import time
 from generative.cli import main
 import generative
 for arguments in (["--help"], ["text", "--help"], ["train", "--help"]):
@@ -242,3 +245,30 @@ assert not {"torch", "numpy", "mido"} & set(sys.modules)
         [sys.executable, "-c", code], capture_output=True, check=True, env=environment
     )
     assert b"generate text" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_training_saves_and_exits_when_told_to_stop(
+    rhyme: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-c", "from generative.cli import main; main()", "train", str(rhyme)]
+    options = [
+        "-o",
+        str(tmp_path / "m"),
+        "--steps",
+        "100000",
+        "--hidden",
+        "16",
+        "--batch-size",
+        "4",
+    ]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "tokens to learn from" in process.stderr.readline()
+        time.sleep(1.0)  # into the loop, where signals are held back until a step is done
+        process.send_signal(number)
+        rest = process.stderr.read()
+    assert process.returncode == 128 + number
+    assert "--resume" in rest
+    assert "Traceback" not in rest
+    assert list((tmp_path / "m" / "resume").iterdir())
