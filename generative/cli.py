@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from generative import terminal
+from generative.terminal import (
+    STDIO,
+    given,
+    likelihood_json,
+    print_json,
+    say,
+    sequence_json,
+    write_text,
+)
+
 F = TypeVar("F", bound=Callable[..., Any])
-STDIO = "-"
 CLI_TEMPERATURE = 0.8
 
 
@@ -110,8 +118,8 @@ def text(
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
     loaded = _load(model, "text")
-    given = _read_prompt(prompt)
-    kwargs: dict[str, Any] = {"stop": stop, **_given(options)}
+    prefix = terminal.read_prompt(prompt)
+    kwargs: dict[str, Any] = {"stop": stop, **given(options)}
     if max_new_tokens is not None:
         kwargs["max_new_tokens"] = max_new_tokens
     to_terminal = output is None or str(output) == STDIO
@@ -120,27 +128,27 @@ def text(
         from generative.generation import resolve_seed
 
         seed = resolve_seed(kwargs.pop("seed", None))
-        _write_text(given)
-        for chunk in loaded.stream(given, seed=seed, **kwargs):
-            _write_text(chunk)
-        _write_text("\n")
-        _note_seed(seed, options["seed"])
+        write_text(prefix)
+        for chunk in loaded.stream(prefix, seed=seed, **kwargs):
+            write_text(chunk)
+        write_text("\n")
+        terminal.note_seed(seed, options["seed"])
         return
-    made = loaded.generate(given, **kwargs)
+    made = loaded.generate(prefix, **kwargs)
     if as_json:
         result = json.dumps(
             {
                 "model": loaded.checkpoint.name,
                 "seed": made.seed,
-                "sequences": [{"text": s.text, **_sequence_json(s)} for s in made.sequences],
+                "sequences": [{"text": s.text, **sequence_json(s)} for s in made.sequences],
             },
             ensure_ascii=False,
             indent=2,
         )
     else:
-        result = "\n\n".join(given + s.text for s in made.sequences)
-        _note_seed(made.seed, options["seed"])
-    _emit(result + "\n", output)
+        result = "\n\n".join(prefix + s.text for s in made.sequences)
+        terminal.note_seed(made.seed, options["seed"])
+    terminal.emit(result + "\n", output)
 
 
 @cli.command()
@@ -170,11 +178,11 @@ def music(
     if output == STDIO and as_json:
         raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
     loaded = _load(model, "music")
-    made = loaded.generate(primer, **_given(options))
+    made = loaded.generate(primer, **given(options))
     if output == STDIO:
         sys.stdout.buffer.write(midi.to_bytes(made.piece))
         return
-    paths = _numbered(Path(output or "music.mid"), len(made.sequences))
+    paths = terminal.numbered(Path(output or "music.mid"), len(made.sequences))
     for path, sequence in zip(paths, made.sequences, strict=True):
         sequence.save(path)
     if wav is not None:
@@ -192,15 +200,15 @@ def music(
                 "notes": s.piece.note_count,
                 "bars": s.piece.bars,
                 "seconds": round(s.piece.seconds, 3),
-                **_sequence_json(s),
+                **sequence_json(s),
             }
             for path, s in zip(paths, made.sequences, strict=True)
         ]
-        _print_json({"model": loaded.checkpoint.name, "seed": made.seed, "sequences": sequences})
+        print_json({"model": loaded.checkpoint.name, "seed": made.seed, "sequences": sequences})
         return
-    _note_seed(made.seed, options["seed"])
+    terminal.note_seed(made.seed, options["seed"])
     for path, s in zip(paths, made.sequences, strict=True):
-        _say(f"{path}: {s.piece.bars} bars, {s.piece.note_count} notes, {s.piece.seconds:.1f} s")
+        say(f"{path}: {s.piece.bars} bars, {s.piece.note_count} notes, {s.piece.seconds:.1f} s")
 
 
 @cli.command()
@@ -242,30 +250,28 @@ def train(
     """Train a model on files, folders or globs of text or MIDI."""
     from generative.train import train as run
 
-    settings = _read_toml(config) if config else {}
-    settings |= _given(options)
+    settings = terminal.read_toml(config) if config else {}
+    settings |= given(options)
     held_out = list(settings.pop("held_out", ()))
-    result = run(list(corpus), output, held_out=held_out, report=_say, **settings)
+    result = run(list(corpus), output, held_out=held_out, report=say, **settings)
     held = result.held_out
     if as_json:
-        _print_json(
+        print_json(
             {
                 "model": str(result.path),
                 "steps": result.steps,
                 "seconds": round(result.seconds, 1),
                 "validation_loss": result.validation_loss,
-                "held_out": _likelihood_json(held) if held else None,
+                "held_out": likelihood_json(held) if held else None,
                 "recipe": result.recipe,
                 "skipped": [{"file": file, "reason": reason} for file, reason in result.skipped],
             }
         )
         return
     if held:
-        figures = {
-            k: v for k, v in _likelihood_json(held).items() if k.startswith(("bits", "perp"))
-        }
-        _say("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None))
-    _say(f"model in {result.path}; try: generate info {result.path}")
+        figures = {k: v for k, v in likelihood_json(held).items() if k.startswith(("bits", "perp"))}
+        say("held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None))
+    say(f"model in {result.path}; try: generate info {result.path}")
 
 
 @cli.command()
@@ -295,10 +301,10 @@ def score(
     loaded = _load(model, None)
     result = evaluation.score_files(loaded, files, encoding=encoding, reset_every=reset_every)
     for file, reason in result.skipped:
-        _say(f"skipped {file}: {reason}")
+        say(f"skipped {file}: {reason}")
     if per_token is not None:
         result.write_tokens(per_token)
-    figures = _likelihood_json(result.total)
+    figures = likelihood_json(result.total)
     report = {
         "model": loaded.checkpoint.name,
         "documents": result.documents,
@@ -308,7 +314,7 @@ def score(
         "dynamic": None,
     }
     if as_json:
-        _print_json(report)
+        print_json(report)
         return
     for key, value in report.items():
         if isinstance(value, float):
@@ -327,7 +333,7 @@ def info(model: str | None, as_json: bool) -> None:
     if model is None:
         found = {n: evaluation.describe(p) for n, p in checkpoint.shipped_models().items()}
         if as_json:
-            _print_json([{"model": name, **about} for name, about in found.items()])
+            print_json([{"model": name, **about} for name, about in found.items()])
             return
         for name, about in found.items():
             click.echo(f"{name:<14} {about['kind']:<6} {about['summary']}")
@@ -335,7 +341,7 @@ def info(model: str | None, as_json: bool) -> None:
     path = checkpoint.find(model)
     about = {"model": model, **evaluation.describe(path)}
     if as_json:
-        _print_json(about)
+        print_json(about)
         return
     from generative import card
 
@@ -355,119 +361,6 @@ def _load(name: str | None, kind: str | None) -> Any:
     return loaded
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were set; what is None or () was not."""
-    return {name: value for name, value in options.items() if value is not None and value != ()}
-
-
-def _read_prompt(prompt: str | None) -> str:
-    """PROMPT itself, or stdin for "-" or where something is piped in and no PROMPT is given."""
-    from generative.corpus import decode_text
-
-    if prompt == STDIO or (prompt is None and not _quiet_stdin()):
-        return decode_text(sys.stdin.buffer.read(), "utf-8", "stdin")
-    try:
-        (prompt or "").encode("utf-8")
-    except UnicodeEncodeError:  # bytes that were not UTF-8 reach us as surrogates
-        return decode_text(os.fsencode(prompt or ""), "utf-8", "PROMPT")
-    return prompt or ""
-
-
-def _quiet_stdin() -> bool:
-    """Whether stdin has nothing to say: closed, a terminal, or neither a pipe nor a file."""
-    import stat
-
-    try:
-        if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
-            return True
-        mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError):
-        return True
-    return not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    """Options from TOML, by their long names; tables are only for order."""
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise click.BadParameter(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise click.BadParameter(f"{path}: not TOML: {error}") from error
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= value if isinstance(value, dict) else {key: value}
-    return {key.replace("-", "_"): value for key, value in flat.items()}
-
-
-def _sequence_json(sequence: Any) -> dict[str, Any]:
-    return {
-        "tokens": len(sequence.tokens),
-        "nats": sequence.nats,
-        "perplexity": sequence.perplexity,
-        "finish_reason": sequence.finish_reason,
-        "score": sequence.score,
-    }
-
-
-def _likelihood_json(likelihood: Any) -> dict[str, Any]:
-    """The figures of a likelihood that apply to its medium."""
-    names = ["tokens", "nats", "perplexity", "bits_per_token"]
-    names += (
-        ["bits_per_char", "bits_per_byte", "chars", "bytes"]
-        if likelihood.notes is None
-        else ["bits_per_note", "notes", "seconds"]
-    )
-    return {name: getattr(likelihood, name) for name in names}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: such a figure becomes null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, list) else value
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(_finite(value), ensure_ascii=False, indent=2))
-
-
-def _numbered(path: Path, count: int) -> list[Path]:
-    """One path a sequence: out.mid, or out-1.mid, out-2.mid ..."""
-    if count == 1:
-        return [path]
-    return [path.with_name(f"{path.stem}-{i + 1}{path.suffix}") for i in range(count)]
-
-
-def _write_text(text: str) -> None:
-    """Text to stdout as UTF-8, whatever the locale, at once."""
-    sys.stdout.buffer.write(text.encode("utf-8"))
-    sys.stdout.buffer.flush()
-
-
-def _emit(text: str, output: Path | None) -> None:
-    """A finished text to a file, in one move, or to stdout."""
-    if output is None or str(output) == STDIO:
-        _write_text(text)
-        return
-    from generative.checkpoint import write_bytes
-
-    write_bytes(output, text.encode("utf-8"))
-    _say(f"wrote {output}")
-
-
-def _note_seed(seed: int, asked: int | None) -> None:
-    """Say which seed was drawn, where none was asked for and a person is watching."""
-    if asked is None and sys.stderr.isatty():
-        _say(f"seed {seed}")
-
-
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit; every expected error becomes one or two lines on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -484,12 +377,12 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except (KeyboardInterrupt, click.Abort) as error:
-        _say(f"generate: {error}" if str(error) else "generate: interrupted")
+        say(f"generate: {error}" if str(error) else "generate: interrupted")
         sys.exit(cast("int", getattr(error, "exit_code", 130)))
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if "--debug" in arguments:
             raise
         message = " ".join(str(error).split()) or type(error).__name__
-        _say(f"generate: {message}")
+        say(f"generate: {message}")
         sys.exit(1)
     sys.exit(0)

@@ -1,0 +1,132 @@
+"""How the command reads and prints: streams, prompts, TOML and JSON; knows no models."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+import sys
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STDIO = "-"
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were set; what is None or () was not."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def read_prompt(prompt: str | None) -> str:
+    """PROMPT itself, or stdin for "-" or where something is piped in and no PROMPT is given."""
+    from generative.corpus import decode_text
+
+    if prompt == STDIO or (prompt is None and not quiet_stdin()):
+        return decode_text(sys.stdin.buffer.read(), "utf-8", "stdin")
+    try:
+        (prompt or "").encode("utf-8")
+    except UnicodeEncodeError:  # bytes that were not UTF-8 reach us as surrogates
+        return decode_text(os.fsencode(prompt or ""), "utf-8", "PROMPT")
+    return prompt or ""
+
+
+def quiet_stdin() -> bool:
+    """Whether stdin has nothing to say: closed, a terminal, or neither a pipe nor a file."""
+    try:
+        if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+            return True
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):
+        return True
+    return not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Options from TOML, by their long names; tables are only for order."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise click.BadParameter(f"{path}: not TOML: {error}") from error
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return {key.replace("-", "_"): value for key, value in flat.items()}
+
+
+def sequence_json(sequence: Any) -> dict[str, Any]:
+    """The figures of a generated sequence that text and music share."""
+    return {
+        "tokens": len(sequence.tokens),
+        "nats": sequence.nats,
+        "perplexity": sequence.perplexity,
+        "finish_reason": sequence.finish_reason,
+        "score": sequence.score,
+    }
+
+
+def likelihood_json(likelihood: Any) -> dict[str, Any]:
+    """The figures of a likelihood that apply to its medium."""
+    names = ["tokens", "nats", "perplexity", "bits_per_token"]
+    names += (
+        ["bits_per_char", "bits_per_byte", "chars", "bytes"]
+        if likelihood.notes is None
+        else ["bits_per_note", "notes", "seconds"]
+    )
+    return {name: getattr(likelihood, name) for name in names}
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity: such a figure becomes null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    return [finite(v) for v in value] if isinstance(value, list) else value
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on stdout."""
+    click.echo(json.dumps(finite(value), ensure_ascii=False, indent=2))
+
+
+def numbered(path: Path, count: int) -> list[Path]:
+    """One path a sequence: out.mid, or out-1.mid, out-2.mid ..."""
+    if count == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{i + 1}{path.suffix}") for i in range(count)]
+
+
+def write_text(text: str) -> None:
+    """Text to stdout as UTF-8, whatever the locale, at once."""
+    sys.stdout.buffer.write(text.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def emit(text: str, output: Path | None) -> None:
+    """A finished text to a file, in one move, or to stdout."""
+    if output is None or str(output) == STDIO:
+        write_text(text)
+        return
+    from generative.checkpoint import write_bytes
+
+    write_bytes(output, text.encode("utf-8"))
+    say(f"wrote {output}")
+
+
+def note_seed(seed: int, asked: int | None) -> None:
+    """Say which seed was drawn, where none was asked for and a person is watching."""
+    if asked is None and sys.stderr.isatty():
+        say(f"seed {seed}")
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    click.echo(line, err=True)
