@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from generative.sampling import Sampled
     from generative.tokenizers.music import MusicTokenizer
 
-DEFAULT_NEW_TOKENS = (
-    1024  # where neither bars nor seconds say how much; about 20 bars of four voices
-)
+DEFAULT_BARS = 8  # where nothing else says how much
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
 # A piece of given length may have to go on where the model would end it, and then wander. Of this
@@ -113,7 +111,8 @@ class MusicModel:
             primer: a MIDI file or a piece to continue.
             bars: exactly so many new bars; of a few draws, one that ends there willingly.
             seconds: so many new seconds; notes that would last longer are cut.
-            max_new_tokens: at most; by default as many as bars or seconds need, else 1,024.
+            max_new_tokens: at most; given alone, the model ends the piece where it likes. With none
+                of the three it makes 8 bars.
             options: see `GenerateOptions`.
 
         Raises:
@@ -124,6 +123,8 @@ class MusicModel:
             raise ValueError(f"bars must be at least 1, not {bars}")
         if seconds is not None and not 0 < seconds < np.inf:
             raise ValueError(f"seconds must be a positive number, not {seconds}")
+        if bars is seconds is max_new_tokens is None:
+            bars = DEFAULT_BARS
         begin = [] if primer is None else self.tokenizer.encode(_as_piece(primer))
         grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds)
         seed = resolve_seed(options.get("seed"))
@@ -207,8 +208,9 @@ def _least_forced(tries: Sequence[Sampled]) -> Sampled:
 
 def _room(bars: int | None, seconds: float | None) -> int:
     """Enough tokens for what was asked."""
-    if bars is not None:
-        return bars * TOKENS_PER_BAR
-    if seconds is not None:
-        return max(DEFAULT_NEW_TOKENS, int(seconds * TOKENS_PER_SECOND))
-    return DEFAULT_NEW_TOKENS
+    rooms = [
+        amount * tokens
+        for amount, tokens in ((bars, TOKENS_PER_BAR), (seconds, TOKENS_PER_SECOND))
+        if amount is not None
+    ]
+    return max(TOKENS_PER_BAR, math.ceil(min(rooms)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SPACE = "\u2581"  # sentencepiece's spelling of a space
 DEFAULT_VOCAB_SIZE = 1000
-SENTENCE_CHARS = 2000  # the trainer takes sentences of at most 4192 bytes unless told
+SENTENCE_CHARS = 1000  # the trainer skips sentences of more than 4192 bytes
 # A sentence that holds one of these (tab, NUL, its own marks) is skipped by the trainer.
 _UNTRAINABLE = re.compile("[\t\0\u2581\u2585]")
 MODEL_FILE = "tokenizer.model"
@@ -75,16 +75,21 @@ class SentencePieceTokenizer:
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> SentencePieceTokenizer:
         """Learn the subwords of a corpus; fewer than asked for when the corpus has no more.
 
+        By default 1,000 tokens, or more where the corpus has many characters.
+
         Raises:
             ValueError: no text, or a `vocab_size` too small for bytes and the corpus's characters.
         """
+        texts = list(texts)
+        if vocab_size is None:  # room for every character, and as many pieces again
+            vocab_size = max(DEFAULT_VOCAB_SIZE, 300 + 2 * len(set().union(*texts)))
         out = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
                 sentence_iterator=_sentences(texts),
                 model_writer=out,
                 model_type="bpe",
-                vocab_size=vocab_size or DEFAULT_VOCAB_SIZE,
+                vocab_size=vocab_size,
                 hard_vocab_limit=False,
                 normalization_rule_name="identity",
                 add_dummy_prefix=False,
@@ -100,7 +105,7 @@ class SentencePieceTokenizer:
             )
         except RuntimeError as error:
             raise ValueError(
-                f"sentencepiece could not learn {vocab_size or DEFAULT_VOCAB_SIZE} tokens from "
+                f"sentencepiece could not learn {vocab_size} tokens from "
                 f"this corpus; try another vocab_size ({str(error).splitlines()[0]})"
             ) from error
         return cls(out.getvalue())
