@@ -280,6 +280,7 @@ def train(
 @click.option(
     "--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often."
 )
+@click.option("--dynamic", is_flag=True, help="Also let a copy of the model learn as it reads.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
 @click.option("--per-token", type=click.Path(path_type=Path), help="One JSON line a token.")
 @_json_option
@@ -287,6 +288,7 @@ def score(
     files: tuple[str, ...],
     model: str | None,
     reset_every: int | None,
+    dynamic: bool,
     encoding: str,
     per_token: Path | None,
     as_json: bool,
@@ -299,7 +301,9 @@ def score(
         kind = corpus.kind_of_files(corpus.find_files(files))
         model = default_model(kind)
     loaded = _load(model, None)
-    result = evaluation.score_files(loaded, files, encoding=encoding, reset_every=reset_every)
+    result = evaluation.score_files(
+        loaded, files, encoding=encoding, reset_every=reset_every, dynamic=dynamic
+    )
     for file, reason in result.skipped:
         say(f"skipped {file}: {reason}")
     if per_token is not None:
@@ -311,7 +315,7 @@ def score(
         **figures,
         "protocol": "stream" if reset_every is None else f"reset-every-{reset_every}",
         "static": figures,
-        "dynamic": None,
+        "dynamic": likelihood_json(result.dynamic) if result.dynamic else None,
     }
     if as_json:
         print_json(report)
@@ -321,6 +325,10 @@ def score(
             click.echo(f"{key:>16} {value:,.4f}")
         elif isinstance(value, int | str):
             click.echo(f"{key:>16} {value:,}" if isinstance(value, int) else f"{key:>16} {value}")
+        elif key == "dynamic" and value:
+            click.echo(
+                f"{key:>16} perplexity {value['perplexity']:,.4f}, nats {value['nats']:,.4f}"
+            )
 
 
 @cli.command()

@@ -29,6 +29,7 @@ class ScoredDocument:
     ids: list[int]
     nats: NDArray[np.float64]
     likelihood: Likelihood
+    dynamic: Likelihood | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,12 @@ class FileScores:
     def total(self) -> Likelihood:
         """All documents together: sums first, ratios last."""
         return reduce(add, (document.likelihood for document in self.scored))
+
+    @property
+    def dynamic(self) -> Likelihood | None:
+        """The same under dynamic evaluation, where that was asked for."""
+        found = [document.dynamic for document in self.scored if document.dynamic is not None]
+        return reduce(add, found) if found else None
 
     def write_tokens(self, path: Path) -> None:
         """One JSON line a token: document, position, id, how it reads, nats."""
@@ -71,13 +78,20 @@ class FileScores:
 
 
 def score_files(
-    model: Any, files: Sequence[str], *, encoding: str = "utf-8", reset_every: int | None = None
+    model: Any,
+    files: Sequence[str],
+    *,
+    encoding: str = "utf-8",
+    reset_every: int | None = None,
+    dynamic: bool = False,
 ) -> FileScores:
     """Score every document in `files` from an empty state.
 
     Args:
         model: a `TextModel` or `MusicModel`.
         reset_every: clear the state every so many tokens within a document.
+        dynamic: also score with dynamic evaluation, from the trained weights for each document
+            and with the state carried through.
 
     Raises:
         CorpusError: a file cannot be read.
@@ -93,6 +107,9 @@ def score_files(
                 ids=ids,
                 nats=nats,
                 likelihood=model.likelihood(document.content, nats),
+                dynamic=model.likelihood(document.content, model.dynamic_token_nats(ids))
+                if dynamic
+                else None,
             )
         )
     return FileScores(scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe)

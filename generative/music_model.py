@@ -168,6 +168,10 @@ class MusicModel:
         """-ln p of each token given all before it. -> (T,)"""
         return self._runtime.token_nats(ids, reset_every)
 
+    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """The same while a copy of the model learns from what it has read (dynamic evaluation)."""
+        return self._runtime.dynamic_token_nats(ids)
+
     @staticmethod
     def likelihood(piece: Piece, nats: NDArray[np.float64]) -> Likelihood:
         """The nats of a piece's tokens as one likelihood."""

@@ -49,3 +49,10 @@ class Runtime:
 
         start_id = self._checkpoint.tokenizer.start_id
         return token_nats(self.torch_model, ids, start_id, reset_every)
+
+    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """The same while a copy of the weights learns from what it has read. -> (T,)"""
+        from generative.dynamic import dynamic_token_nats
+
+        start_id = self._checkpoint.tokenizer.start_id
+        return dynamic_token_nats(self._checkpoint.build(self._device), ids, start_id)

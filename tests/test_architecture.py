@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "likelihood": set(),
     "model": {"torch", "numpy"},
     "scoring": {"torch", "numpy", "model"},
+    "dynamic": {"torch", "numpy", "model", "scoring"},
     "sampling": {"numpy"},
     "engine": {"numpy", "model"},
     "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm",
         "model", "scoring", "sampling", "tokenizers", "checkpoint",
     },
-    "runtime": {"numpy", "checkpoint", "engine", "model", "sampling", "scoring"},
+    "runtime": {"numpy", "checkpoint", "dynamic", "engine", "model", "sampling", "scoring"},
     "generation": {"sampling"},
     "text_model": {
         "numpy", "checkpoint", "generation", "likelihood", "runtime", "sampling", "tokenizers",

@@ -136,6 +136,10 @@ def test_score_text(generate: Any, trained: Path, rhyme: Path, tmp_path: Path) -
     rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
     assert len(rows) == result.json["tokens"]
     assert sum(row["nats"] for row in rows) == pytest.approx(result.json["nats"])
+    assert result.json["dynamic"] is None
+    both = generate("score", rhyme, "-m", trained, "--dynamic", "--json").json
+    assert both["static"]["nats"] == pytest.approx(result.json["nats"])
+    assert both["dynamic"]["nats"] < both["static"]["nats"]
     cold = generate("score", rhyme, "-m", trained, "--reset-every", 16, "--json")
     assert cold.json["nats"] > result.json["nats"]
     assert "reset" in cold.json["protocol"]
