@@ -117,6 +117,7 @@ def text(
     **options: Any,
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
+    terminal.check_outputs(output)
     loaded = _load(model, "text")
     prefix = terminal.read_prompt(prompt)
     kwargs: dict[str, Any] = {"stop": stop, **given(options)}
@@ -128,8 +129,9 @@ def text(
         from generative.generation import resolve_seed
 
         seed = resolve_seed(kwargs.pop("seed", None))
+        chunks = loaded.stream(prefix, seed=seed, **kwargs)
         write_text(prefix)
-        for chunk in loaded.stream(prefix, seed=seed, **kwargs):
+        for chunk in chunks:
             write_text(chunk)
         write_text("\n")
         terminal.note_seed(seed, options["seed"])
@@ -177,12 +179,14 @@ def music(
         raise click.UsageError("MIDI bytes do not belong on a terminal: use -o FILE.mid or a pipe")
     if output == STDIO and as_json:
         raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
+    target = Path(output or "music.mid")
+    terminal.check_outputs(target, wav, plot)
     loaded = _load(model, "music")
     made = loaded.generate(primer, **given(options))
     if output == STDIO:
         sys.stdout.buffer.write(midi.to_bytes(made.piece))
         return
-    paths = terminal.numbered(Path(output or "music.mid"), len(made.sequences))
+    paths = terminal.numbered(target, len(made.sequences))
     for path, sequence in zip(paths, made.sequences, strict=True):
         sequence.save(path)
     if wav is not None:
@@ -297,6 +301,7 @@ def score(
     from generative import corpus, evaluation
     from generative.api import default_model
 
+    terminal.check_outputs(per_token)
     if model is None:
         kind = corpus.kind_of_files(corpus.find_files(files))
         model = default_model(kind)

@@ -8,17 +8,19 @@ so far, so that any model will do and nothing is seen before it is scored.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from generative.scoring import cross_entropy
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from generative.model.language_model import LanguageModel
-    from numpy.typing import NDArray
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.model.language_model import LanguageModel
 
 SEGMENT_TOKENS = 64
 LEARNING_RATE = 1.4e-3

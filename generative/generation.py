@@ -13,6 +13,7 @@ from generative.sampling import (
     SamplingOptions,
     Stepper,
     beam_search,
+    build,
     collect,
     sample,
 )
@@ -87,7 +88,9 @@ def split_options(options: GenerateOptions) -> tuple[SamplingOptions, dict[str, 
     for name in ("num_beams", "num_return_sequences"):
         if rest[name] < 1:
             raise ValueError(f"{name} must be at least 1, not {rest[name]}")
-    return SamplingOptions(**given), rest
+    sampling = SamplingOptions(**given)
+    build(sampling)  # refuses what is out of range now, not at the first token
+    return sampling, rest
 
 
 def generate_tokens(

@@ -104,6 +104,23 @@ def numbered(path: Path, count: int) -> list[Path]:
     return [path.with_name(f"{path.stem}-{i + 1}{path.suffix}") for i in range(count)]
 
 
+def check_outputs(*paths: Path | None) -> None:
+    """Refuse, before any work is done, a file that cannot be written.
+
+    Raises:
+        ValueError: its folder is missing or closed to us, or it is a folder itself.
+    """
+    for path in paths:
+        if path is None or str(path) == STDIO:
+            continue
+        if path.is_dir():
+            raise ValueError(f"{path}: is a folder; name a file")
+        if not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise ValueError(f"{path}: the folder {path.parent} cannot be written to")
+
+
 def write_text(text: str) -> None:
     """Text to stdout as UTF-8, whatever the locale, at once."""
     sys.stdout.buffer.write(text.encode("utf-8"))

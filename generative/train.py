@@ -211,7 +211,6 @@ def _check_output(folder: Path, resume: bool) -> None:
         raise CheckpointError(
             f"{folder}: holds a model already; continue it with --resume or name another folder"
         )
-    checkpoint.make_folder(folder)
 
 
 def _split(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from generative.dynamic import SEGMENT_TOKENS, dynamic_token_nats
 from generative.scoring import token_nats
 from tests.test_model import V, small
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from generative.text_model import TextModel

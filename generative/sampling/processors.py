@@ -66,7 +66,7 @@ class RepetitionPenalty:
 
     def __call__(self, history: History, logits: Logits) -> Logits:
         """See the class."""
-        result = logits.copy()
+        result = logits.astype(np.float64)
         for row, tokens in enumerate(history):
             seen = np.unique(np.asarray(tokens, dtype=np.int64))
             old = result[row, seen]
