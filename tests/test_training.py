@@ -179,6 +179,17 @@ def test_a_run_repeats_and_resumes_bit_for_bit(rhyme: Path, tmp_path: Path) -> N
             np.testing.assert_array_equal(weights(result.path)[name], array)
 
 
+def test_a_longer_budget_goes_on_validating(rhyme: Path, tmp_path: Path) -> None:
+    generative.train(rhyme, tmp_path / "model", steps=20, **SMALL)
+    before = weights(tmp_path / "model")
+    longer = generative.train(rhyme, tmp_path / "model", steps=60, resume=True, **SMALL)
+    assert longer.steps == 60
+    rows = list(csv.DictReader((tmp_path / "model" / "metrics.csv").read_text().splitlines()))
+    assert [int(row["step"]) for row in rows] == [*range(2, 21, 2), *range(24, 61, 6)]
+    after = weights(tmp_path / "model")
+    assert any((after[name] != before[name]).any() for name in before)
+
+
 def half_run(corpus: Path, folder: Path) -> None:
     """Start a run of 40 steps in another process and interrupt it half way."""
     code = f"""

@@ -121,34 +121,36 @@ class Trainer:
             TrainingError: the loss or the gradient is not finite; the weights are untouched by it.
         """
         self.model.train()
-        began = time.monotonic() - seconds_spent - self.progress.seconds
-        saved = time.monotonic()
-        window_of_speed = (time.monotonic(), self.progress.step)
+        began = saved = time.monotonic()
+        began -= seconds_spent + self.progress.seconds
+        measured_step, measured_at = self.progress.step, time.monotonic()
+        fraction = self._fraction(began)
+        if fraction >= 1.0:
+            return True
         for batch in self._batches():
-            fraction = self._fraction(began)
-            if fraction >= 1.0:
-                break
             learning_rate = self.config.learning_rate_at(self.progress.step, fraction)
             norm = self._step(batch, learning_rate)
-            fraction = self._fraction(began)
+            before, fraction = fraction, self._fraction(began)
             self.observer.on_step(self.progress, fraction)
-            if fraction >= (len(self.progress.history) + 1) / VALIDATIONS:
-                elapsed = time.monotonic() - window_of_speed[0]
-                steps = self.progress.step - window_of_speed[1]
+            if _validations_due(fraction) > _validations_due(before):
+                steps = self.progress.step - measured_step
                 tokens = steps * self.config.batch_size * self.config.sequence_length
-                self._validate(learning_rate, norm, tokens / elapsed)
+                speed = tokens / (time.monotonic() - measured_at)
+                self._validate(learning_rate, norm, speed)
                 self.save()
                 saved = time.monotonic()
-                window_of_speed = (saved, self.progress.step)
+                measured_step, measured_at = self.progress.step, saved
                 if self.config.patience is not None and self.progress.stale >= self.config.patience:
                     return True
+            if fraction >= 1.0:
+                return True
             if self.should_stop():
                 self.save()
                 return False
             if time.monotonic() - saved > SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
-        return True
+        raise AssertionError("batches never end")
 
     def _fraction(self, began: float) -> float:
         """The part of the budget that is spent, and the clock brought up to date."""
@@ -232,6 +234,11 @@ class Trainer:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)
+
+
+def _validations_due(fraction: float) -> int:
+    """How many validations belong before this part of the budget is spent."""
+    return math.floor(fraction * VALIDATIONS + 1e-9)  # 0.57 * 100 is less than 57
 
 
 @torch.no_grad()
