@@ -6,17 +6,16 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 the input 
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import click
 
 from generative import terminal
+from generative.options import CommandGroup, json_option, model_option, sampling_options
 from generative.terminal import (
     STDIO,
     given,
@@ -27,25 +26,8 @@ from generative.terminal import (
     write_text,
 )
 
-F = TypeVar("F", bound=Callable[..., Any])
-CLI_TEMPERATURE = 0.8
 
-
-class _Group(click.Group):
-    """A command group that suggests the nearest command for a mistyped one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """click's own, with a hint."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"no command {args[0]!r}.{hint} Commands: {', '.join(self.commands)}.")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="generative", prog_name="generate")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -56,56 +38,16 @@ def cli(debug: bool) -> None:
     generate music -o out.mid                 a chorale as a MIDI file
     generate train my.txt -o my --minutes 5   your own model
     """
-    click.get_current_context().obj = {"debug": debug}
-
-
-def _chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
-    """Several click options as one decorator, in the order they should be listed."""
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_model_option = click.option(
-    "-m", "--model", metavar="NAME", help="A model folder or a shipped model's name."
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-_sampling_options = _chain(
-    [
-        click.option("-n", "--max-new-tokens", type=click.IntRange(0), help="Tokens at most."),
-        click.option(
-            "--temperature",
-            type=click.FloatRange(0),
-            default=CLI_TEMPERATURE,
-            show_default=True,
-            help="Below 1 safer, above 1 wilder, 0 greedy.",
-        ),
-        click.option("--top-k", type=click.IntRange(0), help="Only the K likeliest tokens."),
-        click.option("--top-p", type=float, help="Only the likeliest tokens that reach P."),
-        click.option("--min-p", type=float, help="Only tokens at least P times the likeliest."),
-        click.option("--typical-p", type=float, help="Only the most typical tokens, together P."),
-        click.option("--repetition-penalty", type=float, help="Above 1 discourages repeats."),
-        click.option("--no-repeat-ngram-size", type=click.IntRange(0), help="No N tokens twice."),
-        click.option("--num-beams", type=click.IntRange(1), help="Beam search of this width."),
-        click.option("--length-penalty", type=float, help="Beams: score / length ** X."),
-        click.option("--num-return-sequences", type=click.IntRange(1), help="How many to make."),
-        click.option("--seed", type=click.IntRange(0), help="Same seed, same output."),
-    ]
-)
 
 
 @cli.command()
 @click.argument("prompt", required=False)
-@_model_option
-@_sampling_options
+@model_option
+@sampling_options
 @click.option("--stop", multiple=True, metavar="STRING", help="End before this; repeatable.")
 @click.option("--no-stream", is_flag=True, help="Print only when all is done.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead.")
-@_json_option
+@json_option
 def text(
     prompt: str | None,
     model: str | None,
@@ -154,15 +96,15 @@ def text(
 
 
 @cli.command()
-@_model_option
-@_sampling_options
+@model_option
+@sampling_options
 @click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
 @click.option("--bars", type=click.IntRange(1), help="Exactly so many (new) bars.")
 @click.option("--seconds", type=float, help="So many (new) seconds.")
 @click.option("-o", "--output", metavar="FILE.mid", help="Where to write; - is a pipe. [music.mid]")
 @click.option("--wav", type=click.Path(path_type=Path), help="Also render sound.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw a piano roll (PNG).")
-@_json_option
+@json_option
 def music(
     model: str | None,
     primer: Path | None,
@@ -243,7 +185,7 @@ def music(
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens a window.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after N validations without gain.")
 @click.option("--licence", help="Of the corpus, for the model card.")
-@_json_option
+@json_option
 def train(
     corpus: tuple[str, ...],
     output: Path,
@@ -280,14 +222,14 @@ def train(
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_model_option
+@model_option
 @click.option(
     "--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often."
 )
 @click.option("--dynamic", is_flag=True, help="Also let a copy of the model learn as it reads.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
 @click.option("--per-token", type=click.Path(path_type=Path), help="One JSON line a token.")
-@_json_option
+@json_option
 def score(
     files: tuple[str, ...],
     model: str | None,
@@ -338,7 +280,7 @@ def score(
 
 @cli.command()
 @click.argument("model", required=False)
-@_json_option
+@json_option
 def info(model: str | None, as_json: bool) -> None:
     """What a model is; without MODEL, the models at hand."""
     from generative import checkpoint, evaluation
@@ -377,9 +319,11 @@ def _load(name: str | None, kind: str | None) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit; every expected error becomes one or two lines on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         # click's own `main` would turn interrupts and closed pipes into exit codes of its own
-        with cli.make_context("generate", list(arguments)) as context:
+        with cli.make_context("generate", arguments) as context:
             cli.invoke(context)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -393,7 +337,7 @@ def main(arguments: list[str] | None = None) -> None:
         say(f"generate: {error}" if str(error) else "generate: interrupted")
         sys.exit(cast("int", getattr(error, "exit_code", 130)))
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
-        if "--debug" in arguments:
+        if debug:
             raise
         message = " ".join(str(error).split()) or type(error).__name__
         say(f"generate: {message}")

@@ -46,9 +46,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "training",
     },
     "terminal": {"click", "checkpoint", "corpus"},
+    "options": {"click"},
     "cli": {
-        "click", "terminal", "api", "card", "checkpoint", "corpus", "evaluation", "generation",
-        "midi", "pianoroll", "synth", "train",
+        "click", "options", "terminal", "api", "card", "checkpoint", "corpus", "evaluation",
+        "generation", "midi", "pianoroll", "synth", "train",
     },
 }  # fmt: skip
 

@@ -219,6 +219,8 @@ def test_mistakes_get_a_line_and_no_traceback(
 def test_debug_shows_the_traceback() -> None:
     with pytest.raises(ValueError, match="no model 'none'"):
         main(["--debug", "text", "-m", "none"])
+    with pytest.raises(ValueError, match="no model 'none'"):
+        main(["text", "-m", "none", "--debug"])
 
 
 def test_the_environment_names_the_model(
