@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import generative
-from generative.corpus import read_text, split_text
+from generative.corpus import cut_between, read_text
 
 BLOCK, BATCH, WIDTH, LAYERS, HEADS = 64, 12, 128, 4, 4
 PEAK_RATE, LEAST_RATE, WARMUP_STEPS = 1e-3, 1e-4, 100
@@ -116,8 +116,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     text = read_text(arguments.corpus)
-    split = split_text([text])
-    (train,), (held_out,) = split.train, split.held_out
+    cut = cut_between(len(text))
+    train, held_out = text[:cut], text[cut:]
     chars = {char: i for i, char in enumerate(sorted(set(text)))}
     ids = torch.tensor([chars[char] for char in text])
     gpt = train_gpt(ids[: len(train)], len(chars), arguments.minutes * 60.0)

@@ -64,12 +64,12 @@ def shakespeare(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
         licence="public domain (text by William Shakespeare; compiled by Andrej Karpathy)",
         report=print,
     )
-    split = corpus.split_text([corpus.read_text(source)])
+    text = corpus.read_text(source)
     note = (
         "Tiny Shakespeare, from karpathy/char-rnn on GitHub: the first 90% for training, "
         "the last 10% never seen by a gradient."
     )
-    return note, split.held_out
+    return note, [text[corpus.cut_between(len(text)) :]]
 
 
 def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:

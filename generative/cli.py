@@ -179,8 +179,12 @@ def music(
 @click.option("--cell", help="lstm or gru.")
 @click.option("--layers", type=click.IntRange(1))
 @click.option("--hidden", type=click.IntRange(1), help="Width of each layer.")
-@click.option("--dropout", type=float)
-@click.option("--learning-rate", type=float)
+@click.option("--dropout", type=float, help="Of what each layer reads.")
+@click.option("--weight-drop", type=float, help="Of the recurrent weights.")
+@click.option("--learning-rate", type=float, help="At its peak.")
+@click.option("--schedule", help="cosine, linear, trapezoid or constant.")
+@click.option("--init", help="uniform, xavier or orthogonal.")
+@click.option("--scheduled-sampling", type=float, help="Part of inputs drawn from the model.")
 @click.option("--batch-size", type=click.IntRange(1), help="Lanes read side by side.")
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens a window.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after N validations without gain.")
@@ -200,6 +204,8 @@ def train(
     settings |= given(options)
     held_out = list(settings.pop("held_out", ()))
     result = run(list(corpus), output, held_out=held_out, report=say, **settings)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of the processes that torchrun starts, the first speaks for all
     held = result.held_out
     if as_json:
         print_json(

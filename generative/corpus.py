@@ -1,4 +1,4 @@
-"""Files to documents, and documents to training and held-out parts: knows files and encodings.
+"""Files to documents, and where to cut them for training: knows files and encodings.
 
 Knows nothing of models. What a document is depends on its kind: a str for text, a `Piece` for
 music. A new corpus format is one row in `MUSIC_SUFFIXES` or `READERS`.
@@ -7,20 +7,23 @@ music. A new corpus format is one row in `MUSIC_SUFFIXES` or `READERS`.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import glob
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from generative.piece import Piece
 
 STDIN = "-"
 MUSIC_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi"})
 HELD_OUT_FRACTION = 0.1
+CHUNK_BYTES = 1 << 20
 # Byte order marks that mean "not UTF-8", longest first, for the error's advice.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -57,14 +60,6 @@ class Corpus(Generic[D]):
     kind: str
     documents: tuple[Document[D], ...]
     skipped: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Split(Generic[D]):
-    """A corpus in two: what a model may learn from, and what it must not see."""
-
-    train: tuple[D, ...]
-    held_out: tuple[D, ...]
 
 
 def find_files(sources: Iterable[str | Path]) -> list[Path]:
@@ -113,6 +108,12 @@ def kind_of_files(files: Sequence[Path]) -> str:
     return "music" if music else "text"
 
 
+def of_kind(files: Sequence[Path], kind: str) -> list[Path]:
+    """The files of a kind by their names; all of them, where none is."""
+    matching = [f for f in files if (f.suffix.lower() in MUSIC_SUFFIXES) == (kind == "music")]
+    return matching or list(files)
+
+
 def read_corpus(
     sources: Sequence[str | Path], *, kind: str | None = None, encoding: str = "utf-8"
 ) -> Corpus[str] | Corpus[Piece]:
@@ -128,11 +129,8 @@ def read_corpus(
         CorpusError: nothing there, not in the encoding, or no music file that can be read.
     """
     files = find_files(sources)
-    if kind is None:
-        kind = kind_of_files(files)
-    else:
-        matching = [f for f in files if (f.suffix.lower() in MUSIC_SUFFIXES) == (kind == "music")]
-        files = matching or files
+    kind = kind or kind_of_files(files)
+    files = of_kind(files, kind)
     return _read_music(files) if kind == "music" else _read_text(files, encoding)
 
 
@@ -150,11 +148,18 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     Raises:
         CorpusError: unreadable, or not in `encoding`; the message names the first bad byte.
     """
+    return "".join(text_chunks(path, encoding))
+
+
+def text_chunks(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """`read_text` in stretches of about a megabyte, for files larger than memory."""
+    name = "stdin" if str(path) == STDIN else str(path)
     try:
-        data = sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
+        with contextlib.ExitStack() as stack:
+            file = sys.stdin.buffer if name == "stdin" else stack.enter_context(path.open("rb"))
+            yield from _decoded(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
-    return decode_text(data, encoding, "stdin" if str(path) == STDIN else str(path))
 
 
 def decode_text(data: bytes, encoding: str, name: str) -> str:
@@ -163,17 +168,33 @@ def decode_text(data: bytes, encoding: str, name: str) -> str:
     Raises:
         CorpusError: `data` is not in `encoding`, or there is no such encoding.
     """
+    return "".join(_decoded(iter([data]), encoding, name))
+
+
+def _decoded(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
+    """Text as its bytes come; a character may lie across blocks."""
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
         raise CorpusError(f"unknown encoding {encoding!r}; try utf-8, latin-1, utf-16 …") from error
-    except UnicodeDecodeError as error:
-        marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
-        advice = f"it looks like {marked}: " if marked else "if it is text, "
-        raise CorpusError(
-            f"{name}: not {encoding}: byte 0x{data[error.start]:02x} at offset {error.start}; "
-            f"{advice}say so with --encoding {marked or 'NAME (latin-1, cp1252, shift-jis, …)'}"
-        ) from error
+    offset, marked, begun = 0, None, False
+    for block in itertools.chain(blocks, [b""]):
+        if offset == 0:
+            marked = next((name for mark, name in _MARKS if block.startswith(mark)), None)
+        pending = len(decoder.getstate()[0])  # bytes of an unfinished character
+        try:
+            text = decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            advice = f"it looks like {marked}: " if marked else "if it is text, "
+            other = marked or "NAME (latin-1, cp1252, shift-jis, …)"
+            raise CorpusError(
+                f"{name}: not {encoding}: byte 0x{error.object[error.start]:02x} at offset "
+                f"{offset - pending + error.start}; {advice}say so with --encoding {other}"
+            ) from error
+        offset += len(block)
+        if text:
+            yield text if begun else text.removeprefix("\ufeff")
+            begun = True
 
 
 def _read_music(files: Sequence[Path]) -> Corpus[Piece]:
@@ -192,33 +213,16 @@ def _read_music(files: Sequence[Path]) -> Corpus[Piece]:
     return Corpus(kind="music", documents=tuple(documents), skipped=tuple(skipped))
 
 
-def split_text(texts: Sequence[str], held_out_fraction: float = HELD_OUT_FRACTION) -> Split[str]:
-    """Split by time: the last tenth of all characters, in reading order, is held out.
-
-    The cut may fall within a document; then its beginning is learnt and its end is held out.
-    """
-    total = sum(map(len, texts))
-    cut = int(total * (1.0 - held_out_fraction))
-    train: list[str] = []
-    held_out: list[str] = []
-    begin = 0
-    for text in texts:
-        here = min(max(cut - begin, 0), len(text))  # how much of this text lies before the cut
-        train.append(text[:here])
-        held_out.append(text[here:])
-        begin += len(text)
-    return Split(train=tuple(filter(None, train)), held_out=tuple(filter(None, held_out)))
+def cut_between(total: int, held_out_fraction: float = HELD_OUT_FRACTION) -> int:
+    """How many of a text's characters, in reading order, are for learning; the rest is held out."""
+    return int(total * (1.0 - held_out_fraction))
 
 
-def split_music(
-    pieces: Sequence[Piece], seed: int = 0, held_out_fraction: float = HELD_OUT_FRACTION
-) -> Split[Piece]:
-    """Split by file: a tenth is held out, drawn with `seed`; a lone piece is for training."""
+def held_out_pieces(
+    count: int, seed: int = 0, held_out_fraction: float = HELD_OUT_FRACTION
+) -> set[int]:
+    """Which of so many pieces are held out, drawn with `seed`; a lone piece is for training."""
     import numpy as np
 
-    count = max(1, round(len(pieces) * held_out_fraction)) if len(pieces) > 1 else 0
-    chosen = set(np.random.default_rng(seed).permutation(len(pieces))[:count].tolist())
-    return Split(
-        train=tuple(p for i, p in enumerate(pieces) if i not in chosen),
-        held_out=tuple(p for i, p in enumerate(pieces) if i in chosen),
-    )
+    held_out = max(1, round(count * held_out_fraction)) if count > 1 else 0
+    return set(np.random.default_rng(seed).permutation(count)[:held_out].tolist())

@@ -12,7 +12,7 @@ from generative import checkpoint, tokenizers
 from generative.corpus import read_corpus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -113,6 +113,25 @@ def score_files(
             )
         )
     return FileScores(scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe)
+
+
+def score_ids(
+    model: Any, documents: Iterable[NDArray[np.integer]], tokens_at_most: int
+) -> Likelihood | None:
+    """Documents that are tokens already, each from an empty state, until so many are scored.
+
+    Returns:
+        All of them together; None if there are none.
+    """
+    total: Likelihood | None = None
+    for document in documents:
+        left = tokens_at_most - (total.tokens if total else 0)
+        if left <= 0:
+            break
+        ids = document.tolist() if model.kind == "music" else document[:left].tolist()
+        score = model.likelihood(model.tokenizer.decode(ids), model.token_nats(ids))
+        total = score if total is None else total + score
+    return total
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -13,18 +13,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generative import card, checkpoint, tokenizers
+from generative import card, checkpoint
 from generative.checkpoint import CheckpointError
-from generative.corpus import Corpus, Split, read_corpus, split_music, split_text
+from generative.evaluation import score_ids
+from generative.ingest import ingest, request
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
     from generative.likelihood import Likelihood
+    from generative.store import TokenStore
+    from generative.tokenizers import Tokenizer
+    from generative.training.processes import Processes
     from generative.training.recipe import Recipe
 
 DEFAULT_MINUTES = 10.0
@@ -106,66 +108,53 @@ def train(
     """
     began = time.monotonic()
     folder = Path(output)
-    say = report or (lambda _: None)
     budget = _budget({"minutes": minutes, "steps": steps, "epochs": epochs})
-    model_choices, training_choices = _sort_choices(choices)
-    _check_output(folder, resume)
-
-    kind = None if tokenizer == "auto" else tokenizers.kind_of(tokenizer)
-    read = read_corpus(_as_list(sources), kind=kind, encoding=encoding)
-    for file, reason in read.skipped:
-        say(f"skipped {file}: {reason}")
-    split = _split(read, held_out, encoding, seed)
-    if resume:
-        made = checkpoint.load_tokenizer(folder)
-    else:
-        name = tokenizers.DEFAULT_TOKENIZER[read.kind] if tokenizer == "auto" else tokenizer
-        made = tokenizers.tokenizer_class(name).train(split.train, vocab_size)
-    learnt, unseen = (
-        [made.encode_array(d) for d in part] for part in (split.train, split.held_out)
+    chosen = _sort_choices({"seed": seed, **choices})
+    asked = request(
+        _as_list(sources),
+        tokenizer=tokenizer,
+        vocab_size=vocab_size,
+        encoding=encoding,
+        held_out=held_out,
+        seed=seed,
     )
-
+    from generative.training import processes as shared
     from generative.training import run as training_run
-    from generative.training.recipe import choose
 
-    target = training_run.device(device)
-    if resume:
+    wanted = training_run.precision(precision)
+    with shared.joined(training_run.device(device)) as processes:
+        say = (report if processes.is_first else None) or (lambda _: None)
+        launch = shared.launch()
+        resume = resume or (processes.is_first and _goes_on(folder, launch, shared.restarted()))
+        resume = processes.from_first(float(resume)) > 0
+        with processes.first_then_others():
+            if processes.is_first:
+                _check_output(folder, resume)
+            made, tokens = ingest(asked, folder, use_tokenizer=resume)
+            for file, reason in tokens.notes["skipped"]:
+                say(f"skipped {file}: {reason}")
+            if not resume and processes.is_first:
+                recipe = _choose(asked.kind, tokens, made, budget, processes, wanted, chosen)
+                details = _details(tokens, recipe, budget, licence, launch)
+                checkpoint.save_description(folder, recipe.model, made, details)
         recipe = _stored_recipe(folder)
-    else:
-        recipe = choose(
-            kind=read.kind,
-            vocab_size=made.vocab_size,
-            documents=learnt,
+        say(f"resuming {folder}: {recipe.reason}" if resume else recipe.reason)
+        progress = training_run.run(
+            folder=folder,
+            tokenizer=made,
+            recipe=recipe,
+            tokens=tokens,
             budget=budget,
-            device=target,
-            precision=training_run.precision(precision),
-            model_choices=model_choices,
-            training_choices={"seed": seed, **training_choices},
+            processes=processes,
+            resume_run=resume,
+            say=say,
+            seconds_spent=time.monotonic() - began,
         )
-    say(recipe.reason)
-    details = _details(read, learnt, unseen, recipe, budget, licence)
-    checkpoint.save_description(folder, recipe.model, made, details)
-    progress = training_run.run(
-        folder=folder,
-        tokenizer=made,
-        recipe=recipe,
-        documents=learnt,
-        held_out=unseen,
-        budget=budget,
-        device=target,
-        resume_run=resume,
-        say=say,
-        seconds_spent=time.monotonic() - began,
-    )
-    score = _score(folder, split.held_out)
-    details["scores"] = {
-        "steps": progress.step,
-        "seconds": round(progress.seconds, 1),
-        "validation_loss": progress.best_loss,
-        "held_out": asdict(score) if score else None,
-    }
-    checkpoint.save_description(folder, recipe.model, made, details)
-    card.write(folder)
+        score = None
+        if processes.is_first:
+            details = _details(tokens, recipe, budget, licence, launch)
+            score = _finish(folder, recipe, made, tokens, details, progress)
+        processes.wait()
     return TrainingResult(
         path=folder,
         steps=progress.step,
@@ -173,7 +162,7 @@ def train(
         validation_loss=progress.best_loss,
         held_out=score,
         recipe=recipe.reason,
-        skipped=read.skipped,
+        skipped=tuple((file, reason) for file, reason in tokens.notes["skipped"]),
     )
 
 
@@ -194,7 +183,7 @@ def _sort_choices(choices: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     named = {SHORT_NAMES.get(k, k): v for k, v in choices.items() if v is not None}
     parts: list[dict[str, Any]] = []
     for config in (ModelConfig, TrainingConfig):
-        known = {field.name for field in fields(config)} - {"vocab_size", "seed"}
+        known = {field.name for field in fields(config)} - {"vocab_size"}
         parts.append({k: named.pop(k) for k in list(named) if k in known})
     if named:
         raise ValueError(f"unknown training options: {', '.join(sorted(named))}")
@@ -202,7 +191,11 @@ def _sort_choices(choices: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def _check_output(folder: Path, resume: bool) -> None:
-    """Refuse to train over a model, or to continue where there is none."""
+    """Refuse to train over a model, or to continue where there is none.
+
+    Raises:
+        CheckpointError: saying which, and what to do.
+    """
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder}: not a folder; name another with -o")
     if resume and not (folder / checkpoint.CONFIG_FILE).is_file():
@@ -213,14 +206,35 @@ def _check_output(folder: Path, resume: bool) -> None:
         )
 
 
-def _split(
-    read: Corpus[Any], held_out: Sequence[str | Path], encoding: str, seed: int
-) -> Split[Any]:
-    contents = [document.content for document in read.documents]
-    if held_out:
-        other = read_corpus(held_out, kind=read.kind, encoding=encoding)
-        return Split(train=tuple(contents), held_out=tuple(d.content for d in other.documents))
-    return split_text(contents) if read.kind == "text" else split_music(contents, seed)
+def _goes_on(folder: Path, launch: str | None, restarted: bool) -> bool:
+    """Whether the launcher that began the run in `folder` has started its processes again."""
+    if not (folder / checkpoint.CONFIG_FILE).is_file():
+        return False
+    recipe = checkpoint.read_config(folder)[1].get("recipe", {})
+    return restarted or (launch is not None and recipe.get("launch") == launch)
+
+
+def _choose(
+    kind: str,
+    tokens: TokenStore,
+    tokenizer: Tokenizer,
+    budget: Budget,
+    processes: Processes,
+    precision: Any,
+    chosen: tuple[dict[str, Any], dict[str, Any]],
+) -> Recipe:
+    from generative.training.recipe import choose
+
+    return choose(
+        kind=kind,
+        counts=tokens.counts("train", tokenizer.vocab_size),
+        documents=tokens.parts["train"].documents,
+        budget=budget,
+        processes=processes,
+        precision=precision,
+        model_choices=chosen[0],
+        training_choices=chosen[1],
+    )
 
 
 def _stored_recipe(folder: Path) -> Recipe:
@@ -237,29 +251,25 @@ def _stored_recipe(folder: Path) -> Recipe:
             model=config,
             training=TrainingConfig(**stored["training"]),
             precision=kept,
-            reason=f"resuming {folder}: {stored['reason']}",
+            reason=stored["reason"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: no recipe to resume: {error}") from error
 
 
 def _details(
-    read: Corpus[Any],
-    learnt: Sequence[NDArray[Any]],
-    unseen: Sequence[NDArray[Any]],
-    recipe: Recipe,
-    budget: Budget,
-    licence: str,
+    tokens: TokenStore, recipe: Recipe, budget: Budget, licence: str, launch: str | None
 ) -> dict[str, Any]:
     """What the folder's config notes about where the model comes from."""
+    notes = tokens.notes
     return {
         "corpus": {
-            "kind": read.kind,
-            "documents": len(read.documents),
-            "names": [Path(document.name).name for document in read.documents[:5]],
-            "skipped": len(read.skipped),
-            "train_tokens": sum(map(len, learnt)),
-            "held_out_tokens": sum(map(len, unseen)),
+            "kind": notes["kind"],
+            "documents": notes["documents"],
+            "names": notes["names"],
+            "skipped": len(notes["skipped"]),
+            "train_tokens": tokens.parts["train"].tokens,
+            "held_out_tokens": tokens.parts["held_out"].tokens,
             "licence": licence or "not stated",
         },
         "recipe": {
@@ -267,26 +277,33 @@ def _details(
             "precision": str(recipe.precision).removeprefix("torch."),
             "budget": asdict(budget),
             "reason": recipe.reason,
+            "launch": launch,
         },
     }
 
 
-def _score(folder: Path, held_out: Sequence[Any]) -> Likelihood | None:
-    """The kept weights on held-out documents, state carried through each."""
+def _finish(
+    folder: Path,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    tokens: TokenStore,
+    details: dict[str, Any],
+    progress: Any,
+) -> Likelihood | None:
+    """Score the kept weights on held-out documents, state carried through each, and note it."""
     from generative.api import load
 
-    if not held_out:
-        return None
-    model = load(folder)
-    total: Likelihood | None = None
-    for document in held_out:
-        left = SCORED_TOKENS - (total.tokens if total else 0)
-        if left <= 0:
-            break
-        part = document[:left] if isinstance(document, str) else document
-        score = model.score(part)
-        total = score if total is None else total + score
-    return total
+    held_out = tokens.documents("held_out")
+    score = score_ids(load(folder), held_out, SCORED_TOKENS)
+    details["scores"] = {
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 1),
+        "validation_loss": progress.best_loss,
+        "held_out": asdict(score) if score else None,
+    }
+    checkpoint.save_description(folder, recipe.model, tokenizer, details)
+    card.write(folder)
+    return score
 
 
 class _CallableModule(types.ModuleType):

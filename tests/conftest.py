@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from generative.text_model import TextModel
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TUNES = Path(__file__).resolve().parents[1] / "corpora" / "tunes"
+# For other processes that train: with one thread each they come to the same numbers.
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 settings.register_profile(
     "hermetic",

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from generative.corpus import CorpusError, find_files, read_corpus, split_music, split_text
-from generative.piece import Piece
+from generative import corpus
+from generative.corpus import (
+    CorpusError,
+    find_files,
+    held_out_pieces,
+    read_corpus,
+    text_chunks,
+)
 from tests.conftest import TUNES, data
 
 
@@ -86,22 +93,27 @@ def test_unreadable_music_is_skipped_and_listed(tmp_path: Path) -> None:
         read_corpus([tmp_path / "bad.mid"])
 
 
-@given(texts=st.lists(st.text(min_size=1), min_size=1))
-def test_a_text_split_is_by_time_and_loses_nothing(texts: list[str]) -> None:
-    split = split_text(texts)
-    together = "".join(texts)
-    assert "".join(split.train) + "".join(split.held_out) == together
-    assert sum(map(len, split.train)) == int(len(together) * 0.9)
+@given(text=st.text(), encoding=st.sampled_from(["utf-8", "utf-16", "gb18030"]))
+def test_text_is_read_in_stretches_without_loss(text: str, encoding: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "CHUNK_BYTES", 3)  # shorter than many a character
+        path = Path(folder) / "a.txt"
+        path.write_bytes(text.encode(encoding))
+        assert "".join(text_chunks(path, encoding)) == text.removeprefix("\ufeff")
+
+
+def test_a_bad_byte_is_found_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "CHUNK_BYTES", 3)
+    (tmp_path / "a.txt").write_bytes("né né ".encode() + b"\xc3n")
+    with pytest.raises(CorpusError, match="byte 0xc3 at offset 8"):
+        list(text_chunks(tmp_path / "a.txt"))
 
 
 def test_music_is_split_by_file() -> None:
-    pieces = [Piece(ticks_per_beat=24 + i) for i in range(30)]
-    split = split_music(pieces, seed=1)
-    assert len(split.held_out) == 3
-    assert sorted(p.ticks_per_beat for p in split.train + split.held_out) == list(range(24, 54))
-    assert split == split_music(pieces, seed=1)
-    assert split != split_music(pieces, seed=2)
-    assert split_music(pieces[:1]).train == (pieces[0],)
+    assert len(held_out_pieces(30, seed=1)) == 3
+    assert held_out_pieces(30, seed=1) <= set(range(30))
+    assert held_out_pieces(30, seed=1) != held_out_pieces(30, seed=2)
+    assert held_out_pieces(1) == set()
 
 
 def test_files_in_other_encodings_are_refused_by_byte() -> None:

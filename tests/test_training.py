@@ -22,8 +22,9 @@ from generative.checkpoint import CheckpointError
 from generative.model.config import ModelConfig
 from generative.scoring import cross_entropy
 from generative.training import recipe
-from generative.training.batches import Lanes, stream_of, windows
+from generative.training.batches import Lanes, windows
 from generative.training.config import Budget, TrainingConfig
+from generative.training.processes import Processes
 from generative.training.reports import Metrics, draw_curve
 from generative.training.trainer import TrainingError
 from tests.conftest import TUNES
@@ -54,15 +55,35 @@ def test_windows_are_lanes_side_by_side() -> None:
     assert [b.fresh for b in batches] == [True, False]
 
 
-def test_a_stream_has_a_start_token_before_each_document_and_after_the_last() -> None:
-    assert stream_of([np.array([1, 2]), np.array([3])], START).tolist() == [
-        START,
-        1,
-        2,
-        START,
-        3,
-        START,
-    ]
+def stream_of(documents: list[list[int]]) -> Any:
+    """A start token before each document and after the last."""
+    return np.array([*itertools.chain(*([START, *d] for d in documents)), START])
+
+
+def test_rows_of_a_batch_are_the_same_whoever_reads_them() -> None:
+    stream = np.arange(50)
+    for whole, *parts in zip(
+        windows(stream, 4, 3, offset=7),
+        windows(stream, 4, 3, offset=7, rows=slice(0, 2)),
+        windows(stream, 4, 3, offset=7, rows=slice(2, 4)),
+        strict=True,
+    ):
+        together = np.concatenate([part.inputs for part in parts], axis=1)
+        np.testing.assert_array_equal(whole.inputs, together)
+
+
+def test_an_epoch_goes_on_where_it_was_left() -> None:
+    lanes = Lanes(
+        stream=stream_of([[1, 2, 3, 4, 5, 6, 7, 8, 9]]),
+        start_id=START,
+        batch_size=2,
+        sequence_length=2,
+        seed=1,
+    )
+    whole = list(lanes.epoch(3))
+    rest = list(lanes.epoch(3, first=1))
+    assert [b.inputs.tolist() for b in rest] == [b.inputs.tolist() for b in whole[1:]]
+    assert not rest[0].fresh
 
 
 @given(
@@ -76,7 +97,7 @@ def test_an_epoch_reads_nearly_everything_once_and_repeats_exactly(
 ) -> None:
     ids = iter(range(100, 10_000))
     lanes = Lanes(
-        documents=[np.array(list(itertools.islice(ids, n))) for n in lengths],
+        stream=stream_of([list(itertools.islice(ids, n)) for n in lengths]),
         start_id=START,
         batch_size=batch_size,
         sequence_length=sequence_length,
@@ -95,7 +116,7 @@ def test_an_epoch_reads_nearly_everything_once_and_repeats_exactly(
 
 def test_augmentation_sees_every_document() -> None:
     lanes = Lanes(
-        documents=[np.array([1, 2, 3]), np.array([4, 5, 6])],
+        stream=stream_of([[1, 2, 3], [4, 5, 6]]),
         start_id=START,
         batch_size=1,
         sequence_length=8,
@@ -139,10 +160,10 @@ def test_impossible_choices_are_refused(make: Any, message: str) -> None:
 def choose(tokens: int, budget: Budget, **choices: Any) -> recipe.Recipe:
     return recipe.choose(
         kind="text",
-        vocab_size=300,
-        documents=[np.zeros(tokens, dtype=np.int32)],
+        counts=np.array([tokens, 0, 0]),
+        documents=1,
         budget=budget,
-        device=torch.device("cpu"),
+        processes=Processes(device=torch.device("cpu")),
         precision=torch.float32,
         model_choices={"hidden_size": 8, **choices},
         training_choices={},
@@ -263,7 +284,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "generative.training.trainer.cross_entropy",
+        "generative.training.learner.cross_entropy",
         lambda *arguments: cross_entropy(*arguments) * float("nan"),
     )
     with pytest.raises(TrainingError, match=r"the loss is nan .* lower --learning-rate"):

@@ -12,21 +12,9 @@ from generative.model.cells import CELLS
 from generative.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from generative.model.config import ModelConfig
-
-
-def locked_dropout(x: Tensor, probability: float, training: bool) -> Tensor:
-    """Drop the same features at every step of a window. x: (T, B, H) -> (T, B, H).
-
-    Source: Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
-    Neural Networks" (2016).
-    """
-    if not training or probability == 0.0:
-        return x
-    mask = torch.empty_like(x[:1]).bernoulli_(1.0 - probability).div_(1.0 - probability)
-    return x * mask
 
 
 class LanguageModel(nn.Module):
@@ -42,6 +30,8 @@ class LanguageModel(nn.Module):
         if config.cell not in CELLS:
             raise ValueError(f"unknown cell {config.cell!r}; known: {', '.join(sorted(CELLS))}")
         self.config = config
+        # (number, count): which of so many equal shares of the batch's rows this process has
+        self.share = (0, 1)
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
         widths = [config.embedding_size] + [config.hidden_size] * config.num_layers
@@ -68,25 +58,69 @@ class LanguageModel(nn.Module):
         with torch.no_grad():
             self.output.bias.copy_((smoothed / smoothed.sum()).log())
 
+    def initialise(self, how: str) -> None:
+        """Set the recurrent layers' matrices anew; "uniform" leaves them as they are born.
+
+        Args:
+            how: "xavier": both matrices uniform by their fans (Glorot & Bengio 2010), each gate for
+                itself; "orthogonal": the recurrent one orthogonal, gate by gate (Saxe et al. 2014),
+                the input one by Xavier's rule.
+        """
+        if how == "uniform":
+            return
+        recurrent = nn.init.orthogonal_ if how == "orthogonal" else nn.init.xavier_uniform_
+        for name, matrix in self.layers.named_parameters():
+            rule = recurrent if name.endswith("weight_hidden") else nn.init.xavier_uniform_
+            if matrix.ndim > 1:
+                for gate in matrix.detach().split(self.config.hidden_size):
+                    rule(gate)
+
     def initial_state(self, batch_size: int) -> State:
         """The empty memory of `batch_size` sequences: all zeros."""
         zeros = self.output.bias.new_zeros(batch_size, self.config.hidden_size)
         names = CELLS[self.config.cell].state_names
         return State(tuple(tuple(zeros for _ in names) for _ in self.layers))
 
-    def features(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the output layer reads. tokens: (T, B) -> (T, B, H), state after the last token."""
+    def noise(self, shape: tuple[int, ...], draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Random numbers (A, B, ...) whose second dimension is this process's rows.
+
+        They are drawn for all rows of the run, so that nothing depends on how many processes share
+        it as long as their generators agree.
+        """
+        number, count = self.share
+        steps, rows, *rest = shape
+        drawn = draw(self.output.bias.new_empty(steps, rows * count, *rest))
+        return drawn.narrow(1, number * rows, rows)
+
+    def locked_dropout(self, x: Tensor, probability: float) -> Tensor:
+        """Drop the same features at every step of a window. (T, B, H) -> (T, B, H)
+
+        Source: Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
+        Neural Networks" (2016).
+        """
+        if not self.training or probability == 0.0:
+            return x
+        keep = 1.0 - probability
+        mask = self.noise((1, *x.shape[1:]), lambda t: t.bernoulli_(keep).div_(keep))
+        return x * mask.to(x.dtype)
+
+    def outputs(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """What the layers say together. tokens: (T, B) -> (T, B, H), state after the last token."""
         config = self.config
         x = self._embed(tokens)
         total: Tensor | None = None
         new_layers = []
         for layer, old in zip(self.layers, state.layers, strict=True):
-            x = locked_dropout(x, config.dropout, self.training)
-            x, new = layer(x, old, config.weight_drop)
+            x, new = layer(self.locked_dropout(x, config.dropout), old, config.weight_drop)
             new_layers.append(tuple(t.float() for t in new))
             total = x if total is None or not config.sum_layers else total + x
         assert total is not None  # num_layers >= 1
-        return locked_dropout(total, config.output_dropout, self.training), State(tuple(new_layers))
+        return total, State(tuple(new_layers))
+
+    def features(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """What the output layer reads. tokens: (T, B) -> (T, B, H), state after the last token."""
+        outputs, state = self.outputs(tokens, state)
+        return self.locked_dropout(outputs, self.config.output_dropout), state
 
     def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits for the token after each token. tokens: (T, B) -> (T, B, V), new state."""

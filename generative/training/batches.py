@@ -1,13 +1,14 @@
-"""Token arrays to batches: knows contiguous lanes and windows, not what the tokens mean.
+"""A token stream to batches: knows contiguous lanes and windows, not what the tokens mean.
 
-An epoch is one long stream: every document after a start token. The stream is cut into B lanes
-that lie side by side, and a batch is the next T tokens of each lane, so that the state left by
-one batch is the right one to begin the next with (truncated backpropagation through time).
+The stream is cut into B lanes that lie side by side, and a batch is the next T tokens of each lane,
+so that the state left by one batch is the right one to begin the next with (truncated
+backpropagation through time). The lanes are those of the whole run: where several processes share
+it, each takes its own rows of the same batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,26 +30,32 @@ class Batch:
     fresh: bool
 
 
-def stream_of(documents: Sequence[Ids], start_id: int) -> Ids:
-    """Every document after a start token, and one start token to end the last. -> (N,)"""
-    separator = np.array([start_id], dtype=documents[0].dtype if documents else np.int64)
-    parts = [part for document in documents for part in (separator, document)]
-    return np.concatenate([*parts, separator])
+def windows(
+    stream: Ids,
+    batch_size: int,
+    sequence_length: int,
+    *,
+    offset: int = 0,
+    first: int = 0,
+    rows: slice = slice(None),
+) -> Iterator[Batch]:
+    """The batches of one stream in order; up to B * T - 1 tokens at its end are left out.
 
-
-def windows(stream: Ids, batch_size: int, sequence_length: int) -> Iterator[Batch]:
-    """The batches of one stream in order; up to B * T - 1 tokens at its end are left out."""
+    Args:
+        stream: (N,) ids; only what a batch needs is read, so a memory map will do.
+        batch_size: lanes, B.
+        sequence_length: tokens a window, T.
+        offset: where in the stream to begin; what lies before comes last.
+        first: the number of the first batch to yield.
+        rows: which lanes to yield; all by default.
+    """
     lane_length = (len(stream) - 1) // batch_size
-    used = lane_length * batch_size
-    inputs = stream[:used].reshape(batch_size, lane_length).T  # (lane_length, B)
-    targets = stream[1 : used + 1].reshape(batch_size, lane_length).T
-    for begin in range(0, lane_length - sequence_length + 1, sequence_length):
-        piece = slice(begin, begin + sequence_length)
-        yield Batch(
-            inputs=np.ascontiguousarray(inputs[piece], dtype=np.int64),
-            targets=np.ascontiguousarray(targets[piece], dtype=np.int64),
-            fresh=begin == 0,
-        )
+    lanes = offset + lane_length * np.arange(batch_size)[rows]
+    steps = np.arange(sequence_length + 1)[:, np.newaxis]
+    for number in range(first, lane_length // sequence_length):
+        places = (lanes + number * sequence_length + steps) % len(stream)  # (T + 1, B)
+        window = stream[places].astype(np.int64)
+        yield Batch(inputs=window[:-1], targets=window[1:], fresh=number == 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +65,12 @@ class Lanes:
     One kind of corpus is long and ordered (a book): its stream keeps its order and is rotated by
     a random offset each epoch, so that windows begin elsewhere. The other is a collection (tunes):
     `shuffle` draws a new order each epoch, and `augment` may vary each document.
+
+    Attributes:
+        stream: (N,) ids, a start token before every document and after the last.
     """
 
-    documents: Sequence[Ids]
+    stream: Ids
     start_id: int
     batch_size: int
     sequence_length: int
@@ -71,18 +81,35 @@ class Lanes:
     @property
     def windows_per_epoch(self) -> int:
         """How many batches `epoch` yields; `augment` keeps lengths."""
-        tokens = sum(map(len, self.documents)) + len(self.documents)
-        return tokens // self.batch_size // self.sequence_length
+        return (len(self.stream) - 1) // self.batch_size // self.sequence_length
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch `number` (0, 1, ...); it depends on nothing but (seed, number)."""
+    def epoch(self, number: int, *, first: int = 0, rows: slice = slice(None)) -> Iterator[Batch]:
+        """The batches of epoch `number` (0, 1, ...) from batch `first` on, or some rows of them.
+
+        They depend on nothing but (seed, number).
+        """
         rng = np.random.default_rng([self.seed, number])
-        documents: Sequence[Ids] = self.documents
+        stream, offset = self.stream, 0
         if self.shuffle:
-            documents = [documents[i] for i in rng.permutation(len(documents))]
-        if self.augment is not None:
-            documents = [self.augment(document, rng) for document in documents]
-        stream = stream_of(documents, self.start_id)
-        if not self.shuffle:
-            stream = np.roll(stream, -int(rng.integers(len(stream))))
-        return windows(stream, self.batch_size, self.sequence_length)
+            stream = self._shuffled(rng)
+        else:
+            offset = int(rng.integers(len(stream)))
+        return windows(
+            stream,
+            self.batch_size,
+            self.sequence_length,
+            offset=offset,
+            first=first,
+            rows=rows,
+        )
+
+    def _shuffled(self, rng: np.random.Generator) -> Ids:
+        """The documents in another order, each of them varied, as a stream."""
+        starts = np.flatnonzero(self.stream == self.start_id)
+        parts: list[Ids] = []
+        for i in rng.permutation(len(starts) - 1).tolist():
+            begin, end = int(starts[i]), int(starts[i + 1])
+            document = self.stream[begin + 1 : end]
+            varied = document if self.augment is None else self.augment(document, rng)
+            parts += [self.stream[begin : begin + 1], varied]
+        return np.concatenate([*parts, self.stream[-1:]])

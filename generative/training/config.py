@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 UNITS = ("minutes", "steps", "epochs")
+INITS = ("uniform", "xavier", "orthogonal")
+# The learning rate over its peak, by the part of the budget that is spent. The cosine is that of
+# Loshchilov & Hutter (2017); "trapezoid" stays at the peak for most of the time.
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
+    "linear": lambda progress: 1.0 - progress,
+    "trapezoid": lambda progress: min(1.0, (1.0 - progress) / 0.3),
+    "constant": lambda progress: 1.0,  # noqa: ARG005
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +55,8 @@ class TrainingConfig:
     Attributes:
         batch_size: lanes that are read side by side, B.
         sequence_length: tokens a window, T; gradients reach that far back.
-        learning_rate: the peak, after warm-up; it then falls to zero along a cosine.
+        learning_rate: the peak, after warm-up.
+        schedule: how it falls from there, a key of `SCHEDULES`.
         warmup_steps: steps of linear rise.
         weight_decay: decoupled (Loshchilov & Hutter 2019), on matrices only.
         beta1, beta2: AdamW's averages of gradient and squared gradient.
@@ -52,6 +65,11 @@ class TrainingConfig:
             validated and saved (Polyak & Juditsky 1992).
         clear_probability: how often a lane's state is emptied before a window, so that the model
             also learns to begin without one.
+        activation_penalty, activation_change_penalty: weights of the mean square of what the output
+            layer reads, and of its change from token to token (AR and TAR; Merity et al. 2018).
+        scheduled_sampling: this part of the inputs, reached linearly, is drawn from the model
+            itself (Bengio et al. 2015); 0 is teacher forcing.
+        init: how recurrent weights begin, one of `INITS`, see `LanguageModel.initialise`.
         transpose: music is shifted by up to so many semitones, drawn anew each epoch.
         patience: stop after so many validations without a better one; None never stops early.
         seed: of everything that is drawn.
@@ -60,6 +78,7 @@ class TrainingConfig:
     batch_size: int = 16
     sequence_length: int = 64
     learning_rate: float = 5e-3
+    schedule: str = "cosine"
     warmup_steps: int = 100
     weight_decay: float = 0.01
     beta1: float = 0.9
@@ -67,6 +86,10 @@ class TrainingConfig:
     gradient_clip: float = 1.0
     average_decay: float = 0.995
     clear_probability: float = 0.01
+    activation_penalty: float = 0.0
+    activation_change_penalty: float = 0.0
+    scheduled_sampling: float = 0.0
+    init: str = "uniform"
     transpose: int = 0
     patience: int | None = None
     seed: int = 0
@@ -80,24 +103,31 @@ class TrainingConfig:
         for name in ("batch_size", "sequence_length", "learning_rate", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a positive number, not {getattr(self, name)}")
-        for name in ("beta1", "beta2", "average_decay", "clear_probability"):
+        probabilities = ("clear_probability", "scheduled_sampling")
+        for name in ("beta1", "beta2", "average_decay", *probabilities):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        for name in ("warmup_steps", "weight_decay", "transpose", "seed"):
+        penalties = ("activation_penalty", "activation_change_penalty")
+        for name in ("warmup_steps", "weight_decay", "transpose", "seed", *penalties):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
+        for name, known in (("schedule", SCHEDULES), ("init", INITS)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}"
+                )
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1, not {self.patience}")
 
     def learning_rate_at(self, step: int, progress: float) -> float:
-        """Linear warm-up, then a cosine down to zero (Loshchilov & Hutter 2017).
+        """Linear warm-up, then the schedule.
 
         Args:
             step: steps taken so far.
             progress: the part of the budget that is spent, 0..1.
         """
         warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
-        return self.learning_rate * warmup * 0.5 * (1.0 + math.cos(math.pi * progress))
+        return self.learning_rate * warmup * SCHEDULES[self.schedule](progress)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

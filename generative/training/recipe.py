@@ -9,18 +9,19 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
-from generative.scoring import cross_entropy
 from generative.training.config import Budget, TrainingConfig
+from generative.training.learner import Learner
 from generative.training.optimizer import build_optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from torch import Tensor
 
-    import numpy as np
+    from generative.training.processes import Processes
 
 PROBE_STEPS = 8  # the fastest counts: others may disturb a step, nothing makes one faster
 ASSUMED_SECONDS = 120.0  # where a budget in steps or epochs leaves the time open
@@ -64,23 +65,28 @@ SMALL_HIDDEN_SIZE = 128
 
 
 def measure_precision(
-    model: ModelConfig, training: TrainingConfig, device: torch.device
+    model: ModelConfig, training: TrainingConfig, known: Tensor, device: torch.device
 ) -> tuple[torch.dtype, float]:
     """Time real training steps in bfloat16 and float32 and take the faster.
+
+    Args:
+        known: (K,) ids that the training data has.
 
     Returns:
         The precision, and tokens per second in it.
     """
     rates = {
-        p: _tokens_per_second(model, training, device, p) for p in (torch.bfloat16, torch.float32)
+        p: tokens_per_second(model, training, known, device, p)
+        for p in (torch.bfloat16, torch.float32)
     }
     best = max(rates, key=lambda precision: rates[precision])
     return best, rates[best]
 
 
-def _tokens_per_second(
+def tokens_per_second(
     model_config: ModelConfig,
     training: TrainingConfig,
+    known: Tensor,
     device: torch.device,
     precision: torch.dtype,
 ) -> float:
@@ -88,15 +94,16 @@ def _tokens_per_second(
     rows, length = training.batch_size, training.sequence_length
     with torch.random.fork_rng(devices=[]):
         model = LanguageModel(model_config).to(device)
+        learner = Learner(model, training, known.to(device))
         optimizer = build_optimizer(model, training)
-        tokens = torch.randint(model_config.vocab_size, (length + 1, rows), device=device)
+        places = torch.randint(len(known), (length + 1, rows), device=device)
+        tokens = learner.known[places]
         state = model.initial_state(rows)
         fastest = float("inf")
         for _ in range(PROBE_STEPS):
             began = time.monotonic()
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                logits, _ = model(tokens[:-1], state)
-            loss = cross_entropy(logits, tokens[1:])
+                loss, _, _ = learner(tokens[:-1], tokens[1:], state, 0.0)
             loss.backward()
             optimizer.step()
             loss.item()  # waits for a GPU
@@ -107,10 +114,10 @@ def _tokens_per_second(
 def choose(
     *,
     kind: str,
-    vocab_size: int,
-    documents: Sequence[np.ndarray],
+    counts: np.ndarray,
+    documents: int,
     budget: Budget,
-    device: torch.device,
+    processes: Processes,
     precision: torch.dtype | None,
     model_choices: dict[str, Any],
     training_choices: dict[str, Any],
@@ -119,24 +126,29 @@ def choose(
 
     Args:
         kind: "text" or "music".
-        documents: the training data, arrays of ids.
+        counts: (V,) how often each id occurs in the part to learn from.
+        documents: how many there are in it.
+        processes: who will share the run.
         precision: None takes the faster, by measurement.
         model_choices, training_choices: what the user set; it is left as it is.
 
     Raises:
         ValueError: a choice that is out of range, or a corpus too short to train on.
     """
-    tokens = sum(map(len, documents)) + len(documents)
+    tokens = int(counts.sum()) + documents
     training = TrainingConfig(**{**_training_defaults(kind), **training_choices})
-    training = _fit_lanes(training, tokens, set(training_choices))
+    training = _fit_lanes(training, tokens, processes.size, set(training_choices))
     shape = {**_shape_defaults(kind, tokens, budget), **model_choices}
     if shape["tied"] and "tied" not in model_choices:
         shape["tied"] = shape["embedding_size"] == shape["hidden_size"]
-    config = ModelConfig(vocab_size=vocab_size, **shape)
-    measured, rate = measure_precision(config, training, device)
+    config = ModelConfig(vocab_size=len(counts), **shape)
+    own = replace(training, batch_size=training.batch_size // processes.size)
+    known = torch.from_numpy(np.flatnonzero(counts))
+    measured, rate = measure_precision(config, own, known, processes.device)
+    rate *= processes.size
     epochs = _expected_epochs(budget, rate, tokens, training)
-    tier = next(t for t in TEXT_TIERS if epochs <= t.epochs)
     if kind == "text":
+        tier = next(t for t in TEXT_TIERS if epochs <= t.epochs)
         drops: dict[str, Any] = {
             "dropout": tier.dropout,
             "output_dropout": tier.output_dropout,
@@ -192,15 +204,24 @@ def _shape_defaults(kind: str, tokens: int, budget: Budget) -> dict[str, Any]:
     }
 
 
-def _fit_lanes(training: TrainingConfig, tokens: int, chosen: set[str]) -> TrainingConfig:
+def _fit_lanes(
+    training: TrainingConfig, tokens: int, processes: int, chosen: set[str]
+) -> TrainingConfig:
     """Fewer and shorter lanes for a corpus that would not fill them, unless the user set them.
 
     Raises:
-        ValueError: not even one window fits.
+        ValueError: not even one window fits, or the lanes cannot be shared out evenly.
     """
     rows, length = training.batch_size, training.sequence_length
     while "batch_size" not in chosen and rows > 1 and tokens < 4 * rows * length:
         rows //= 2
+    if "batch_size" not in chosen:
+        rows = -(-rows // processes) * processes
+    if rows % processes:
+        raise ValueError(
+            f"{rows} lanes cannot be shared out among {processes} processes: "
+            f"set --batch-size to a multiple of {processes}"
+        )
     while "sequence_length" not in chosen and length > 8 and tokens < 2 * rows * length:
         length //= 2
     if tokens // rows < length:

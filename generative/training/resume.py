@@ -38,6 +38,7 @@ class Progress:
         best_loss: the lowest validation loss, nats per token.
         stale: validations since then.
         train_loss: running mean of the training loss; None before the first step.
+        learning_rate_scale: lowered each time that the loss was no longer finite.
         history: one entry a validation.
     """
 
@@ -48,6 +49,7 @@ class Progress:
     best_loss: float = float("inf")
     stale: int = 0
     train_loss: float | None = None
+    learning_rate_scale: float = 1.0
     history: list[Metrics] = field(default_factory=list)
 
     def to_json(self) -> str:
@@ -106,8 +108,8 @@ def load(
     """Put model, average, optimizer and the random generator where the newest whole state has them.
 
     Returns:
-        The progress, the lanes' state and a warning for each damaged file; None if there is no
-        state at all.
+        The progress, the state of all lanes and a warning for each damaged file; None if there is
+        no state at all.
 
     Raises:
         CheckpointError: all states are damaged, or they belong to another run.

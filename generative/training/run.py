@@ -21,19 +21,21 @@ from generative import checkpoint
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
-from generative.training.batches import Lanes, stream_of
+from generative.training.batches import Lanes
 from generative.training.reports import EventLog, Metrics, draw_curve, write_metrics
 from generative.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
 
     from numpy.typing import NDArray
 
+    from generative.store import TokenStore
     from generative.tokenizers import Tokenizer
     from generative.training.config import Budget
+    from generative.training.processes import Processes
     from generative.training.recipe import Recipe
     from generative.training.resume import Progress
 
@@ -83,60 +85,74 @@ def run(
     folder: Path,
     tokenizer: Tokenizer,
     recipe: Recipe,
-    documents: Sequence[NDArray[np.int32]],
-    held_out: Sequence[NDArray[np.int32]],
+    tokens: TokenStore,
     budget: Budget,
-    device: torch.device,
+    processes: Processes,
     resume_run: bool,
     say: Callable[[str], None],
     seconds_spent: float,
 ) -> Progress:
     """Train, and keep the best weights in `folder` with metrics, curve, events and `resume/`.
 
-    Where nothing is held out, the training documents stand in for validation.
+    Where nothing is held out, the training part stands in for validation.
 
     Raises:
         Interrupted: a signal came; the run is saved.
         TrainingError, CheckpointError: see `Trainer`.
     """
-    torch.manual_seed(recipe.training.seed)
-    model = LanguageModel(recipe.model).to(device)
-    counts = np.bincount(np.concatenate(documents), minlength=recipe.model.vocab_size)
+    config = recipe.training
+    device = processes.device
+    torch.manual_seed(config.seed)
+    counts = tokens.counts("train", recipe.model.vocab_size)
+    model = LanguageModel(recipe.model)
+    model.initialise(config.init)
     model.set_unigram_bias(counts.tolist())
-    average = LanguageModel(recipe.model).to(device)
-    average.load_state_dict(model.state_dict())
     music = tokenizer.name == "music"
-    watch = _Watch(folder, tokenizer, say)
+    known = np.union1d(np.flatnonzero(counts), [tokenizer.start_id])
+    if music:
+        known = _reachable(tokenizer, known, config.transpose)
+    watch = _Watch(folder, tokenizer, say) if processes.is_first else _Silence()
     with _signals() as received, watch:
         trainer = Trainer(
-            model=model,
-            average=average,
+            model=model.to(device),
+            average=LanguageModel(recipe.model).to(device),
+            known=torch.from_numpy(known).to(device),
             lanes=Lanes(
-                documents=documents,
+                stream=tokens.stream("train"),
                 start_id=tokenizer.start_id,
-                batch_size=recipe.training.batch_size,
-                sequence_length=recipe.training.sequence_length,
-                seed=recipe.training.seed,
+                batch_size=config.batch_size,
+                sequence_length=config.sequence_length,
+                seed=config.seed,
                 shuffle=music,
-                augment=_transposition(tokenizer, recipe.training.transpose) if music else None,
+                augment=_transposition(tokenizer, config.transpose) if music else None,
             ),
-            validation=stream_of(held_out or documents, tokenizer.start_id),
-            config=recipe.training,
+            validation=tokens.stream("held_out" if tokens.parts["held_out"].tokens else "train"),
+            config=config,
             budget=budget,
             precision=recipe.precision,
             folder=folder,
-            fingerprint=_fingerprint(recipe, documents),
+            fingerprint=_fingerprint(recipe, tokens),
+            processes=processes,
             observer=watch,
             should_stop=lambda: bool(received),
         )
         if resume_run:
-            for warning in trainer.restore():
-                say(warning)
+            watch.on_trouble(trainer.restore())
             watch.history = trainer.progress.history
         finished = trainer.run(seconds_spent)
     if not finished:
-        raise Interrupted(received[0], folder)
+        raise Interrupted(received[0] if received else signal.SIGTERM, folder)
     return trainer.progress
+
+
+def _reachable(tokenizer: Any, used: NDArray[np.int64], semitones: int) -> NDArray[np.int64]:
+    """The ids that may come up once pieces are transposed. (K,) -> (at least K,)"""
+    found = [used]
+    for token in used[:, np.newaxis]:  # (1,)
+        if (span := tokenizer.pitch_range(token)) is not None:
+            shifts = range(max(-semitones, -span[0]), min(semitones, 127 - span[0]) + 1)
+            found += [tokenizer.transpose(token, shift) for shift in shifts]
+    return np.unique(np.concatenate(found))
 
 
 def _transposition(tokenizer: Any, semitones: int) -> Callable[..., NDArray[np.int32]]:
@@ -148,22 +164,18 @@ def _transposition(tokenizer: Any, semitones: int) -> Callable[..., NDArray[np.i
         if span is None:
             return ids
         low, high = span
-        shifted: NDArray[np.int32] = tokenizer.transpose(ids, max(-low, min(127 - high, shift)))
+        wide = ids.astype(np.int32)  # a shift may be negative
+        shifted: NDArray[np.int32] = tokenizer.transpose(wide, max(-low, min(127 - high, shift)))
         return shifted
 
     return augment
 
 
-def _fingerprint(recipe: Recipe, documents: Sequence[NDArray[np.int32]]) -> str:
+def _fingerprint(recipe: Recipe, tokens: TokenStore) -> str:
     """Names model, recipe and data: two runs with the same one may continue each other."""
-    digest = hashlib.sha256(
-        json.dumps(
-            [recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]
-        ).encode()
-    )
-    for document in documents:
-        digest.update(document.tobytes())
-    return digest.hexdigest()
+    chosen = [recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]
+    chosen += [tokens.parts["train"].sha256]
+    return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
 
 @contextmanager
@@ -184,6 +196,27 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+class _Silence:
+    """What processes other than the first make of a run: nothing."""
+
+    history: list[Metrics]
+
+    def __enter__(self) -> _Silence:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def on_step(self, progress: Progress, fraction: float) -> None:
+        """Nothing."""
+
+    def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None:
+        """Nothing."""
+
+    def on_trouble(self, messages: list[str]) -> None:
+        """Nothing."""
 
 
 class _Watch:
@@ -236,6 +269,12 @@ class _Watch:
             self._say(line)
             if sample_text is not None:
                 self._say("    " + sample_text.replace("\n", "\n    "))
+
+    def on_trouble(self, messages: list[str]) -> None:
+        """Say it."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            for message in messages:
+                self._say(message)
 
     def _sample(self, average: LanguageModel, seed: int) -> str | None:
         """A short text by the model as it stands; music is not shown in letters."""

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from generative.model.state import State
 from generative.scoring import cross_entropy
 from generative.training import resume
 from generative.training.batches import Batch, Ids, Lanes, windows
+from generative.training.learner import Learner
 from generative.training.optimizer import build_optimizer, update_average
 from generative.training.reports import Metrics
 from generative.training.resume import Progress
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from generative.model.language_model import LanguageModel
-    from generative.model.state import State
     from generative.training.config import Budget, TrainingConfig
+    from generative.training.processes import Processes
 
 VALIDATIONS = 10  # in a whole run
 VALIDATION_LANES = 32
@@ -33,10 +36,19 @@ VALIDATION_WINDOW = 256
 VALIDATION_TOKENS = 1 << 16  # read at most, always the same ones
 SAVE_SECONDS = 60.0
 LOSS_MEMORY = 0.99  # of the running training loss
+LEAST_SCALE = 2.0**-4  # of the learning rate: so often is it halved before training gives up
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to change."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A step whose loss or gradient is not finite, before it touched anything."""
+
+    def __init__(self, loss: float, norm: float) -> None:
+        super().__init__(f"loss {loss}, gradient norm {norm}")
+        self.loss, self.norm = loss, norm
 
 
 class Observer(Protocol):
@@ -50,6 +62,10 @@ class Observer(Protocol):
         """After every validation of the averaged weights."""
         ...
 
+    def on_trouble(self, messages: list[str]) -> None:
+        """When something went wrong and was mended."""
+        ...
+
 
 @dataclass(kw_only=True)
 class Trainer:
@@ -57,16 +73,21 @@ class Trainer:
 
     Attributes:
         model: what is trained; `average`, its moving average, is what is validated and kept.
-        lanes: the training batches.
+        known: (K,) ids that the training data may ask for.
+        lanes: the training batches of the whole run.
         validation: one stream of ids, start tokens included.
         precision: torch.float32 or torch.bfloat16, what the matrix products run in.
         folder: where `resume/` is written.
         fingerprint: names model, recipe and data, so that only the same run is continued.
-        should_stop: asked after every step; True ends the run after saving it.
+        processes: who shares the run; each reads its rows of the lanes, and rank 0 validates,
+            saves and decides.
+        observer: is told how it goes.
+        should_stop: asked after every step; True in any process ends the run after saving it.
     """
 
     model: LanguageModel
     average: LanguageModel
+    known: Tensor
     lanes: Lanes
     validation: Ids
     config: TrainingConfig
@@ -74,15 +95,22 @@ class Trainer:
     precision: torch.dtype
     folder: Path
     fingerprint: str
+    processes: Processes
     observer: Observer
     should_stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
         """Set up what changes during the run."""
         self.device = self.model.output.bias.device
+        self.rows = self.processes.rows(self.config.batch_size)
+        self.model.share = (self.processes.rank, self.processes.size)
+        self.learner: nn.Module = Learner(self.model, self.config, self.known)
+        self.average.load_state_dict(self.model.state_dict())
+        if self.processes.size > 1:
+            self.learner = DistributedDataParallel(self.learner)
         self.optimizer = build_optimizer(self.model, self.config)
         self.progress = Progress()
-        self.state = self.model.initial_state(self.config.batch_size)
+        self.state = self._empty_state()
 
     def restore(self) -> list[str]:
         """Continue where `folder` left off. Returns a warning for each damaged state.
@@ -93,23 +121,31 @@ class Trainer:
         found = resume.load(self.folder, self.fingerprint, self.model, self.average, self.optimizer)
         if found is None:
             return ["nothing to resume: training from the start"]
-        self.progress, self.state, warnings = found
+        self.progress, state, warnings = found
+        self.state = state.select(range(self.config.batch_size)[self.rows])
         return warnings
 
     def save(self) -> None:
         """Write all that continuing needs."""
-        resume.save(
-            self.folder,
-            self.fingerprint,
-            self.progress,
-            self.model,
-            self.average,
-            self.optimizer,
-            self.state,
+        state = State(
+            tuple(tuple(map(self.processes.gather_rows, layer)) for layer in self.state.layers)
         )
+        if self.processes.is_first:
+            resume.save(
+                self.folder,
+                self.fingerprint,
+                self.progress,
+                self.model,
+                self.average,
+                self.optimizer,
+                state,
+            )
 
     def run(self, seconds_spent: float = 0.0) -> bool:
         """Train until the budget is spent, patience ends, or `should_stop` says so.
+
+        A loss or gradient that is not finite touches no weight: the run goes back to its last saved
+        state and on from there with half the learning rate.
 
         Args:
             seconds_spent: time that already counts against a budget in minutes.
@@ -118,19 +154,30 @@ class Trainer:
             False if `should_stop` ended it before its time.
 
         Raises:
-            TrainingError: the loss or the gradient is not finite; the weights are untouched by it.
+            TrainingError: not finite again and again; the last good state is on the disk.
         """
+        if self.progress.step == 0:
+            self.save()  # somewhere to go back to
+        self._began = time.monotonic() - seconds_spent - self.progress.seconds
+        while True:
+            try:
+                return self._run()
+            except NotFiniteError as error:
+                self._go_back(error)
+
+    def _run(self) -> bool:
+        """As `run`, until a step is not finite."""
         self.model.train()
-        began = saved = time.monotonic()
-        began -= seconds_spent + self.progress.seconds
+        saved = time.monotonic()
         measured_step, measured_at = self.progress.step, time.monotonic()
-        fraction = self._fraction(began)
+        fraction, _ = self._agree()
         if fraction >= 1.0:
             return True
         for batch in self._batches():
-            learning_rate = self.config.learning_rate_at(self.progress.step, fraction)
-            norm = self._step(batch, learning_rate)
-            before, fraction = fraction, self._fraction(began)
+            learning_rate = self._learning_rate(fraction)
+            norm = self._step(batch, learning_rate, fraction)
+            before = fraction
+            fraction, stop = self._agree()
             self.observer.on_step(self.progress, fraction)
             if _validations_due(fraction) > _validations_due(before):
                 steps = self.progress.step - measured_step
@@ -144,55 +191,73 @@ class Trainer:
                     return True
             if fraction >= 1.0:
                 return True
-            if self.should_stop():
+            if stop:
                 self.save()
                 return False
-            if time.monotonic() - saved > SAVE_SECONDS:
+            if self.processes.from_first(time.monotonic() - saved) > SAVE_SECONDS:
                 self.save()
                 saved = time.monotonic()
         raise AssertionError("batches never end")
 
-    def _fraction(self, began: float) -> float:
-        """The part of the budget that is spent, and the clock brought up to date."""
+    def _go_back(self, error: NotFiniteError) -> None:
+        """Take up the last saved state with a lower learning rate, or give up."""
+        scale = 0.5 * self.progress.learning_rate_scale
+        said = f"at step {self.progress.step} the loss is {error.loss} and the gradient's norm "
+        said += f"{error.norm}; the weights are untouched"
+        if scale < LEAST_SCALE:
+            raise TrainingError(
+                f"{said}; going back and halving the learning rate did not help: "
+                "try a lower --learning-rate"
+            ) from error
+        warnings = self.restore()
+        self.progress.learning_rate_scale = scale
+        said = f"{said}; back at step {self.progress.step} with half the learning rate"
+        self.observer.on_trouble([*warnings, said])
+
+    def _agree(self) -> tuple[float, bool]:
+        """The part of the budget that is spent by rank 0's clock, and whether anyone must stop."""
         progress = self.progress
-        progress.seconds = time.monotonic() - began
+        progress.seconds = time.monotonic() - self._began
         epochs = progress.epoch + progress.window / self.lanes.windows_per_epoch
-        return self.budget.progress(seconds=progress.seconds, steps=progress.step, epochs=epochs)
+        spent = self.budget.progress(seconds=progress.seconds, steps=progress.step, epochs=epochs)
+        first = self.processes.is_first
+        fraction, stops = self.processes.sums(spent if first else 0.0, float(self.should_stop()))
+        return fraction, stops > 0
 
     def _batches(self) -> Iterator[Batch]:
         """Batches from the present place in the data on, without end."""
+        progress = self.progress
         while True:
-            done = self.progress.window
-            for i, batch in enumerate(self.lanes.epoch(self.progress.epoch)):
-                if i >= done:
-                    self.progress.window = i + 1
-                    yield batch
-            self.progress.epoch += 1
-            self.progress.window = 0
+            epoch = self.lanes.epoch(progress.epoch, first=progress.window, rows=self.rows)
+            for batch in epoch:
+                progress.window += 1
+                yield batch
+            progress.epoch += 1
+            progress.window = 0
 
-    def _step(self, batch: Batch, learning_rate: float) -> float:
+    def _learning_rate(self, fraction: float) -> float:
+        scale = self.progress.learning_rate_scale
+        return scale * self.config.learning_rate_at(self.progress.step, fraction)
+
+    def _step(self, batch: Batch, learning_rate: float, fraction: float) -> float:
         """One optimizer step. Returns the gradient's norm before clipping."""
-        rows = self.config.batch_size
         if batch.fresh:
-            state = self.model.initial_state(rows)
+            state = self._empty_state()
         else:
-            cleared = torch.rand(rows) < self.config.clear_probability
-            state = self.state.cleared(cleared.to(self.device))
+            # drawn for all lanes, so that nothing depends on how many processes share them
+            cleared = torch.rand(self.config.batch_size) < self.config.clear_probability
+            state = self.state.cleared(cleared[self.rows].to(self.device))
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
         with self._autocast():
-            logits, state = self.model(inputs, state)
-        loss = cross_entropy(logits, targets)
+            loss, nats, state = self.learner(inputs, targets, state, fraction)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.gradient_clip, foreach=True
         ).item()
-        value = loss.item()
+        value = self.processes.sums(nats.item())[0] / self.processes.size
         if not (math.isfinite(value) and math.isfinite(norm)):
-            raise TrainingError(
-                f"at step {self.progress.step} the loss is {value} and the gradient's norm {norm}; "
-                "the last good weights are kept; try a lower --learning-rate"
-            )
+            raise NotFiniteError(value, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
@@ -205,12 +270,18 @@ class Trainer:
         )
         return norm
 
+    def _empty_state(self) -> State:
+        return self.model.initial_state(self.rows.stop - self.rows.start)
+
     def _validate(
         self, learning_rate: float, gradient_norm: float, tokens_per_second: float
     ) -> None:
         """Measure the averaged weights on held-out data and tell the observer."""
         progress = self.progress
-        loss = validation_loss(self.average, self.validation[:VALIDATION_TOKENS])
+        first = self.processes.is_first
+        loss = self.processes.from_first(
+            validation_loss(self.average, self.validation[:VALIDATION_TOKENS]) if first else 0.0
+        )
         metrics = Metrics(
             step=progress.step,
             epoch=progress.epoch + progress.window / self.lanes.windows_per_epoch,

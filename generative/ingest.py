@@ -1,0 +1,328 @@
+"""From files to a token store: joins corpus, tokenizer and store, and does none of their work.
+
+Text goes through in stretches of a megabyte and music by files, so that memory does not grow with
+the corpus. A large one is encoded by all cores.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from tqdm import tqdm
+
+from generative import checkpoint, corpus, store, tokenizers
+from generative.corpus import CorpusError
+from generative.store import StoreWriter, TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.tokenizers import Tokenizer
+
+# Starting other processes takes about a second: worth it from about so much work on.
+PARALLEL_CHARS = 64 << 20
+PARALLEL_FILES = 300
+NAMES_KEPT = 5  # of the corpus's files, for the model card
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be read and how; equal requests of unchanged files give the same store.
+
+    Attributes:
+        files: of the corpus, in reading order.
+        held_out: files to hold out; empty holds out a tenth of `files`.
+        kind: "text" or "music".
+        tokenizer: a name in `TOKENIZERS`.
+        vocab_size: at most so many tokens; None leaves it to the tokenizer.
+        encoding: of text files.
+        seed: draws which music files are held out.
+    """
+
+    files: tuple[Path, ...]
+    held_out: tuple[Path, ...]
+    kind: str
+    tokenizer: str
+    vocab_size: int | None
+    encoding: str
+    seed: int
+
+    def key(self) -> str:
+        """Names the files as they are now, and all that was asked for."""
+        stats = [(str(f.resolve()), f.stat()) for f in (*self.files, *self.held_out)]
+        files = [(name, about.st_size, about.st_mtime_ns) for name, about in stats]
+        how = [self.kind, self.tokenizer, self.vocab_size, self.encoding, self.seed]
+        asked = [store.FORMAT_VERSION, files, len(self.files), how]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def request(
+    sources: Sequence[str | Path],
+    *,
+    tokenizer: str,
+    vocab_size: int | None,
+    encoding: str,
+    held_out: Sequence[str | Path],
+    seed: int,
+) -> Request:
+    """Find the files and what they are; "auto" takes the tokenizer for their kind.
+
+    Raises:
+        CorpusError: nothing there, or text and music mixed.
+    """
+    kind = None if tokenizer == "auto" else tokenizers.kind_of(tokenizer)
+    files = corpus.find_files(sources)
+    kind = kind or corpus.kind_of_files(files)
+    return Request(
+        files=tuple(corpus.of_kind(files, kind)),
+        held_out=tuple(corpus.of_kind(corpus.find_files(held_out), kind)) if held_out else (),
+        kind=kind,
+        tokenizer=tokenizers.DEFAULT_TOKENIZER[kind] if tokenizer == "auto" else tokenizer,
+        vocab_size=vocab_size,
+        encoding=encoding,
+        seed=seed,
+    )
+
+
+def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokenizer, TokenStore]:
+    """The tokenizer and the tokens of a corpus, in a model folder.
+
+    What is there already is used again if it was made from the same files by the same request.
+
+    Args:
+        asked: what to read.
+        folder: of the model; the tokens go to `folder/tokens`.
+        use_tokenizer: take the tokenizer that lies in the folder, rather than learning one.
+
+    Raises:
+        CorpusError: a file that cannot be read, or nothing to learn from.
+        CheckpointError: the folder cannot be written to.
+    """
+    checkpoint.make_folder(folder)
+    with _seekable(asked, folder) as readable:
+        key = readable.key()
+        found = store.open_store(folder / store.FOLDER, key)
+        if found is not None and (folder / checkpoint.TOKENIZER_FILE).is_file():
+            tokenizer = checkpoint.load_tokenizer(folder)
+            if found.notes["tokenizer"] == _identity(tokenizer):
+                return tokenizer, found
+        made = checkpoint.load_tokenizer(folder) if use_tokenizer else None
+        read = _ingest_music if asked.kind == "music" else _ingest_text
+        return read(readable, folder, key, made)
+
+
+@contextmanager
+def _seekable(asked: Request, folder: Path) -> Iterator[Request]:
+    """The same request with stdin and pipes copied to files, since text is read several times."""
+    if all(file.is_file() for file in (*asked.files, *asked.held_out)):
+        yield asked
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".stdin.") as copies:
+
+        def copied(file: Path) -> Path:
+            if file.is_file():
+                return file
+            copy = Path(copies) / ("stdin" if str(file) == corpus.STDIN else file.name)
+            with copy.open("w", encoding="utf-8", newline="") as out:
+                out.writelines(corpus.text_chunks(file, asked.encoding))
+            return copy
+
+        yield Request(
+            **{
+                **vars(asked),
+                "files": tuple(map(copied, asked.files)),
+                "held_out": tuple(map(copied, asked.held_out)),
+                "encoding": "utf-8",
+            }
+        )
+
+
+def _ingest_text(
+    asked: Request, folder: Path, key: str, tokenizer: Tokenizer | None
+) -> tuple[Tokenizer, TokenStore]:
+    """Three passes: how long the text is, which tokens the part to learn from has, the tokens."""
+
+    def read(files: Iterable[Path]) -> Iterator[tuple[bool, str]]:
+        for file in files:
+            begins = True
+            for chunk in corpus.text_chunks(file, asked.encoding):
+                yield begins, chunk
+                begins = False
+
+    own = sum(len(text) for _, text in read(asked.files))
+    other = sum(len(text) for _, text in read(asked.held_out))
+    if own == 0:
+        raise CorpusError(f"{asked.files[0]}: empty; there is nothing to read")
+    cut = own if asked.held_out else corpus.cut_between(own)
+
+    def parts() -> Iterator[tuple[str, bool, str]]:
+        """(part, whether a document begins, text) from beginning to end."""
+        at = 0
+        for begins, text in read(asked.files):
+            here = min(max(cut - at, 0), len(text))
+            if here:
+                yield "train", begins, text[:here]
+            if here < len(text):
+                yield "held_out", begins or here > 0 or at == cut, text[here:]
+            at += len(text)
+        for begins, text in read(asked.held_out):
+            yield "held_out", begins, text
+
+    if tokenizer is None:
+        learnt = (text for part, _, text in parts() if part == "train")
+        tokenizer = tokenizers.tokenizer_class(asked.tokenizer).train(learnt, asked.vocab_size)
+    jobs = _cores() if own + other >= PARALLEL_CHARS else 1
+    encode = functools.partial(_encode_text, tokenizer.to_config(), tokenizer.files())
+    places: list[tuple[str, bool, int]] = []  # of what is being encoded, in order
+
+    def texts() -> Iterator[str]:
+        for part, begins, text in parts():
+            places.append((part, begins, len(text)))
+            yield text
+
+    with (
+        StoreWriter(
+            folder / store.FOLDER,
+            vocab_size=tokenizer.vocab_size,
+            start_id=tokenizer.start_id,
+            key=key,
+        ) as writer,
+        _progress(own + other, "chars") as bar,
+    ):
+        for ids in _in_order(encode, texts(), jobs):
+            part, begins, chars = places.pop(0)
+            writer.append(part, ids, begins_document=begins)
+            bar.update(chars)
+        return tokenizer, writer.close(_notes(asked, tokenizer, asked.files, []))
+
+
+def _encode_text(
+    config: dict[str, Any], files: dict[str, bytes], text: str
+) -> NDArray[np.unsignedinteger]:
+    """One stretch of text, in whichever process; ids as narrow as they can be sent."""
+    tokenizer = _tokenizer(json.dumps(config), tuple(files.items()))
+    ids: NDArray[np.int32] = tokenizer.encode_array(text)
+    return ids.astype(np.min_scalar_type(tokenizer.vocab_size - 1))
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer(config: str, files: tuple[tuple[str, bytes], ...]) -> Any:
+    return tokenizers.from_config(json.loads(config), dict(files))
+
+
+def _ingest_music(
+    asked: Request, folder: Path, key: str, tokenizer: Tokenizer | None
+) -> tuple[Tokenizer, TokenStore]:
+    """Each file to ids; what cannot be read is noted and left out."""
+    tokenizer = tokenizer or tokenizers.tokenizer_class(asked.tokenizer).train((), asked.vocab_size)
+    files = [*asked.files, *asked.held_out]
+    jobs = _cores() if len(files) >= PARALLEL_FILES else 1
+    pieces: list[tuple[Path, NDArray[np.integer]]] = []
+    skipped: list[tuple[str, str]] = []
+    with _progress(len(files), "files") as bar:
+        for file, (ids, reason) in zip(files, _in_order(_encode_music, files, jobs), strict=True):
+            if reason is None:
+                pieces.append((file, ids))
+            else:
+                skipped.append((str(file), reason))
+            bar.update()
+    if not pieces:
+        reasons = "; ".join(reason for _, reason in skipped[:3])
+        raise CorpusError(f"none of {len(files)} MIDI files can be read: {reasons}")
+    held_out = set(asked.held_out)
+    drawn = set() if held_out else corpus.held_out_pieces(len(pieces), asked.seed)
+    with StoreWriter(
+        folder / store.FOLDER,
+        vocab_size=tokenizer.vocab_size,
+        start_id=tokenizer.start_id,
+        key=key,
+    ) as writer:
+        for i, (file, ids) in enumerate(pieces):
+            part = "held_out" if i in drawn or file in held_out else "train"
+            writer.append(part, ids, begins_document=True)
+        kept = [file for file, _ in pieces if file not in held_out]
+        return tokenizer, writer.close(_notes(asked, tokenizer, kept, skipped))
+
+
+def _encode_music(file: Path) -> tuple[NDArray[np.integer], str | None]:
+    """One file's ids, or why there are none."""
+    from generative import midi  # text needs no MIDI library
+    from generative.tokenizers.music import MusicTokenizer
+
+    try:
+        ids = MusicTokenizer().encode_array(midi.read(file))
+    except (midi.MidiError, OSError) as error:
+        return np.zeros(0, dtype=np.uint16), str(error)
+    except ValueError as error:  # longer than there are tokens for
+        return np.zeros(0, dtype=np.uint16), f"{file}: {error}"
+    return ids.astype(np.uint16), None
+
+
+def _notes(
+    asked: Request, tokenizer: Tokenizer, files: Sequence[Path], skipped: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """What the store says of where its tokens come from."""
+    return {
+        "tokenizer": _identity(tokenizer),
+        "kind": asked.kind,
+        "documents": len(files),
+        "names": [file.name for file in files[:NAMES_KEPT]],
+        "skipped": skipped,
+    }
+
+
+def _identity(tokenizer: Tokenizer) -> str:
+    """Names a tokenizer by all that it is stored as."""
+    digest = hashlib.sha256(json.dumps(tokenizer.to_config(), sort_keys=True).encode())
+    for name, data in sorted(tokenizer.files().items()):
+        digest.update(name.encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
+    """`map`, by so many processes where that is more than one; results in the items' order."""
+    if jobs == 1:
+        yield from map(function, items)
+        return
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
+
+    try:
+        # joblib asks for a few items ahead only, and needs no guard in the user's own script
+        yield from Parallel(n_jobs=jobs, return_as="generator", mmap_mode=None)(
+            delayed(function)(item) for item in items
+        )
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # its processes would hold memory
+
+
+def _progress(total: int, unit: str) -> tqdm[Any]:
+    return tqdm(
+        total=total,
+        desc="reading",
+        unit=f" {unit}",
+        unit_scale=True,
+        leave=False,
+        disable=not sys.stderr.isatty(),
+    )

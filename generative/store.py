@@ -1,0 +1,211 @@
+"""Token ids on disk, larger than memory if need be: knows flat files that are whole, not meanings.
+
+A store is a folder. Each part ("train", "held_out") is one file of little-endian integers, as
+narrow as the vocabulary allows, without a header: a start token before every document and one at
+the end. `store.json` says how many there are, how often each id occurs and the files' checksums,
+and it is written last: a folder without it is no store. Parts are read by memory map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from generative.checkpoint import CheckpointError, make_folder, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+FOLDER = "tokens"
+DESCRIPTION_FILE = "store.json"
+FORMAT_VERSION = 1
+PARTS = ("train", "held_out")
+CHUNK_TOKENS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file of a store.
+
+    Attributes:
+        documents: how many.
+        tokens: how many ids, start tokens left out.
+        sha256: of the file.
+        counts: id -> occurrences, start tokens left out; ids that do not occur are not there.
+    """
+
+    documents: int
+    tokens: int
+    sha256: str
+    counts: dict[int, int] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStore:
+    """A whole store. `notes` are plain JSON values of whoever wrote it."""
+
+    folder: Path
+    key: str
+    dtype: str
+    start_id: int
+    parts: dict[str, Part]
+    notes: dict[str, Any]
+
+    def stream(self, part: str) -> NDArray[np.integer]:
+        """A part's ids: start, document, start, document, ..., start. (N,), read by memory map."""
+        if not self.parts[part].documents:
+            return np.zeros(0, dtype=self.dtype)
+        return np.memmap(_file(self.folder, part), dtype=self.dtype, mode="r")
+
+    def documents(self, part: str) -> Iterator[NDArray[np.integer]]:
+        """A part's documents, one after the other, without start tokens."""
+        return documents_of(self.stream(part), self.start_id)
+
+    def counts(self, part: str, vocab_size: int) -> NDArray[np.int64]:
+        """How often each id occurs. -> (V,)"""
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for token, count in self.parts[part].counts.items():
+            counts[token] = count
+        return counts
+
+
+def documents_of(stream: NDArray[np.integer], start_id: int) -> Iterator[NDArray[np.integer]]:
+    """The stretches between start tokens, found as they are asked for. (N,) -> (n,), (m,), ..."""
+    begin: int | None = None
+    for at in range(0, len(stream), CHUNK_TOKENS):
+        for start in np.flatnonzero(stream[at : at + CHUNK_TOKENS] == start_id).tolist():
+            if begin is not None:
+                yield stream[begin : at + start]
+            begin = at + start + 1
+
+
+def _file(folder: Path, part: str) -> Path:
+    return folder / f"{part}.ids"
+
+
+class StoreWriter:
+    """Writes a store as ids come; it exists once `close` has returned.
+
+    Example:
+        with StoreWriter(folder, vocab_size=300, start_id=256, key="...") as writer:
+            writer.append("train", ids, begins_document=True)
+            store = writer.close(notes={})
+    """
+
+    def __init__(self, folder: Path, *, vocab_size: int, start_id: int, key: str) -> None:
+        """Begin anew in `folder`; what was there is no store from here on.
+
+        Raises:
+            CheckpointError: it cannot be written to.
+        """
+        self._folder = folder
+        self._key = key
+        self._start_id = start_id
+        self._dtype = np.dtype(np.min_scalar_type(vocab_size - 1)).newbyteorder("<")
+        make_folder(folder)
+        (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
+        self._parts = {part: _PartWriter(folder, part, vocab_size) for part in PARTS}
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            for part in self._parts.values():
+                part.file.close()
+        except OSError as closing:
+            error = error or closing
+        if isinstance(error, OSError):
+            raise CheckpointError(
+                f"{self._folder}: the tokens cannot be written: {error.strerror or error}"
+            ) from error
+
+    def append(self, part: str, ids: NDArray[np.integer], *, begins_document: bool) -> None:
+        """Write ids, (n,), after a start token where a document begins."""
+        if begins_document:
+            self._parts[part].documents += 1
+            self._parts[part].write(np.array([self._start_id], dtype=self._dtype))
+        self._parts[part].write(ids.astype(self._dtype))
+        self._parts[part].count(ids)
+
+    def close(self, notes: dict[str, Any]) -> TokenStore:
+        """Finish the files and say what they hold."""
+        for part in self._parts.values():
+            if part.documents:
+                part.write(np.array([self._start_id], dtype=self._dtype))
+            part.file.close()
+        store = TokenStore(
+            folder=self._folder,
+            key=self._key,
+            dtype=self._dtype.str,
+            start_id=self._start_id,
+            parts={name: part.described() for name, part in self._parts.items()},
+            notes=notes,
+        )
+        values = asdict(store)
+        del values["folder"]
+        write_json(self._folder / DESCRIPTION_FILE, {"format": FORMAT_VERSION, **values})
+        return store
+
+
+class _PartWriter:
+    """One file as it grows, with its checksum and counts."""
+
+    def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
+        self.file: BinaryIO = _file(folder, name).open("wb")
+        self.documents = 0
+        self._digest = hashlib.sha256()
+        self._counts = np.zeros(vocab_size, dtype=np.int64)
+
+    def write(self, ids: NDArray[np.integer]) -> None:
+        data = np.ascontiguousarray(ids).data
+        self.file.write(data)
+        self._digest.update(data)
+
+    def count(self, ids: NDArray[np.integer]) -> None:
+        self._counts += np.bincount(ids, minlength=len(self._counts))
+
+    def described(self) -> Part:
+        used = np.flatnonzero(self._counts).tolist()
+        return Part(
+            documents=self.documents,
+            tokens=int(self._counts.sum()),
+            sha256=self._digest.hexdigest(),
+            counts={token: int(self._counts[token]) for token in used},
+        )
+
+
+def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
+    """The store in a folder; None if there is none, it is damaged, or it has another key.
+
+    `key` says what the ids were made from; None takes any. Every byte is verified.
+    """
+    try:
+        values = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT_VERSION or (key is not None and values["key"] != key):
+            return None
+        parts = {
+            name: Part(**{**part, "counts": {int(k): v for k, v in part["counts"].items()}})
+            for name, part in values.pop("parts").items()
+        }
+        for name, part in parts.items():
+            with _file(folder, name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
+                    return None
+        return TokenStore(folder=folder, parts=parts, **values)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

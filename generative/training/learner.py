@@ -1,0 +1,99 @@
+"""The training loss of a model as one module: teacher forcing, what is dropped, what is penalised.
+
+Knows tensors of one window; how weights then move is the trainer's. It is a module of its own so
+that `DistributedDataParallel` can wrap it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from generative.scoring import cross_entropy
+
+if TYPE_CHECKING:
+    from generative.model.language_model import LanguageModel
+    from generative.model.state import State
+    from generative.training.config import TrainingConfig
+
+
+class Learner(nn.Module):
+    """A model with its loss over the tokens that the training data has.
+
+    A token that never occurs is never a target: its logit stays the constant that its bias is set
+    to, with no output weights. So one column of logits, the logarithm of all their exponentials,
+    stands for all of them, which is exact, and the output layer costs as much as the corpus's own
+    alphabet rather than the whole vocabulary.
+    """
+
+    known: Tensor  # (K,) ids that occur
+    column: Tensor  # (V,) id -> its column of logits
+    rest: Tensor  # (1,) log sum exp of the other ids' logits
+
+    def __init__(self, model: LanguageModel, config: TrainingConfig, known: Tensor) -> None:
+        """`known`: (K,) ids that may be targets, ascending; `model` forgets its others."""
+        super().__init__()
+        self.model = model
+        self.config = config
+        vocab_size = model.config.vocab_size
+        unknown = torch.ones(vocab_size, dtype=torch.bool, device=known.device)
+        unknown[known] = False
+        with torch.no_grad():
+            model.output.weight[unknown] = 0.0
+        column = torch.full((vocab_size,), len(known), device=known.device)
+        column[known] = torch.arange(len(known), device=known.device)
+        rest = model.output.bias.detach()[unknown].logsumexp(0, keepdim=True)  # -inf without any
+        self.register_buffer("known", known, persistent=False)
+        self.register_buffer("column", column, persistent=False)
+        self.register_buffer("rest", rest, persistent=False)
+
+    def forward(
+        self, inputs: Tensor, targets: Tensor, state: State, progress: float
+    ) -> tuple[Tensor, Tensor, State]:
+        """What to minimise, the nats per token in it, and the state to go on with.
+
+        Args:
+            inputs, targets: (T, B) ids.
+            state: of B rows.
+            progress: the part of the budget that is spent.
+        """
+        config = self.config
+        if config.scheduled_sampling > 0.0:
+            inputs = self._mixed(inputs, state, config.scheduled_sampling * progress)
+        model = self.model
+        outputs, state = model.outputs(inputs, state)
+        features = model.locked_dropout(outputs, model.config.output_dropout)
+        nats = cross_entropy(self._logits(features), self.column[targets])
+        loss = nats
+        if config.activation_penalty > 0.0:
+            loss = loss + config.activation_penalty * features.float().square().mean()
+        if config.activation_change_penalty > 0.0:
+            change = (outputs[1:] - outputs[:-1]).float()
+            loss = loss + config.activation_change_penalty * change.square().mean()
+        return loss, nats.detach(), state
+
+    def _logits(self, features: Tensor) -> Tensor:
+        """(T, B, H) -> (T, B, K + 1), the last column for all tokens that never occur."""
+        output = self.model.output
+        weight = F.pad(output.weight[self.known], (0, 0, 0, 1))
+        return F.linear(features, weight, torch.cat([output.bias[self.known], self.rest]))
+
+    @torch.no_grad()
+    def _mixed(self, inputs: Tensor, state: State, probability: float) -> Tensor:
+        """Some inputs replaced by what the model itself would have written there. (T, B)
+
+        Source: scheduled sampling (Bengio et al. 2015), in two parallel passes instead of a loop
+        over time (Mihaylova & Martins 2019).
+        """
+        model = self.model
+        outputs, _ = model.outputs(inputs, state)
+        logits = self._logits(outputs)[:-1, :, : len(self.known)].float()
+        # the largest of logits plus Gumbel noise is a draw from their softmax
+        gumbel = model.noise(logits.shape, lambda t: t.exponential_().log_().neg_())
+        drawn = self.known[(logits + gumbel).argmax(-1)]  # (T - 1, B)
+        chance = model.noise(drawn.shape, lambda t: t.uniform_())
+        mixed = torch.where(chance < probability, drawn, inputs[1:])
+        return torch.cat([inputs[:1], mixed])

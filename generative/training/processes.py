@@ -1,0 +1,120 @@
+"""The processes that share a run: knows ranks and what they tell each other, not what they train.
+
+`torchrun` starts them and says by environment variables which is which. A run without it is one
+process that tells itself everything, by the same calls.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, distributed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BACKENDS = {"cuda": "nccl", "cpu": "gloo"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processes:
+    """This process among those of its run.
+
+    Attributes:
+        device: what it trains on, and where tensors that are exchanged lie.
+        rank: 0 .. size - 1; rank 0 writes files and speaks.
+        size: how many there are.
+    """
+
+    device: torch.device
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    def rows(self, batch_size: int) -> slice:
+        """Which of the run's lanes are this process's."""
+        share = batch_size // self.size
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def sums(self, *values: float) -> list[float]:
+        """Each value summed over all processes."""
+        if self.size == 1:
+            return list(values)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        distributed.all_reduce(tensor)
+        return [float(value) for value in tensor.tolist()]
+
+    def from_first(self, value: float) -> float:
+        """What rank 0 has, whatever the others hand in."""
+        return self.sums(value if self.is_first else 0.0)[0]
+
+    def gather_rows(self, tensor: Tensor) -> Tensor:
+        """The rows of all processes, in the order of their ranks. (B / size, H) -> (B, H)"""
+        if self.size == 1:
+            return tensor
+        parts = [torch.empty_like(tensor) for _ in range(self.size)]
+        distributed.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.size > 1:
+            distributed.barrier()
+
+    @contextmanager
+    def first_then_others(self) -> Iterator[None]:
+        """The block runs in rank 0, and once that is done in all others."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that `torchrun` started; alone without it.
+
+    Raises:
+        ValueError: the environment describes no such group.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Processes(device=device)
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        device = torch.device("cuda", torch.cuda.current_device())
+    store, rank, size = next(distributed.rendezvous("env://"))
+    # The launcher keeps one store through all restarts: without a name of its own, a group could
+    # read the addresses of processes that are gone.
+    attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {size}"
+    distributed.init_process_group(
+        BACKENDS.get(device.type, "gloo"),
+        store=distributed.PrefixStore(attempt, store),
+        rank=rank,
+        world_size=size,
+    )
+    try:
+        yield Processes(rank=distributed.get_rank(), size=size, device=device)
+    finally:
+        distributed.destroy_process_group()
+
+
+def launch() -> str | None:
+    """Names the `torchrun` that started this process; None without one, or without a name."""
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if name == "none" else name
+
+
+def restarted() -> bool:
+    """Whether `torchrun` has started this group again after one of its processes ended."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
