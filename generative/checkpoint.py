@@ -153,12 +153,18 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         CheckpointError: damaged, or written by a later version.
     """
     values = _read_json(path / CONFIG_FILE)
-    version = values.pop("format", None)
+    digest = values.pop(CHECKSUM_KEY, None)
+    version = values.get("format")
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{path / CONFIG_FILE}: format {version!r}, this version reads {FORMAT_VERSION}; "
             "upgrade generative or train the model anew"
         )
+    if digest != _json_checksum(values):
+        raise CheckpointError(
+            f"{path / CONFIG_FILE}: damaged or edited: the checksum does not match its contents"
+        )
+    values = {k: v for k, v in values.items() if k not in ("format", "files")}
     try:
         return ModelConfig.from_dict(values.pop("model")), values
     except (KeyError, AttributeError, TypeError, ValueError) as error:
@@ -166,16 +172,25 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
 
 
 def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
-    """The tokenizer in a model folder.
+    """The tokenizer in a model folder, its files verified by the config's checksums.
 
     Raises:
         CheckpointError: missing or damaged.
     """
-    config = _read_json(path / TOKENIZER_FILE)
+    checksums = _read_json(path / CONFIG_FILE).get("files", {})
+    contents: dict[str, bytes] = {}
+    for name in (TOKENIZER_FILE, *(p.name for p in path.glob("*.model"))):
+        try:
+            contents[name] = (path / name).read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path / name}: cannot be read: {error.strerror}") from error
+        if hashlib.sha256(contents[name]).hexdigest() != checksums.get(name):
+            raise CheckpointError(
+                f"{path / name}: damaged: the checksum in {CONFIG_FILE} does not match its contents"
+            )
     try:
-        files = {p.name: p.read_bytes() for p in path.glob("*.model")}
-        return tokenizers.from_config(config, files)
-    except (OSError, ValueError) as error:
+        return tokenizers.from_config(json.loads(contents.pop(TOKENIZER_FILE)), contents)
+    except ValueError as error:
         raise CheckpointError(f"{path / TOKENIZER_FILE}: {error}") from error
 
 
@@ -196,10 +211,17 @@ def save_description(
 ) -> None:
     """Write all of a model folder but weights and card; `details` are plain JSON values."""
     make_folder(path)
-    for name, data in tokenizer.files().items():
+    files = {**tokenizer.files(), TOKENIZER_FILE: _json_bytes(tokenizer.to_config())}
+    for name, data in files.items():
         write_bytes(path / name, data)
-    write_json(path / TOKENIZER_FILE, tokenizer.to_config())
-    write_json(path / CONFIG_FILE, {"format": FORMAT_VERSION, "model": config.to_dict(), **details})
+    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    values = {"format": FORMAT_VERSION, "model": config.to_dict(), **details, "files": checksums}
+    values = json.loads(json.dumps(values))  # as it will be read
+    write_json(path / CONFIG_FILE, {**values, CHECKSUM_KEY: _json_checksum(values)})
+
+
+def _json_checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def make_folder(path: Path) -> None:
@@ -260,14 +282,30 @@ def _checksum(arrays: Arrays, notes: Mapping[str, str]) -> str:
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write JSON for people and programs, in one move."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8"))
+    write_bytes(path, _json_bytes(value))
+
+
+def _json_bytes(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file in one move: whatever happens, either the old or the new one is there.
 
     The data is on the disk before the move, and the new file has the mode that the umask gives.
+
+    Raises:
+        CheckpointError: the disk is full, the folder is closed to us ...; the old file is there.
     """
+    try:
+        _replace(path, data)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written: {error.strerror}; what was there before is as it was"
+        ) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

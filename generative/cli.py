@@ -189,6 +189,8 @@ def music(
 @click.option("--sequence-length", type=click.IntRange(1), help="Tokens a window.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after N validations without gain.")
 @click.option("--licence", help="Of the corpus, for the model card.")
+@click.option("--histograms", is_flag=True, default=None, help="Of weights, for TensorBoard.")
+@click.option("--wandb", metavar="PROJECT", help="Report to Weights & Biases as well.")
 @json_option
 def train(
     corpus: tuple[str, ...],

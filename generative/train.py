@@ -73,6 +73,8 @@ def train(
     precision: str = "auto",
     seed: int = 0,
     licence: str = "",
+    histograms: bool = False,
+    wandb: str | None = None,
     report: Callable[[str], None] | None = None,
     **choices: Any,
 ) -> TrainingResult:
@@ -94,6 +96,8 @@ def train(
         precision: "auto" (the faster, by measurement), "float32" or "bfloat16".
         seed: of everything that is drawn.
         licence: the corpus's, for the model card.
+        histograms: of the weights, among the TensorBoard events.
+        wandb: a project of Weights & Biases to report to as well.
         report: called with one line at a time; None is silent.
         choices: any field of `ModelConfig` or `TrainingConfig` (cell, dropout, learning_rate,
             batch_size, sequence_length, patience ...); `layers` and `hidden` are short for
@@ -120,6 +124,7 @@ def train(
     )
     from generative.training import processes as shared
     from generative.training import run as training_run
+    from generative.training.reports import Watching
 
     wanted = training_run.precision(precision)
     with shared.joined(training_run.device(device)) as processes:
@@ -148,6 +153,7 @@ def train(
             processes=processes,
             resume_run=resume,
             say=say,
+            watching=Watching(histograms=histograms, wandb=wandb),
             seconds_spent=time.monotonic() - began,
         )
         score = None

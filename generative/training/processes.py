@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,13 +95,13 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         device = torch.device("cuda", torch.cuda.current_device())
-    store, rank, size = next(distributed.rendezvous("env://"))
+    store, rank, size = next(rendezvous("env://"))
     # The launcher keeps one store through all restarts: without a name of its own, a group could
     # read the addresses of processes that are gone.
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {size}"
     distributed.init_process_group(
         BACKENDS.get(device.type, "gloo"),
-        store=distributed.PrefixStore(attempt, store),
+        store=PrefixStore(attempt, store),
         rank=rank,
         world_size=size,
     )

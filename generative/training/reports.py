@@ -1,21 +1,41 @@
-"""What a run leaves to look at: metrics.csv, learning_curve.png, TensorBoard events."""
+"""What a run leaves to look at: metrics.csv, learning_curve.png, events for TensorBoard or W&B."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import os
+import time
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from generative.checkpoint import write_bytes
+from generative.checkpoint import CheckpointError, make_folder, write_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 METRICS_FILE = "metrics.csv"
 CURVE_FILE = "learning_curve.png"
 EVENTS_FOLDER = "tensorboard"
+HISTOGRAM_BINS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What is reported beyond the usual.
+
+    Attributes:
+        histograms: of the averaged weights, at each validation.
+        wandb: a project of Weights & Biases to report to as well; None for none.
+    """
+
+    histograms: bool = False
+    wandb: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,27 +92,92 @@ def draw_curve(folder: Path, history: Sequence[Metrics]) -> None:
 
 
 class EventLog:
-    """TensorBoard events of one run, beside those of the runs it continues."""
+    """TensorBoard events of one run, beside those of the runs it continues.
+
+    They are written at once and in this thread: a full disk is then an error like any other.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter
+        """Begin a new file of events in `folder`."""
+        from tensorboardX.event_file_writer import EventsWriter
 
-        self._writer = SummaryWriter(logdir=str(folder / EVENTS_FOLDER))
+        self._path = folder / EVENTS_FOLDER
+        make_folder(self._path)
+        self._writer = EventsWriter(str(self._path / "events"), f".{os.getpid()}")
 
-    def add(self, metrics: Metrics, sample: str | None) -> None:
-        """Losses, learning rate, gradient norm and speed of one validation, and a sample."""
-        scalars = {
-            "loss/training": metrics.train_loss,
-            "loss/validation": metrics.validation_loss,
-            "optimizer/learning_rate": metrics.learning_rate,
-            "optimizer/gradient_norm": metrics.gradient_norm,
-            "speed/tokens_per_second": metrics.tokens_per_second,
-        }
-        for tag, value in scalars.items():
-            self._writer.add_scalar(tag, value, metrics.step)
+    def add(
+        self, metrics: Metrics, sample: str | None, histograms: Mapping[str, NDArray[np.floating]]
+    ) -> None:
+        """One validation: losses, rate, gradient norm, speed, a sample, and any histograms.
+
+        Raises:
+            CheckpointError: they cannot be written.
+        """
+        from tensorboardX import summary
+
+        parts = [summary.scalar(tag, value) for tag, value in scalars(metrics).items()]
         if sample is not None:
-            self._writer.add_text("sample", f"```\n{sample}\n```", metrics.step)
+            parts.append(summary.text("sample", f"```\n{sample}\n```"))
+        parts += [
+            summary.histogram(tag, values, HISTOGRAM_BINS) for tag, values in histograms.items()
+        ]
+        try:
+            for part in parts:
+                self._write(part, metrics.step)
+            self._writer.flush()
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: cannot be written: {error.strerror}") from error
+
+    def _write(self, part: Any, step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=part))
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._writer.close()
+        """Close the file; all that was added is in it already."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
+
+
+class WandbLog:
+    """The same for Weights & Biases, where that is installed and asked for."""
+
+    def __init__(self, folder: Path, project: str, notes: dict[str, Any]) -> None:
+        """Begin a run of `project`; `notes` are its configuration.
+
+        Raises:
+            ValueError: the package is not there.
+        """
+        try:
+            import wandb
+        except ImportError as error:
+            raise ValueError(
+                "--wandb needs the package wandb: pip install wandb, or leave the option out"
+            ) from error
+        self._run = wandb.init(project=project, dir=str(folder), config=notes, resume="allow")
+        self._histogram = wandb.Histogram
+
+    def add(
+        self, metrics: Metrics, sample: str | None, histograms: Mapping[str, NDArray[np.floating]]
+    ) -> None:
+        """One validation."""
+        values: dict[str, Any] = {**scalars(metrics)}
+        if sample is not None:
+            values["sample"] = sample
+        values |= {tag: self._histogram(numbers) for tag, numbers in histograms.items()}
+        self._run.log(values, step=metrics.step)
+
+    def close(self) -> None:
+        """End the run."""
+        self._run.finish()
+
+
+def scalars(metrics: Metrics) -> dict[str, float]:
+    """What is plotted over steps, by its tag."""
+    return {
+        "loss/training": metrics.train_loss,
+        "loss/validation": metrics.validation_loss,
+        "optimizer/learning_rate": metrics.learning_rate,
+        "optimizer/gradient_norm": metrics.gradient_norm,
+        "speed/tokens_per_second": metrics.tokens_per_second,
+    }

@@ -18,11 +18,19 @@ import torch
 from tqdm import tqdm
 
 from generative import checkpoint
+from generative.checkpoint import CheckpointError
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
 from generative.training.batches import Lanes
-from generative.training.reports import EventLog, Metrics, draw_curve, write_metrics
+from generative.training.reports import (
+    EventLog,
+    Metrics,
+    WandbLog,
+    Watching,
+    draw_curve,
+    write_metrics,
+)
 from generative.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -90,6 +98,7 @@ def run(
     processes: Processes,
     resume_run: bool,
     say: Callable[[str], None],
+    watching: Watching,
     seconds_spent: float,
 ) -> Progress:
     """Train, and keep the best weights in `folder` with metrics, curve, events and `resume/`.
@@ -111,7 +120,7 @@ def run(
     known = np.union1d(np.flatnonzero(counts), [tokenizer.start_id])
     if music:
         known = _reachable(tokenizer, known, config.transpose)
-    watch = _Watch(folder, tokenizer, say) if processes.is_first else _Silence()
+    watch = _Watch(folder, tokenizer, say, watching) if processes.is_first else _Silence()
     with _signals() as received, watch:
         trainer = Trainer(
             model=model.to(device),
@@ -138,11 +147,24 @@ def run(
         )
         if resume_run:
             watch.on_trouble(trainer.restore())
+            watch.on_trouble(_check_best(folder, trainer.progress))
             watch.history = trainer.progress.history
         finished = trainer.run(seconds_spent)
     if not finished:
         raise Interrupted(received[0] if received else signal.SIGTERM, folder)
     return trainer.progress
+
+
+def _check_best(folder: Path, progress: Progress) -> list[str]:
+    """Where the best weights so far are damaged, the next validation's will replace them."""
+    if progress.best_loss == float("inf"):
+        return []
+    try:
+        checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    except CheckpointError as error:
+        progress.best_loss = float("inf")
+        return [f"{error}; the next validation's weights replace it"]
+    return []
 
 
 def _reachable(tokenizer: Any, used: NDArray[np.int64], semitones: int) -> NDArray[np.int64]:
@@ -222,12 +244,17 @@ class _Silence:
 class _Watch:
     """Shows a run on the terminal and keeps its best weights, metrics, curve and events."""
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, say: Callable[[str], None], watching: Watching
+    ) -> None:
         self.history: list[Metrics] = []
         self._folder = folder
         self._tokenizer = tokenizer
         self._say = say
-        self._events = EventLog(folder)
+        self._histograms = watching.histograms
+        self._logs: list[EventLog | WandbLog] = [EventLog(folder)]
+        if watching.wandb is not None:
+            self._logs.append(WandbLog(folder, watching.wandb, checkpoint.read_config(folder)[1]))
         self._bar = tqdm(
             total=100.0,
             disable=not sys.stderr.isatty(),
@@ -240,7 +267,8 @@ class _Watch:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-        self._events.close()
+        for log in self._logs:
+            log.close()
 
     def on_step(self, progress: Progress, fraction: float) -> None:
         """Move the bar."""
@@ -259,7 +287,9 @@ class _Watch:
         sample_text = self._sample(average, metrics.step)
         write_metrics(self._folder, self.history)
         draw_curve(self._folder, self.history)
-        self._events.add(metrics, sample_text)
+        weights = {f"weights/{k}": v.cpu().numpy() for k, v in average.state_dict().items()}
+        for log in self._logs:
+            log.add(metrics, sample_text, weights if self._histograms else {})
         line = (
             f"step {metrics.step:>7,}  epoch {metrics.epoch:6.2f}  "
             f"train {metrics.train_loss:.4f}  validation {metrics.validation_loss:.4f}"
