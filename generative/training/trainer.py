@@ -12,28 +12,23 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from generative.model.state import State
-from generative.scoring import cross_entropy
 from generative.training import resume
-from generative.training.batches import Batch, Ids, Lanes, windows
+from generative.training.batches import Batch, Ids, Lanes
 from generative.training.learner import Learner
 from generative.training.optimizer import build_optimizer, update_average
 from generative.training.reports import Metrics
 from generative.training.resume import Progress
+from generative.training.validation import validation_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    import numpy as np
 
     from generative.model.language_model import LanguageModel
     from generative.training.config import Budget, TrainingConfig
     from generative.training.processes import Processes
 
 VALIDATIONS = 10  # in a whole run
-VALIDATION_LANES = 32
-VALIDATION_WINDOW = 256
-VALIDATION_TOKENS = 1 << 16  # read at most, always the same ones
 SAVE_SECONDS = 60.0
 LOSS_MEMORY = 0.99  # of the running training loss
 LEAST_SCALE = 2.0**-4  # of the learning rate: so often is it halved before training gives up
@@ -280,7 +275,7 @@ class Trainer:
         progress = self.progress
         first = self.processes.is_first
         loss = self.processes.from_first(
-            validation_loss(self.average, self.validation[:VALIDATION_TOKENS]) if first else 0.0
+            validation_loss(self.average, self.validation) if first else 0.0
         )
         metrics = Metrics(
             step=progress.step,
@@ -310,24 +305,3 @@ class Trainer:
 def _validations_due(fraction: float) -> int:
     """How many validations belong before this part of the budget is spent."""
     return math.floor(fraction * VALIDATIONS + 1e-9)  # 0.57 * 100 is less than 57
-
-
-@torch.no_grad()
-def validation_loss(model: LanguageModel, stream: Ids) -> float:
-    """Mean nats per token of a stream read in lanes side by side, state carried along each.
-
-    A fast stand-in for the exact stream: only the lanes' first tokens lack their context. Tokens
-    that do not fill a lane's last window are left out.
-    """
-    lanes = max(1, min(VALIDATION_LANES, len(stream) // (2 * VALIDATION_WINDOW)))
-    length = max(1, min(VALIDATION_WINDOW, (len(stream) - 1) // lanes))
-    model.eval()
-    device = model.output.bias.device
-    state: State = model.initial_state(lanes)
-    total_nats, tokens = 0.0, 0
-    for batch in windows(stream, lanes, length):
-        logits, state = model(torch.from_numpy(batch.inputs).to(device), state)
-        targets = torch.from_numpy(batch.targets).to(device)
-        total_nats += cross_entropy(logits, targets, "sum").item()
-        tokens += batch.targets.size
-    return total_nats / tokens
