@@ -115,11 +115,18 @@ class TextModel:
 
     kind = "text"
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
-        """`checkpoint` of a text model."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        *,
+        precision: str = "float32",
+        compiled: bool = True,
+    ) -> None:
+        """`checkpoint` of a text model; for the rest see `api.load`."""
         self.checkpoint = checkpoint
         self.tokenizer = cast("TextTokenizer", checkpoint.tokenizer)
-        self._runtime = Runtime(checkpoint, device)
+        self._runtime = Runtime(checkpoint, device, precision=precision, compiled=compiled)
 
     def generate(
         self,

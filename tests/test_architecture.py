@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"torch", "numpy", "model"},
     "dynamic": {"torch", "numpy", "model", "scoring"},
     "sampling": {"numpy"},
-    "engine": {"numpy", "model"},
+    "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
     "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
     "card": {"checkpoint", "likelihood"},
     "training": {

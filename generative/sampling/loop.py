@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from generative.sampling.plain import PlainChain, Runner, plain_chain
 from generative.sampling.processors import NoRepeatNgram, RepetitionPenalty, SamplingOptions, build
 from generative.sampling.samplers import Logits, log_softmax, row_generator
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
+# Tokens that a stepper draws by itself before anyone sees them: few at first, since someone may be
+# watching, and never so many that an interrupt or a stop string has to wait for long.
+FIRST_RUN, LONGEST_RUN = 4, 128
 
 
 class Constraint(Protocol[G]):
@@ -137,6 +141,10 @@ def sample(
     if max_new_tokens < 1:
         return
     logits, state = stepper.prefill(tokens, stepper.initial_state(1))
+    chain = plain_chain(processors, sampler)
+    if chain and constraint is None and num_sequences == 1 and isinstance(stepper, Runner):
+        yield from _run(stepper, chain, logits, state, max_new_tokens, seed, end_id, stop)
+        return
     rows = list(range(num_sequences))
     logits, state = logits.repeat(num_sequences, axis=0), state.select([0] * num_sequences)
     rngs = [row_generator(seed, row) for row in rows]
@@ -173,6 +181,31 @@ def sample(
         if len(alive) < len(draws):
             state = state.select(alive)
         logits, state = stepper.step(drawn[alive], state)
+
+
+def _run(
+    stepper: Runner[Any],
+    chain: PlainChain,
+    logits: NDArray[np.float32],
+    state: Any,
+    max_new_tokens: int,
+    seed: int,
+    end_id: int | None,
+    stop: Callable[[int, int], bool] | None,
+) -> Iterator[list[Draw]]:
+    """`sample` for one sequence by a stepper that draws: a few tokens a call, soon more."""
+    rng = row_generator(seed, 0)
+    remaining, size = max_new_tokens, FIRST_RUN
+    while True:
+        uniforms = rng.random(min(size, remaining))
+        drawn, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id)
+        for token, logprob in zip(drawn.tolist(), logprobs.tolist(), strict=True):
+            remaining -= 1
+            reason = _finish(0, token, remaining, end_id, stop)
+            yield [Draw(0, token, logprob, reason)]
+            if reason is not None:
+                return
+        size = min(2 * size, LONGEST_RUN)
 
 
 def _finish(

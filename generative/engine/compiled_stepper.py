@@ -1,0 +1,175 @@
+"""One sequence stepped and drawn by the compiled loop: packs weights and states, computes nothing.
+
+Batches go to `NumpyStepper`, whose matrix products no loop over sequences can match; int8 weights
+are there what they round to.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generative.engine import kernels
+from generative.engine.numpy_stepper import NumpyState, NumpyStepper
+from generative.engine.weights import Array, Weights, quantise_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from generative.sampling import PlainChain
+
+ALIGNMENT = 64  # bytes: one cache line and the widest register
+INT32_MAX, INT16_MAX = 2**31 - 1, 2**15 - 1
+NO_TOKEN = -1
+
+
+class CompiledStepper:
+    """A `Stepper` and `Runner` over the weights of a checkpoint.
+
+    Example:
+        stepper = CompiledStepper("lstm", Weights.from_arrays(...), is_int8=False)
+        logits, state = stepper.prefill(np.array([0, 65]), stepper.initial_state(1))   # (1, V)
+        tokens, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id=0)
+    """
+
+    def __init__(self, cell: str, weights: Weights, *, is_int8: bool) -> None:
+        """`cell` is a key of `ENGINE_CELLS`."""
+        self.vocab_size = len(weights.output)
+        self._batches = NumpyStepper(cell, weights.rounded() if is_int8 else weights)
+        self._network = pack(weights, is_int8=is_int8)
+
+    def initial_state(self, batch_size: int) -> NumpyState:
+        """The memory of sequences that have not begun."""
+        return self._batches.initial_state(batch_size)
+
+    def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+        """tokens (B,) -> logits (B, V) for the token after each, new state."""
+        if len(tokens) == 1:
+            return self.prefill(tokens, state)
+        return self._batches.step(tokens, state)
+
+    def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+        """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
+        logits = np.empty((1, self.vocab_size), dtype=np.float32)
+        _, _, logits, state = self._run(tokens, logits, state, self._neutral(), _NOTHING, NO_TOKEN)
+        return logits, state
+
+    def run(
+        self,
+        chain: PlainChain,
+        logits: Array,
+        state: NumpyState,
+        uniforms: NDArray[np.float64],
+        end_id: int | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
+        """See `sampling.Runner`."""
+        neutral = self._neutral()
+        links = kernels.Chain(
+            greedy=chain.greedy,
+            temperature=neutral.temperature if chain.temperature is None else chain.temperature,
+            top_k=neutral.top_k if chain.top_k is None else chain.top_k,
+            top_p=neutral.top_p if chain.top_p is None else chain.top_p,
+            min_p_log=neutral.min_p_log if chain.min_p is None else float(np.log(chain.min_p)),
+            typical_p=neutral.typical_p if chain.typical_p is None else chain.typical_p,
+        )
+        end = NO_TOKEN if end_id is None else end_id
+        return self._run(_NO_TOKENS, logits, state, links, uniforms, end)
+
+    def _neutral(self) -> kernels.Chain:
+        return kernels.Chain(
+            greedy=False,
+            temperature=1.0,
+            top_k=self.vocab_size,
+            top_p=2.0,
+            min_p_log=-np.inf,
+            typical_p=2.0,
+        )
+
+    def _run(
+        self,
+        tokens: NDArray[np.int64],
+        logits: Array,
+        state: NumpyState,
+        chain: kernels.Chain,
+        uniforms: NDArray[np.float64],
+        end_id: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
+        memory = [np.concatenate(arrays) for arrays in zip(*state.layers, strict=True)]  # (L, H)
+        h, c = memory[0], memory[1] if len(memory) > 1 else memory[0][:0]
+        logits = logits[0].astype(np.float32)  # a copy
+        drawn = np.empty(len(uniforms), dtype=np.int64)
+        logprobs = np.empty(len(uniforms), dtype=np.float64)
+        count = kernels.call(
+            self._network, np.ascontiguousarray(tokens, dtype=np.int64), h, c, logits, chain,
+            uniforms, end_id, drawn, logprobs,
+        )  # fmt: skip
+        layers = tuple(
+            tuple(array[i : i + 1] for array in memory) for i in range(len(state.layers))
+        )
+        return drawn[:count], logprobs[:count], logits[None], NumpyState(layers)
+
+
+_NOTHING = np.empty(0, dtype=np.float64)
+_NO_TOKENS = np.empty(0, dtype=np.int64)
+
+
+def pack(weights: Weights, *, is_int8: bool) -> kernels.Network:
+    """The weights as the loop reads them: padded, aligned, quantised if asked."""
+    width = _up(weights.hidden_size, kernels.INT8_LANES if is_int8 else kernels.FLOAT_LANES)
+    gates = _up(weights.table.shape[1], kernels.ROWS)
+    vocab = _up(len(weights.output), kernels.ROWS)
+    matrices = {
+        "inputs": _matrices(weights.inputs, (gates, width), is_int8=is_int8),
+        "hidden": _matrices(weights.hidden, (gates, width), is_int8=is_int8),
+        "output": _matrices((weights.output,), (vocab, width), is_int8=is_int8),
+    }
+    arrays = {name + part: m[i] for name, m in matrices.items() for i, part in enumerate(_PARTS)}
+    # a product's whole numbers add up in 32 bits, whatever its rows hold
+    units = min(INT16_MAX, INT32_MAX // (kernels.INT8_LARGEST * width))
+    return kernels.Network(
+        table=_padded([weights.table], (len(weights.table), gates))[0],
+        biases=_padded([bias[None] for bias in weights.biases], (1, gates))[:, 0],
+        output_bias=_padded([weights.output_bias[None]], (1, vocab))[0, 0],
+        sum_layers=weights.sum_layers,
+        is_int8=is_int8,
+        int8_units=np.float32(units),
+        **arrays,
+    )
+
+
+_PARTS = ("", "_int8", "_scale")
+
+
+def _matrices(
+    parts: tuple[Array, ...], shape: tuple[int, int], *, is_int8: bool
+) -> tuple[Array, NDArray[np.int8], Array]:
+    """N matrices as float32 (N, R, P) or as int8 (N, R, P) and scales (N, R); the others empty."""
+    nothing, no_int8 = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0), np.int8)
+    if not is_int8:
+        return _padded(parts, shape), no_int8, np.empty((0, 0), np.float32)
+    pairs = [quantise_rows(part) for part in parts]
+    whole = _padded([values for values, _ in pairs], shape, np.int8)
+    scales = _padded([scale[None] for _, scale in pairs], (1, shape[0]))[:, 0]
+    return nothing, whole, scales
+
+
+def _padded(
+    parts: Sequence[NDArray[Any]], shape: tuple[int, int], dtype: type = np.float32
+) -> NDArray[Any]:
+    """Matrices one after another, each with zeros up to `shape`, on an aligned address."""
+    full = (len(parts), *shape)
+    size = math.prod(full) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    array = memory[start : start + size].view(dtype).reshape(full)
+    for target, part in zip(array, parts, strict=True):
+        target[: part.shape[0], : part.shape[1]] = part
+    return array
+
+
+def _up(size: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-size // multiple) * multiple

@@ -1,0 +1,558 @@
+"""The compiled loop: reads tokens, draws tokens, one sequence; knows arrays, neither torch nor text.
+
+One call of `run` reads any number of tokens and then draws any number, so that the interpreter is
+met once for hundreds of tokens and a token costs little but reading the weights.
+
+The products are our own, not BLAS's through `np.dot`. That would need SciPy at run time, and for a
+vector BLAS does nothing clever: out of the reach of the caches both wait for memory (17 and 29 GB/s
+either way where this was measured), within it four rows at a time in explicit vectors read 105-123
+GB/s where OpenBLAS reads 83-92 and the same loop left to LLVM's vectoriser 72-84. For int8 the
+vectoriser used a quarter of the registers: written out, with the vector in 16 bits, the loop
+becomes multiply-and-add of pairs and reads what float32 would be at 100-180 GB/s. Eight bits for
+the vector too were slower, since they have to be widened, and less exact.
+
+Everything lies in this one file because the compiler's cache watches only the file of `run`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, event, types
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
+ROWS = 4  # of a float32 product at a time: they share what is read of the vector
+FLOAT_LANES = 16
+INT8_LANES = 64
+INT8_LARGEST = 127
+
+
+class Network(NamedTuple):
+    """Weights laid out for `run`: rows padded to whole vectors of P numbers, the gates to R rows.
+
+    Either the matrices (float32) or their int8 counterparts and scales hold something; the others
+    have no rows. L layers; the lowest reads `table` instead of `inputs`.
+    """
+
+    table: NDArray[np.float32]  # (V, R)
+    biases: NDArray[np.float32]  # (L - 1, R)
+    inputs: NDArray[np.float32]  # (L - 1, R, P)
+    hidden: NDArray[np.float32]  # (L, R, P)
+    output: NDArray[np.float32]  # (1, V padded, P)
+    inputs_int8: NDArray[np.int8]
+    hidden_int8: NDArray[np.int8]
+    output_int8: NDArray[np.int8]
+    inputs_scale: NDArray[np.float32]  # (L - 1, R)
+    hidden_scale: NDArray[np.float32]  # (L, R)
+    output_scale: NDArray[np.float32]  # (1, V padded)
+    output_bias: NDArray[np.float32]  # (V padded,)
+    sum_layers: bool
+    is_int8: bool
+    int8_units: np.float32  # how many steps of the 16-bit vector make 1.0
+
+
+class Chain(NamedTuple):
+    """What bends the distribution; the values in brackets switch a link off."""
+
+    greedy: bool
+    temperature: float  # [1]
+    top_k: int  # [V]
+    top_p: float  # [2]
+    min_p_log: float  # [-inf]
+    typical_p: float  # [2]
+
+
+def _inner(function: Function) -> Function:
+    """A part of `run`; the order of additions is its own, so that every call rounds alike."""
+    return cast("Function", numba.njit(function, nogil=True, error_model="numpy"))
+
+
+def _smooth(function: Function) -> Function:
+    """The same, where a product may be fused with a sum."""
+    made = numba.njit(function, nogil=True, error_model="numpy", fastmath={"contract"})
+    return cast("Function", made)
+
+
+def _cached(function: Function) -> Function:
+    """What Python calls: compiled once a machine, or once a process where nothing can be kept."""
+    try:
+        made = numba.njit(function, nogil=True, error_model="numpy", cache=True)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        made = numba.njit(function, nogil=True, error_model="numpy")
+    return cast("Function", made)
+
+
+def _vector_loop(
+    context: Any, builder: Any, signature: Any, args: Any, rows: int, wide: ir.VectorType
+) -> list[Any]:
+    """Emit sums over whole vectors of matrix[row + r] * vector, for r below `rows`.
+
+    The generic vectors become whatever registers the machine has. Returns `rows` vectors of sums.
+    """
+    matrix_type, _, vector_type = signature.args
+    matrix = context.make_array(matrix_type)(context, builder, args[0])
+    vector = context.make_array(vector_type)(context, builder, args[2])
+    width = cgutils.unpack_tuple(builder, matrix.shape)[1]
+    whole = isinstance(wide.element, ir.IntType)
+
+    def load(start: Any, index: Any) -> Any:
+        narrow = ir.VectorType(start.type.pointee, wide.count)
+        address = builder.bitcast(builder.gep(start, [index]), narrow.as_pointer())
+        value = builder.load(address, align=1)
+        return builder.sext(value, wide) if whole else value
+
+    starts = [
+        builder.gep(
+            matrix.data, [builder.mul(builder.add(args[1], ir.Constant(width.type, r)), width)]
+        )
+        for r in range(rows)
+    ]
+    zeros = ir.Constant(wide, [0 if whole else 0.0] * wide.count)
+    sums = [cgutils.alloca_once_value(builder, zeros) for _ in starts]
+    first, step = ir.Constant(width.type, 0), ir.Constant(width.type, wide.count)
+    with cgutils.for_range_slice(builder, first, width, step) as (index, _):
+        x = load(vector.data, index)
+        for start, total in zip(starts, sums, strict=True):
+            w, old = load(start, index), builder.load(total)
+            if whole:
+                new = builder.add(old, builder.mul(w, x))
+            else:
+                new = builder.fadd(old, builder.fmul(w, x, flags=("contract",)), flags=("contract",))
+            builder.store(new, total)
+    return [builder.load(total) for total in sums]
+
+
+@intrinsic
+def _dot_float(_: Any, matrix: Any, row: Any, vector: Any) -> Any:
+    """matrix[row + r] @ vector for ROWS rows. (R, P) float32, (P,) float32 -> ROWS numbers"""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one = ir.FloatType()
+        wide = ir.VectorType(one, FLOAT_LANES)
+        reduce = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(one, [one, wide]),
+            f"llvm.vector.reduce.fadd.v{FLOAT_LANES}f32",
+        )
+        sums = _vector_loop(context, builder, signature, args, ROWS, wide)
+        start = ir.Constant(one, 0.0)
+        totals = [builder.call(reduce, [start, s], fastmath=("reassoc",)) for s in sums]
+        return context.make_tuple(builder, signature.return_type, totals)
+
+    return types.UniTuple(types.float32, ROWS)(matrix, row, vector), generate
+
+
+@intrinsic
+def _dot_int8(_: Any, matrix: Any, row: Any, vector: Any) -> Any:
+    """matrix[row] @ vector, exact. (R, P) int8, (P,) int16 -> int32"""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one = ir.IntType(32)
+        wide = ir.VectorType(one, INT8_LANES)
+        reduce = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(one, [wide]),
+            f"llvm.vector.reduce.add.v{INT8_LANES}i32",
+        )
+        (total,) = _vector_loop(context, builder, signature, args, 1, wide)
+        return builder.call(reduce, [total])
+
+    return types.int32(matrix, row, vector), generate
+
+
+@_inner
+def _add_product(matrix: Any, vector: Any, out: Any) -> None:
+    """out += matrix @ vector. (R, P), (P,), (R,)"""
+    for row in range(0, out.shape[0], ROWS):
+        a, b, c, d = _dot_float(matrix, row, vector)
+        out[row] += a
+        out[row + 1] += b
+        out[row + 2] += c
+        out[row + 3] += d
+
+
+@_inner
+def _add_product_int8(matrix: Any, scales: Any, unit: Any, vector: Any, out: Any) -> None:
+    """out += scales * unit * (matrix @ vector). (R, P), (R,), (), (P,), (R,)"""
+    for row in range(out.shape[0]):
+        out[row] += scales[row] * unit * np.float32(_dot_int8(matrix, row, vector))
+
+
+# tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):
+# unlike the library's it is a dozen products and one division, for a whole vector at a time
+_TANH_LIMIT = np.float32(7.90531110763549805)
+_T1, _T3, _T5, _T7 = map(
+    np.float32, (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08)
+)
+_T9, _T11, _T13 = map(
+    np.float32, (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16)
+)
+_D0, _D2, _D4, _D6 = map(
+    np.float32, (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
+)
+_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+
+
+@_smooth
+def _tanh(x: Any) -> Any:
+    """float32 -> float32"""
+    x = min(max(x, -_TANH_LIMIT), _TANH_LIMIT)
+    s = x * x
+    p = ((((((_T13 * s + _T11) * s + _T9) * s + _T7) * s + _T5) * s + _T3) * s + _T1) * x
+    return p / (((_D6 * s + _D4) * s + _D2) * s + _D0)
+
+
+@_smooth
+def _sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), by way of tanh. float32 -> float32"""
+    return _HALF * (_tanh(_HALF * x) + _ONE)
+
+
+@_smooth
+def _lstm(gates: Any, h: Any, c: Any) -> None:
+    """See `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
+    size = c.shape[0]
+    i, f, g, o = (
+        gates[:size],
+        gates[size : 2 * size],
+        gates[2 * size : 3 * size],
+        gates[3 * size : 4 * size],
+    )
+    for j in range(size):
+        c[j] = _sigmoid(f[j]) * c[j] + _sigmoid(i[j]) * _tanh(g[j])
+    for j in range(size):
+        h[j] = _sigmoid(o[j]) * _tanh(c[j])
+
+
+@_smooth
+def _gru(from_input: Any, from_state: Any, h: Any) -> None:
+    """See `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
+    size = h.shape[0]
+    r, z, n = from_input[:size], from_input[size : 2 * size], from_input[2 * size : 3 * size]
+    rs, zs, ns = from_state[:size], from_state[size : 2 * size], from_state[2 * size : 3 * size]
+    for j in range(size):
+        update = _sigmoid(z[j] + zs[j])
+        new = _tanh(n[j] + _sigmoid(r[j] + rs[j]) * ns[j])
+        h[j] = (_ONE - update) * new + update * h[j]
+
+
+@_inner
+def _to_int16(values: Any, units: Any, out: Any) -> None:
+    """The nearest whole numbers of units. (H,) -> (H,)"""
+    for j in range(values.shape[0]):
+        out[j] = np.int16(np.floor(values[j] * units + _HALF))
+
+
+@_inner
+def _advance(
+    net: Any, token: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any
+) -> None:
+    """Read a token. h: (L, P), h_int16: (L, P), c: (L or 0, H); they become the new state."""
+    layers, size = h.shape[0], c.shape[1]
+    unit = _ONE / net.int8_units
+    for layer in range(layers):
+        if layer == 0:
+            gates[:] = net.table[token]
+        else:
+            gates[:] = net.biases[layer - 1]
+            if net.is_int8:
+                _add_product_int8(
+                    net.inputs_int8[layer - 1],
+                    net.inputs_scale[layer - 1],
+                    unit,
+                    h_int16[layer - 1],
+                    gates,
+                )
+            else:
+                _add_product(net.inputs[layer - 1], h[layer - 1], gates)
+        is_lstm = c.shape[0] > 0
+        if is_lstm:
+            recurrent = gates
+        else:
+            recurrent = from_state
+            recurrent[:] = 0
+        if net.is_int8:
+            _add_product_int8(
+                net.hidden_int8[layer], net.hidden_scale[layer], unit, h_int16[layer], recurrent
+            )
+        else:
+            _add_product(net.hidden[layer], h[layer], recurrent)
+        if is_lstm:
+            _lstm(gates, h[layer, :size], c[layer])
+        else:
+            _gru(gates, from_state, h[layer, :size])
+        if net.is_int8:
+            _to_int16(h[layer, :size], net.int8_units, h_int16[layer])
+
+
+@_inner
+def _read_out(net: Any, h: Any, features: Any, features_int16: Any, logits: Any) -> None:
+    """The output layer. h: (L, P) -> logits (V padded,)"""
+    layers = h.shape[0]
+    features[:] = h[layers - 1]
+    bound = 1
+    if net.sum_layers:
+        bound = layers  # each layer's output lies within -1 and 1
+        for layer in range(layers - 1):
+            features += h[layer]
+    logits[:] = net.output_bias
+    if net.is_int8:
+        units = net.int8_units / np.float32(bound)
+        _to_int16(features, units, features_int16)
+        _add_product_int8(
+            net.output_int8[0], net.output_scale[0], _ONE / units, features_int16, logits
+        )
+    else:
+        _add_product(net.output[0], features, logits)
+
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_SMALLEST = -700.0  # e to this is still a normal number; below it is nothing
+_EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
+
+
+@_inner
+def _exp(values: Any, bits: Any, out: Any) -> None:
+    """e to each value that is not above 0, in float64, to the last digit or two. (V,) -> (V,)
+
+    Without a call and without a branch, so that it goes a vector at a time. `bits` is scratch. (V,)
+    """
+    powers = bits.view(np.float64)
+    for j in range(values.shape[0]):
+        x = max(values[j], _SMALLEST)
+        n = np.floor(x * _LOG2_E + 0.5)
+        r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+        p = 1 / 479001600
+        p = p * r + 1 / 39916800
+        p = p * r + 1 / 3628800
+        p = p * r + 1 / 362880
+        p = p * r + 1 / 40320
+        p = p * r + 1 / 5040
+        p = p * r + 1 / 720
+        p = p * r + 1 / 120
+        p = p * r + 1 / 24
+        p = p * r + 1 / 6
+        p = p * r + 0.5
+        p = p * r + 1.0
+        p = p * r + 1.0
+        out[j] = p if values[j] >= _SMALLEST else 0.0
+        bits[j] = (np.int64(n) + _EXPONENT_BIAS) << _MANTISSA_BITS
+    for j in range(values.shape[0]):
+        out[j] *= powers[j]
+
+
+@_inner
+def _is_before(scores: Any, a: Any, b: Any) -> Any:
+    """Whether token a has the better place: a higher score, or among equals the lower id."""
+    return scores[a] > scores[b] or (scores[a] == scores[b] and a < b)
+
+
+@_inner
+def _sift_down(scores: Any, heap: Any, size: Any, place: Any) -> None:
+    """Let the id at `place` sink to where both below it are worse. (V,), (V,)"""
+    token = heap[place]
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and _is_before(scores, heap[child + 1], heap[child]):
+            child += 1
+        if not _is_before(scores, heap[child], token):
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = token
+
+
+@_inner
+def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, heap: Any) -> None:
+    """Weigh 0 all but the best `count` tokens, and of them those that first reach `mass` together.
+
+    (V,) each: `scores` rank; `weights` are unnormalised probabilities; `heap` is scratch. A heap
+    gives the best ones first, and few are asked for: nothing is sorted.
+    """
+    size, total = 0, 0.0
+    for j in range(weights.shape[0]):
+        if weights[j] > 0:
+            heap[size] = j
+            size += 1
+            total += weights[j]
+    for place in range(size // 2 - 1, -1, -1):
+        _sift_down(scores, heap, size, place)
+    found, reached = 0, 0.0
+    while size > 0 and found < count:
+        token = heap[0]
+        share = weights[token] / total
+        reached += share
+        if found > 0 and reached - share >= mass:
+            break
+        found += 1
+        size -= 1
+        heap[0] = heap[size]
+        _sift_down(scores, heap, size, 0)
+    for place in range(size):
+        weights[heap[place]] = 0.0
+
+
+@_inner
+def _typical(mass: Any, weights: Any, scores: Any, heap: Any) -> None:
+    """See `processors.TypicalP`. (V,) each; all but `weights` are scratch."""
+    total = weights.sum()
+    entropy = 0.0
+    for j in range(weights.shape[0]):
+        if weights[j] > 0:
+            scores[j] = -np.log(weights[j] / total)
+            entropy += weights[j] / total * scores[j]
+    for j in range(weights.shape[0]):
+        scores[j] = -abs(scores[j] - entropy)
+    _keep_best(scores, weights.shape[0], mass, weights, heap)
+
+
+@_inner
+def _draw(
+    chain: Any,
+    logits: Any,
+    uniform: Any,
+    scores: Any,
+    weights: Any,
+    heap: Any,
+    bits: Any,
+) -> Any:
+    """One token and the model's own ln p of it: `processors` and `samplers`, in the same float64.
+
+    logits: (V,); from `scores` on (V,) scratch.
+    """
+    size = scores.shape[0]
+    best = 0
+    for j in range(1, size):
+        if logits[j] > logits[best]:
+            best = j
+    top = np.float64(logits[best])
+    for j in range(size):
+        scores[j] = np.float64(logits[j]) - top
+    _exp(scores, bits, weights)
+    log_total = np.log(weights.sum())
+    if chain.greedy:
+        return best, -log_total
+    if chain.temperature != 1:
+        for j in range(size):
+            scores[j] /= chain.temperature
+        _exp(scores, bits, weights)
+    if chain.top_k < size:
+        _keep_best(scores, chain.top_k, np.inf, weights, heap)
+    if chain.top_p <= 1:
+        _keep_best(scores, size, chain.top_p, weights, heap)
+    if chain.min_p_log > -np.inf:
+        for j in range(size):
+            if scores[j] < chain.min_p_log:
+                weights[j] = 0.0
+    if chain.typical_p <= 1:
+        _typical(chain.typical_p, weights, scores, heap)
+    total = 0.0
+    for j in range(size):
+        total += weights[j]
+    point = min(uniform * total, np.nextafter(total, 0.0))
+    token, reached = best, 0.0
+    for j in range(size):
+        reached += weights[j]
+        if reached > point:
+            token = j
+            break
+    return token, np.float64(logits[token]) - top - log_total
+
+
+@_cached
+def run(
+    net: Any, tokens: Any, h: Any, c: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any,
+    drawn: Any, logprobs: Any,
+) -> Any:  # fmt: skip
+    """Read `tokens`, then draw one token for each of `uniforms`, reading each but the end token.
+
+    Args:
+        net: the weights.
+        tokens: what to read first. (T,) int64, T >= 0
+        h, c: the state, (L, H) and (L, H), or (0, H) for a cell without c; they become the new one.
+        logits: for the next token, used if T = 0; they become those after the last. (V,)
+        chain: what bends the distribution.
+        uniforms: numbers in [0, 1). (N,), N >= 0
+        end_id: nothing is drawn after it; -1 never comes.
+        drawn, logprobs: filled. (N,) int64, (N,) float64
+
+    Returns:
+        how many were drawn.
+    """
+    layers, size = h.shape
+    vocab = logits.shape[0]
+    rows, width = net.table.shape[1], max(net.hidden.shape[2], net.hidden_int8.shape[2])
+    h_padded = np.zeros((layers, width), np.float32)
+    h_padded[:, :size] = h
+    h_int16 = np.zeros((layers, width), np.int16)
+    if net.is_int8:
+        for layer in range(layers):
+            _to_int16(h[layer], net.int8_units, h_int16[layer])
+    gates, from_state = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
+    features, features_int16 = np.zeros(width, np.float32), np.zeros(width, np.int16)
+    logits_padded = np.zeros(net.output_bias.shape[0], np.float32)
+    logits_padded[:vocab] = logits
+    scores, weights = np.empty(vocab, np.float64), np.empty(vocab, np.float64)
+    heap, bits = np.empty(vocab, np.int64), np.empty(vocab, np.int64)
+
+    for token in tokens:
+        _advance(net, token, h_padded, h_int16, c, gates, from_state)
+    if tokens.shape[0] > 0:
+        _read_out(net, h_padded, features, features_int16, logits_padded)
+    count = 0
+    while count < uniforms.shape[0]:
+        token, logprob = _draw(
+            chain, logits_padded, uniforms[count], scores, weights, heap, bits
+        )
+        drawn[count] = token
+        logprobs[count] = logprob
+        count += 1
+        if token == end_id:
+            break
+        _advance(net, token, h_padded, h_int16, c, gates, from_state)
+        _read_out(net, h_padded, features, features_int16, logits_padded)
+    h[:] = h_padded[:, :size]
+    logits[:] = logits_padded[:vocab]
+    return count
+
+
+class _Announcement(event.Listener):  # type: ignore[misc]
+    """Says once that the first run takes longer."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: Any) -> None:  # noqa: ARG002
+        """Something is about to be compiled."""
+        if not self._said:
+            logging.getLogger(__name__).warning(NOTE)
+            self._said = True
+
+    def on_end(self, event: Any) -> None:
+        """It has been."""
+
+
+def call(*arguments: Any) -> int:
+    """`run`, with a line on stderr (or in the log) if it has to be compiled first."""
+    if run.signatures:  # type: ignore[attr-defined]
+        return cast("int", run(*arguments))
+    with event.install_listener("numba:compile", _Announcement()):
+        try:
+            return cast("int", run(*arguments))
+        except OSError:  # it was compiled, but there is no room to keep it
+            return cast("int", run(*arguments))
