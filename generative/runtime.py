@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from generative.sampling import Stepper
 
 LOG = logging.getLogger(__name__)
+# The compiled loop takes half a second to load: what it saves on this many tokens.
+LONG_REQUEST = 4096
 
 
 class Runtime:

@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"click"},
     "cli": {
         "click", "options", "terminal", "api", "card", "checkpoint", "corpus", "evaluation",
-        "generation", "midi", "pianoroll", "synth", "train",
+        "generation", "midi", "pianoroll", "runtime", "synth", "train",
     },
 }  # fmt: skip
 

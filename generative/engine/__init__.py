@@ -49,15 +49,16 @@ def build(
         ValueError: a precision that is none.
     """
     check_precision(precision)
-    is_int8 = precision == "int8"
     weights = Weights.from_arrays(
         arrays, num_layers=config.num_layers, sum_layers=config.sum_layers
     )
+    if precision == "int8":
+        weights = weights.rounded()
     if compiled:
         try:
             from generative.engine.compiled_stepper import CompiledStepper
         except ImportError as error:  # numba is often late for a new Python or NumPy
             logging.getLogger(__name__).warning("sampling without the compiled loop: %s", error)
         else:
-            return CompiledStepper(config.cell, weights, is_int8=is_int8)
-    return NumpyStepper(config.cell, weights.rounded() if is_int8 else weights)
+            return CompiledStepper(config.cell, weights)
+    return NumpyStepper(config.cell, weights)

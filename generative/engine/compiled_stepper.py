@@ -1,7 +1,6 @@
 """One sequence stepped and drawn by the compiled loop: packs weights and states, computes nothing.
 
-Batches go to `NumpyStepper`, whose matrix products no loop over sequences can match; int8 weights
-are there what they round to.
+Batches go to `NumpyStepper`, whose matrix products no loop over sequences can match.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from generative.sampling import PlainChain
 
 ALIGNMENT = 64  # bytes: one cache line and the widest register
-INT32_MAX, INT16_MAX = 2**31 - 1, 2**15 - 1
 NO_TOKEN = -1
 
 
@@ -30,16 +28,16 @@ class CompiledStepper:
     """A `Stepper` and `Runner` over the weights of a checkpoint.
 
     Example:
-        stepper = CompiledStepper("lstm", Weights.from_arrays(...), is_int8=False)
+        stepper = CompiledStepper("lstm", Weights.from_arrays(...))
         logits, state = stepper.prefill(np.array([0, 65]), stepper.initial_state(1))   # (1, V)
         tokens, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id=0)
     """
 
-    def __init__(self, cell: str, weights: Weights, *, is_int8: bool) -> None:
-        """`cell` is a key of `ENGINE_CELLS`."""
+    def __init__(self, cell: str, weights: Weights) -> None:
+        """`cell` is a key of `ENGINE_CELLS`; `weights` that were rounded are kept as int8."""
         self.vocab_size = len(weights.output)
-        self._batches = NumpyStepper(cell, weights.rounded() if is_int8 else weights)
-        self._network = pack(weights, is_int8=is_int8)
+        self._batches = NumpyStepper(cell, weights)
+        self._network = pack(weights)
 
     def initial_state(self, batch_size: int) -> NumpyState:
         """The memory of sequences that have not begun."""
@@ -116,8 +114,9 @@ _NOTHING = np.empty(0, dtype=np.float64)
 _NO_TOKENS = np.empty(0, dtype=np.int64)
 
 
-def pack(weights: Weights, *, is_int8: bool) -> kernels.Network:
-    """The weights as the loop reads them: padded, aligned, quantised if asked."""
+def pack(weights: Weights) -> kernels.Network:
+    """The weights as the loop reads them: padded, aligned, as whole numbers if they were rounded."""
+    is_int8 = weights.units is not None
     width = _up(weights.hidden_size, kernels.INT8_LANES if is_int8 else kernels.FLOAT_LANES)
     gates = _up(weights.table.shape[1], kernels.ROWS)
     vocab = _up(len(weights.output), kernels.ROWS)
@@ -127,15 +126,13 @@ def pack(weights: Weights, *, is_int8: bool) -> kernels.Network:
         "output": _matrices((weights.output,), (vocab, width), is_int8=is_int8),
     }
     arrays = {name + part: m[i] for name, m in matrices.items() for i, part in enumerate(_PARTS)}
-    # a product's whole numbers add up in 32 bits, whatever its rows hold
-    units = min(INT16_MAX, INT32_MAX // (kernels.INT8_LARGEST * width))
     return kernels.Network(
         table=_padded([weights.table], (len(weights.table), gates))[0],
         biases=_padded([bias[None] for bias in weights.biases], (1, gates))[:, 0],
         output_bias=_padded([weights.output_bias[None]], (1, vocab))[0, 0],
         sum_layers=weights.sum_layers,
         is_int8=is_int8,
-        int8_units=np.float32(units),
+        int8_units=np.float32(weights.units or 1),
         **arrays,
     )
 

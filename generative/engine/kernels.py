@@ -36,7 +36,6 @@ NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
 ROWS = 4  # of a float32 product at a time: they share what is read of the vector
 FLOAT_LANES = 16
 INT8_LANES = 64
-INT8_LARGEST = 127
 
 
 class Network(NamedTuple):
@@ -357,58 +356,48 @@ def _exp(values: Any, bits: Any, out: Any) -> None:
 @_inner
 def _is_before(scores: Any, a: Any, b: Any) -> Any:
     """Whether token a has the better place: a higher score, or among equals the lower id."""
-    return scores[a] > scores[b] or (scores[a] == scores[b] and a < b)
+    return (scores[a] > scores[b]) | ((scores[a] == scores[b]) & (a < b))
 
 
 @_inner
-def _sift_down(scores: Any, heap: Any, size: Any, place: Any) -> None:
-    """Let the id at `place` sink to where both below it are worse. (V,), (V,)"""
-    token = heap[place]
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and _is_before(scores, heap[child + 1], heap[child]):
-            child += 1
-        if not _is_before(scores, heap[child], token):
-            break
-        heap[place] = heap[child]
-        place = child
-    heap[place] = token
-
-
-@_inner
-def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, heap: Any) -> None:
+def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> None:
     """Weigh 0 all but the best `count` tokens, and of them those that first reach `mass` together.
 
-    (V,) each: `scores` rank; `weights` are unnormalised probabilities; `heap` is scratch. A heap
-    gives the best ones first, and few are asked for: nothing is sorted.
+    (V,) each: `scores` rank; `weights` are unnormalised probabilities; `ids` is scratch. Nothing is
+    sorted: the ids are parted around one of them, and then again on the side where the cut lies.
     """
-    size, total = 0, 0.0
+    end, total = 0, 0.0
     for j in range(weights.shape[0]):
-        if weights[j] > 0:
-            heap[size] = j
-            size += 1
-            total += weights[j]
-    for place in range(size // 2 - 1, -1, -1):
-        _sift_down(scores, heap, size, place)
-    found, reached = 0, 0.0
-    while size > 0 and found < count:
-        token = heap[0]
-        share = weights[token] / total
-        reached += share
-        if found > 0 and reached - share >= mass:
-            break
-        found += 1
-        size -= 1
-        heap[0] = heap[size]
-        _sift_down(scores, heap, size, 0)
-    for place in range(size):
-        weights[heap[place]] = 0.0
+        ids[end] = j
+        end += weights[j] > 0
+        total += weights[j]
+    size, begin = end, 0
+    mass *= total
+    sure = 0.0  # the weight of all before `begin`, which are kept
+    while begin < end:
+        middle = (begin + end) // 2
+        pivot = ids[middle]
+        ids[middle] = ids[end - 1]
+        place, before = begin, sure
+        for at in range(begin, end - 1):
+            token = ids[at]
+            better = _is_before(scores, token, pivot)
+            ids[at] = ids[place]
+            ids[place] = token
+            place += 1 if better else 0
+            before += weights[token] if better else 0.0
+        ids[end - 1] = ids[place]
+        ids[place] = pivot
+        if place == 0 or (place < count and before < mass):
+            begin, sure = place + 1, before + weights[pivot]
+        else:
+            end = place
+    for place in range(begin, size):
+        weights[ids[place]] = 0.0
 
 
 @_inner
-def _typical(mass: Any, weights: Any, scores: Any, heap: Any) -> None:
+def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
     """See `processors.TypicalP`. (V,) each; all but `weights` are scratch."""
     total = weights.sum()
     entropy = 0.0
@@ -418,7 +407,7 @@ def _typical(mass: Any, weights: Any, scores: Any, heap: Any) -> None:
             entropy += weights[j] / total * scores[j]
     for j in range(weights.shape[0]):
         scores[j] = -abs(scores[j] - entropy)
-    _keep_best(scores, weights.shape[0], mass, weights, heap)
+    _keep_best(scores, weights.shape[0], mass, weights, ids)
 
 
 @_inner
@@ -428,7 +417,7 @@ def _draw(
     uniform: Any,
     scores: Any,
     weights: Any,
-    heap: Any,
+    ids: Any,
     bits: Any,
 ) -> Any:
     """One token and the model's own ln p of it: `processors` and `samplers`, in the same float64.
@@ -452,15 +441,15 @@ def _draw(
             scores[j] /= chain.temperature
         _exp(scores, bits, weights)
     if chain.top_k < size:
-        _keep_best(scores, chain.top_k, np.inf, weights, heap)
+        _keep_best(scores, chain.top_k, np.inf, weights, ids)
     if chain.top_p <= 1:
-        _keep_best(scores, size, chain.top_p, weights, heap)
+        _keep_best(scores, size, chain.top_p, weights, ids)
     if chain.min_p_log > -np.inf:
         for j in range(size):
             if scores[j] < chain.min_p_log:
                 weights[j] = 0.0
     if chain.typical_p <= 1:
-        _typical(chain.typical_p, weights, scores, heap)
+        _typical(chain.typical_p, weights, scores, ids)
     total = 0.0
     for j in range(size):
         total += weights[j]
@@ -508,7 +497,7 @@ def run(
     logits_padded = np.zeros(net.output_bias.shape[0], np.float32)
     logits_padded[:vocab] = logits
     scores, weights = np.empty(vocab, np.float64), np.empty(vocab, np.float64)
-    heap, bits = np.empty(vocab, np.int64), np.empty(vocab, np.int64)
+    ids, bits = np.empty(vocab, np.int64), np.empty(vocab, np.int64)
 
     for token in tokens:
         _advance(net, token, h_padded, h_int16, c, gates, from_state)
@@ -517,7 +506,7 @@ def run(
     count = 0
     while count < uniforms.shape[0]:
         token, logprob = _draw(
-            chain, logits_padded, uniforms[count], scores, weights, heap, bits
+            chain, logits_padded, uniforms[count], scores, weights, ids, bits
         )
         drawn[count] = token
         logprobs[count] = logprob

@@ -39,20 +39,19 @@ def _sigmoid(x: Array) -> Array:
     return y
 
 
-def _lstm(from_input: Array, weight_hidden: Array, state: CellState) -> CellState:
-    """See `model.cells.LSTM`. (B, 4H), (4H, H), (h, c) -> new (h, c), each (B, H)"""
-    h, c = state
-    gates = from_input + h @ weight_hidden.T
-    size = h.shape[1]
+def _lstm(from_input: Array, from_state: Array, state: CellState) -> CellState:
+    """See `model.cells.LSTM`. (B, 4H), (B, 4H), (h, c) -> new (h, c), each (B, H)"""
+    _, c = state
+    gates = from_input + from_state
+    size = c.shape[1]
     i, f, o = (_sigmoid(gates[:, k * size : (k + 1) * size]) for k in (0, 1, 3))
     c = f * c + i * np.tanh(gates[:, 2 * size : 3 * size])
     return o * np.tanh(c), c
 
 
-def _gru(from_input: Array, weight_hidden: Array, state: CellState) -> CellState:
-    """See `model.cells.GRU`. (B, 3H), (3H, H), (h,) -> new (h,), (B, H)"""
+def _gru(from_input: Array, from_state: Array, state: CellState) -> CellState:
+    """See `model.cells.GRU`. (B, 3H), (B, 3H), (h,) -> new (h,), (B, H)"""
     (h,) = state
-    from_state = h @ weight_hidden.T
     size = h.shape[1]
     r, z = (
         _sigmoid(from_input[:, s] + from_state[:, s])
@@ -64,7 +63,7 @@ def _gru(from_input: Array, weight_hidden: Array, state: CellState) -> CellState
 
 @dataclass(frozen=True)
 class EngineCell:
-    """A cell's step and how many arrays it remembers."""
+    """A cell's step, from what its matrices gave, and how many arrays it remembers."""
 
     step: Callable[[Array, Array, CellState], CellState]
     state_arrays: int
@@ -96,7 +95,9 @@ class NumpyStepper:
     def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
         features, state = self._advance(tokens, state)
-        return features @ self._weights.output.T + self._weights.output_bias, state
+        weights = self._weights
+        seen = weights.seen(features, len(weights.hidden) if weights.sum_layers else 1)
+        return seen @ weights.output.T + weights.output_bias, state
 
     def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
@@ -112,8 +113,10 @@ class NumpyStepper:
         new: list[CellState] = []
         for i, old in enumerate(state.layers):
             if i > 0:
-                from_input = new[-1][0] @ weights.inputs[i - 1].T + weights.biases[i - 1]
-            new.append(self._cell.step(from_input, weights.hidden[i], old))
+                below = weights.seen(new[-1][0])
+                from_input = below @ weights.inputs[i - 1].T + weights.biases[i - 1]
+            from_state = weights.seen(old[0]) @ weights.hidden[i].T
+            new.append(self._cell.step(from_input, from_state, old))
             out = new[-1][0]
             total = out if total is None or not weights.sum_layers else total + out
         assert total is not None  # num_layers >= 1

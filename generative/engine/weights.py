@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 INT8_LARGEST = 127  # -128 has no opposite
+INT16_LARGEST, INT32_LARGEST = 2**15 - 1, 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,7 @@ class Weights:
         output: (V, H)
         output_bias: (V,)
         sum_layers: the output layer reads the sum of all layers, not the top one.
+        units: None, or for int8 how many steps the matrices see between 0 and 1 in what they read.
     """
 
     table: Array
@@ -40,6 +42,7 @@ class Weights:
     output: Array
     output_bias: Array
     sum_layers: bool
+    units: int | None = None
 
     @classmethod
     def from_arrays(
@@ -66,7 +69,8 @@ class Weights:
         return self.output.shape[1]
 
     def rounded(self) -> Weights:
-        """Every matrix that is read whole for each token, as int8 would keep it.
+        """Every matrix that is read whole for each token as int8 keeps it, and what it reads as 16
+        bits, or as many as its whole numbers can add up in 32.
 
         The table stays exact: one row of it is read for a token.
         """
@@ -75,7 +79,15 @@ class Weights:
             inputs=tuple(map(round_rows, self.inputs)),
             hidden=tuple(map(round_rows, self.hidden)),
             output=round_rows(self.output),
+            units=min(INT16_LARGEST, INT32_LARGEST // (INT8_LARGEST * self.hidden_size)),
         )
+
+    def seen(self, values: Array, bound: int = 1) -> Array:
+        """What the matrices see of values that lie within -bound and bound. (B, H) -> (B, H)"""
+        if self.units is None:
+            return values
+        units = np.float32(self.units) / np.float32(bound)
+        return np.floor(values * units + np.float32(0.5)) / units
 
 
 def quantise_rows(matrix: Array) -> tuple[NDArray[np.int8], Array]:
