@@ -43,7 +43,8 @@ def build(
         config: its shape.
         arrays: its weights by the torch model's parameter names, float32.
         precision: "float32", or "int8" for matrices of whole numbers with a scale a row.
-        compiled: False does without the compiled loop, which takes half a second to load.
+        compiled: False does without the compiled loop, which takes half a second to load; not
+            where int8 asks for it.
 
     Raises:
         ValueError: a precision that is none.
@@ -53,7 +54,7 @@ def build(
         arrays, num_layers=config.num_layers, sum_layers=config.sum_layers
     )
     if precision == "int8":
-        weights = weights.rounded()
+        weights, compiled = weights.rounded(), True
     if compiled:
         try:
             from generative.engine.compiled_stepper import CompiledStepper

@@ -1,6 +1,8 @@
-"""One sequence stepped and drawn by the compiled loop: packs weights and states, computes nothing.
+"""A model stepped, and one sequence drawn, by the compiled loop: packs arrays, computes nothing.
 
-Batches go to `NumpyStepper`, whose matrix products no loop over sequences can match.
+A few rows go through the loop together, each as if it were alone, bit for bit; so do any number of
+int8. Larger float32 batches go to `NumpyStepper`: a matrix product of BLAS is faster by then, and
+its rows differ from solo runs by rounding.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64  # bytes: one cache line and the widest register
 NO_TOKEN = -1
+SMALL_BATCH = 8  # rows; beyond it BLAS is faster
 
 
 class CompiledStepper:
@@ -45,13 +48,17 @@ class CompiledStepper:
 
     def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
-        if len(tokens) == 1:
-            return self.prefill(tokens, state)
-        return self._batches.step(tokens, state)
+        if len(tokens) > SMALL_BATCH and not self._network.is_int8:
+            return self._batches.step(tokens, state)
+        return self._read(tokens[None], state)
 
     def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
-        logits = np.empty((1, self.vocab_size), dtype=np.float32)
+        return self._read(tokens[:, None], state)
+
+    def _read(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+        """tokens (T, B) -> logits (B, V) after the last, new state."""
+        logits = np.empty((tokens.shape[1], self.vocab_size), dtype=np.float32)
         _, _, logits, state = self._run(tokens, logits, state, self._neutral(), _NOTHING, NO_TOKEN)
         return logits, state
 
@@ -95,23 +102,21 @@ class CompiledStepper:
         uniforms: NDArray[np.float64],
         end_id: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
-        memory = [np.concatenate(arrays) for arrays in zip(*state.layers, strict=True)]  # (L, H)
-        h, c = memory[0], memory[1] if len(memory) > 1 else memory[0][:0]
-        logits = logits[0].astype(np.float32)  # a copy
+        h, *others = (np.stack(arrays) for arrays in zip(*state.layers, strict=True))  # (L, B, H)
+        c = others[0] if others else h[:0]
+        logits = logits.copy()
         drawn = np.empty(len(uniforms), dtype=np.int64)
         logprobs = np.empty(len(uniforms), dtype=np.float64)
         count = kernels.call(
             self._network, np.ascontiguousarray(tokens, dtype=np.int64), h, c, logits, chain,
             uniforms, end_id, drawn, logprobs,
         )  # fmt: skip
-        layers = tuple(
-            tuple(array[i : i + 1] for array in memory) for i in range(len(state.layers))
-        )
-        return drawn[:count], logprobs[:count], logits[None], NumpyState(layers)
+        new = NumpyState(tuple(zip(h, *others, strict=True)))
+        return drawn[:count], logprobs[:count], logits, new
 
 
 _NOTHING = np.empty(0, dtype=np.float64)
-_NO_TOKENS = np.empty(0, dtype=np.int64)
+_NO_TOKENS = np.empty((0, 1), dtype=np.int64)
 
 
 def pack(weights: Weights) -> kernels.Network:

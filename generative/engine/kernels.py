@@ -172,21 +172,33 @@ def _dot_int8(_: Any, matrix: Any, row: Any, vector: Any) -> Any:
 
 
 @_inner
-def _add_product(matrix: Any, vector: Any, out: Any) -> None:
-    """out += matrix @ vector. (R, P), (P,), (R,)"""
-    for row in range(0, out.shape[0], ROWS):
-        a, b, c, d = _dot_float(matrix, row, vector)
-        out[row] += a
-        out[row + 1] += b
-        out[row + 2] += c
-        out[row + 3] += d
+def _add_product(
+    is_int8: Any, matrix: Any, whole: Any, scales: Any, vectors: Any, int16: Any, unit: Any, out: Any
+) -> None:
+    """out += vectors @ matrix.T, each row of the matrix read once for all B vectors.
 
+    Args:
+        is_int8: whether `whole` (R, P), `scales` (R,) and `int16` (B, P) count, or else `matrix`
+            (R, P) and `vectors` (B, P).
+        unit: what 1 in `int16` is worth.
+        out: (B, R)
 
-@_inner
-def _add_product_int8(matrix: Any, scales: Any, unit: Any, vector: Any, out: Any) -> None:
-    """out += scales * unit * (matrix @ vector). (R, P), (R,), (), (P,), (R,)"""
-    for row in range(out.shape[0]):
-        out[row] += scales[row] * unit * np.float32(_dot_int8(matrix, row, vector))
+    A sum is made in the same order whatever B is: a row of a batch is its solo run, bit for bit.
+    """
+    batch, rows = out.shape
+    if is_int8:
+        for row in range(rows):
+            worth = scales[row] * unit
+            for b in range(batch):
+                out[b, row] += worth * np.float32(_dot_int8(whole, row, int16[b]))
+        return
+    for row in range(0, rows, ROWS):
+        for b in range(batch):
+            w, x, y, z = _dot_float(matrix, row, vectors[b])
+            out[b, row] += w
+            out[b, row + 1] += x
+            out[b, row + 2] += y
+            out[b, row + 3] += z
 
 
 # tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):
@@ -256,65 +268,59 @@ def _to_int16(values: Any, units: Any, out: Any) -> None:
 
 @_inner
 def _advance(
-    net: Any, token: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any
+    net: Any, tokens: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any
 ) -> None:
-    """Read a token. h: (L, P), h_int16: (L, P), c: (L or 0, H); they become the new state."""
-    layers, size = h.shape[0], c.shape[1]
+    """Read a token a row. (B,), and h: (L, B, P), h_int16: (L, B, P), c: (L or 0, B, H), which
+    become the new state; `gates` and `from_state` are scratch. (B, R)
+    """  # fmt: skip
+    layers, batch, size = h.shape[0], h.shape[1], c.shape[2]
+    is_lstm = c.shape[0] > 0
     unit = _ONE / net.int8_units
+    recurrent = gates if is_lstm else from_state
     for layer in range(layers):
-        if layer == 0:
-            gates[:] = net.table[token]
-        else:
-            gates[:] = net.biases[layer - 1]
-            if net.is_int8:
-                _add_product_int8(
-                    net.inputs_int8[layer - 1],
-                    net.inputs_scale[layer - 1],
-                    unit,
-                    h_int16[layer - 1],
-                    gates,
-                )
+        for b in range(batch):
+            gates[b] = net.table[tokens[b]] if layer == 0 else net.biases[layer - 1]
+        if layer > 0:
+            _add_product(
+                net.is_int8, net.inputs[layer - 1], net.inputs_int8[layer - 1],
+                net.inputs_scale[layer - 1], h[layer - 1], h_int16[layer - 1], unit, gates,
+            )  # fmt: skip
+        if not is_lstm:
+            from_state[:] = 0
+        _add_product(
+            net.is_int8, net.hidden[layer], net.hidden_int8[layer], net.hidden_scale[layer],
+            h[layer], h_int16[layer], unit, recurrent,
+        )  # fmt: skip
+        for b in range(batch):
+            out = h[layer, b, :size]
+            if is_lstm:
+                _lstm(gates[b], out, c[layer, b])
             else:
-                _add_product(net.inputs[layer - 1], h[layer - 1], gates)
-        is_lstm = c.shape[0] > 0
-        if is_lstm:
-            recurrent = gates
-        else:
-            recurrent = from_state
-            recurrent[:] = 0
-        if net.is_int8:
-            _add_product_int8(
-                net.hidden_int8[layer], net.hidden_scale[layer], unit, h_int16[layer], recurrent
-            )
-        else:
-            _add_product(net.hidden[layer], h[layer], recurrent)
-        if is_lstm:
-            _lstm(gates, h[layer, :size], c[layer])
-        else:
-            _gru(gates, from_state, h[layer, :size])
-        if net.is_int8:
-            _to_int16(h[layer, :size], net.int8_units, h_int16[layer])
+                _gru(gates[b], from_state[b], out)
+            if net.is_int8:
+                _to_int16(out, net.int8_units, h_int16[layer, b])
 
 
 @_inner
 def _read_out(net: Any, h: Any, features: Any, features_int16: Any, logits: Any) -> None:
-    """The output layer. h: (L, P) -> logits (V padded,)"""
-    layers = h.shape[0]
+    """The output layer. h: (L, B, P) -> logits (B, V padded); the features are scratch. (B, P)"""
+    layers, batch = h.shape[:2]
     features[:] = h[layers - 1]
     bound = 1
     if net.sum_layers:
         bound = layers  # each layer's output lies within -1 and 1
-        for layer in range(layers - 1):
+        features[:] = h[0]
+        for layer in range(1, layers):
             features += h[layer]
-    logits[:] = net.output_bias
-    if net.is_int8:
-        units = net.int8_units / np.float32(bound)
-        _to_int16(features, units, features_int16)
-        _add_product_int8(
-            net.output_int8[0], net.output_scale[0], _ONE / units, features_int16, logits
-        )
-    else:
-        _add_product(net.output[0], features, logits)
+    units = net.int8_units / np.float32(bound)
+    for b in range(batch):
+        logits[b] = net.output_bias
+        if net.is_int8:
+            _to_int16(features[b], units, features_int16[b])
+    _add_product(
+        net.is_int8, net.output[0], net.output_int8[0], net.output_scale[0], features,
+        features_int16, _ONE / units, logits,
+    )  # fmt: skip
 
 
 _LOG2_E = 1.4426950408889634
@@ -470,53 +476,57 @@ def run(
 ) -> Any:  # fmt: skip
     """Read `tokens`, then draw one token for each of `uniforms`, reading each but the end token.
 
+    Reading takes B rows at a time; drawing is for one.
+
     Args:
         net: the weights.
-        tokens: what to read first. (T,) int64, T >= 0
-        h, c: the state, (L, H) and (L, H), or (0, H) for a cell without c; they become the new one.
-        logits: for the next token, used if T = 0; they become those after the last. (V,)
+        tokens: what to read first. (T, B) int64, T >= 0
+        h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
+        logits: for the next token, used if T = 0; they become those after the last. (B, V)
         chain: what bends the distribution.
-        uniforms: numbers in [0, 1). (N,), N >= 0
+        uniforms: numbers in [0, 1). (N,), where N is 0 unless B is 1
         end_id: nothing is drawn after it; -1 never comes.
         drawn, logprobs: filled. (N,) int64, (N,) float64
 
     Returns:
         how many were drawn.
     """
-    layers, size = h.shape
-    vocab = logits.shape[0]
+    layers, batch, size = h.shape
+    vocab = logits.shape[1]
     rows, width = net.table.shape[1], max(net.hidden.shape[2], net.hidden_int8.shape[2])
-    h_padded = np.zeros((layers, width), np.float32)
-    h_padded[:, :size] = h
-    h_int16 = np.zeros((layers, width), np.int16)
+    h_padded = np.zeros((layers, batch, width), np.float32)
+    h_padded[:, :, :size] = h
+    h_int16 = np.zeros((layers, batch, width), np.int16)
     if net.is_int8:
         for layer in range(layers):
-            _to_int16(h[layer], net.int8_units, h_int16[layer])
-    gates, from_state = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
-    features, features_int16 = np.zeros(width, np.float32), np.zeros(width, np.int16)
-    logits_padded = np.zeros(net.output_bias.shape[0], np.float32)
-    logits_padded[:vocab] = logits
+            for b in range(batch):
+                _to_int16(h[layer, b], net.int8_units, h_int16[layer, b])
+    gates, from_state = np.zeros((batch, rows), np.float32), np.zeros((batch, rows), np.float32)
+    features = np.zeros((batch, width), np.float32)
+    features_int16 = np.zeros((batch, width), np.int16)
+    logits_padded = np.zeros((batch, net.output_bias.shape[0]), np.float32)
+    logits_padded[:, :vocab] = logits
     scores, weights = np.empty(vocab, np.float64), np.empty(vocab, np.float64)
     ids, bits = np.empty(vocab, np.int64), np.empty(vocab, np.int64)
 
-    for token in tokens:
-        _advance(net, token, h_padded, h_int16, c, gates, from_state)
+    for t in range(tokens.shape[0]):
+        _advance(net, tokens[t], h_padded, h_int16, c, gates, from_state)
     if tokens.shape[0] > 0:
         _read_out(net, h_padded, features, features_int16, logits_padded)
     count = 0
     while count < uniforms.shape[0]:
         token, logprob = _draw(
-            chain, logits_padded, uniforms[count], scores, weights, ids, bits
+            chain, logits_padded[0], uniforms[count], scores, weights, ids, bits
         )
         drawn[count] = token
         logprobs[count] = logprob
         count += 1
         if token == end_id:
             break
-        _advance(net, token, h_padded, h_int16, c, gates, from_state)
+        _advance(net, drawn[count - 1 : count], h_padded, h_int16, c, gates, from_state)
         _read_out(net, h_padded, features, features_int16, logits_padded)
-    h[:] = h_padded[:, :size]
-    logits[:] = logits_padded[:vocab]
+    h[:] = h_padded[:, :, :size]
+    logits[:] = logits_padded[:, :vocab]
     return count
 
 
