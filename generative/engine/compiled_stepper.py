@@ -1,8 +1,6 @@
-"""A model stepped, and one sequence drawn, by the compiled loop: packs arrays, computes nothing.
+"""A model stepped, and sequences drawn, by the compiled loop: packs arrays, computes nothing.
 
-A few rows go through the loop together, each as if it were alone, bit for bit; so do any number of
-int8. Larger float32 batches go to `NumpyStepper`: a matrix product of BLAS is faster by then, and
-its rows differ from solo runs by rounding.
+All rows go through the loop together, each as if it were alone, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generative.engine import kernels
-from generative.engine.numpy_stepper import NumpyState, NumpyStepper
+from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyState
 from generative.engine.weights import Array, Weights, quantise_rows
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64  # bytes: one cache line and the widest register
 NO_TOKEN = -1
-SMALL_BATCH = 8  # rows; beyond it BLAS is faster
 
 
 class CompiledStepper:
@@ -39,17 +36,17 @@ class CompiledStepper:
     def __init__(self, cell: str, weights: Weights) -> None:
         """`cell` is a key of `ENGINE_CELLS`; `weights` that were rounded are kept as int8."""
         self.vocab_size = len(weights.output)
-        self._batches = NumpyStepper(cell, weights)
+        shape = (len(weights.hidden), ENGINE_CELLS[cell].state_arrays, weights.hidden_size)
+        self._layers, self._state_arrays, self._hidden_size = shape
         self._network = pack(weights)
 
     def initial_state(self, batch_size: int) -> NumpyState:
         """The memory of sequences that have not begun."""
-        return self._batches.initial_state(batch_size)
+        zeros = np.zeros((batch_size, self._hidden_size), dtype=np.float32)
+        return NumpyState(((zeros,) * self._state_arrays,) * self._layers)
 
     def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
-        if len(tokens) > SMALL_BATCH and not self._network.is_int8:
-            return self._batches.step(tokens, state)
         return self._read(tokens[None], state)
 
     def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
@@ -59,7 +56,8 @@ class CompiledStepper:
     def _read(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (T, B) -> logits (B, V) after the last, new state."""
         logits = np.empty((tokens.shape[1], self.vocab_size), dtype=np.float32)
-        _, _, logits, state = self._run(tokens, logits, state, self._neutral(), _NOTHING, NO_TOKEN)
+        nothing = np.empty((0, tokens.shape[1]))
+        _, _, logits, state = self._run(tokens, logits, state, self._neutral(), nothing, NO_TOKEN)
         return logits, state
 
     def run(
@@ -81,7 +79,8 @@ class CompiledStepper:
             typical_p=neutral.typical_p if chain.typical_p is None else chain.typical_p,
         )
         end = NO_TOKEN if end_id is None else end_id
-        return self._run(_NO_TOKENS, logits, state, links, uniforms, end)
+        nothing = np.empty((0, len(logits)), dtype=np.int64)
+        return self._run(nothing, logits, state, links, uniforms, end)
 
     def _neutral(self) -> kernels.Chain:
         return kernels.Chain(
@@ -105,18 +104,14 @@ class CompiledStepper:
         h, *others = (np.stack(arrays) for arrays in zip(*state.layers, strict=True))  # (L, B, H)
         c = others[0] if others else h[:0]
         logits = logits.copy()
-        drawn = np.empty(len(uniforms), dtype=np.int64)
-        logprobs = np.empty(len(uniforms), dtype=np.float64)
+        drawn = np.empty(uniforms.shape, dtype=np.int64)
+        logprobs = np.empty(uniforms.shape, dtype=np.float64)
         count = kernels.call(
             self._network, np.ascontiguousarray(tokens, dtype=np.int64), h, c, logits, chain,
-            uniforms, end_id, drawn, logprobs,
+            np.ascontiguousarray(uniforms), end_id, drawn, logprobs,
         )  # fmt: skip
         new = NumpyState(tuple(zip(h, *others, strict=True)))
         return drawn[:count], logprobs[:count], logits, new
-
-
-_NOTHING = np.empty(0, dtype=np.float64)
-_NO_TOKENS = np.empty((0, 1), dtype=np.int64)
 
 
 def pack(weights: Weights) -> kernels.Network:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
-ROWS = 4  # of a float32 product at a time: they share what is read of the vector
+# Of a float32 product so many rows are made at a time, which share what is read of the vector, and
+# for a batch so many columns: all their sums fit into registers.
+ROWS, COLUMNS = 4, 4
 FLOAT_LANES = 16
 INT8_LANES = 64
 
@@ -93,18 +95,23 @@ def _cached(function: Function) -> Function:
     return cast("Function", made)
 
 
-def _vector_loop(
-    context: Any, builder: Any, signature: Any, args: Any, rows: int, wide: ir.VectorType
+def _emit_sums(
+    context: Any, builder: Any, signature: Any, args: Any, shape: tuple[int, int], wide: Any
 ) -> list[Any]:
-    """Emit sums over whole vectors of matrix[row + r] * vector, for r below `rows`.
+    """Emit sums, a vector at a time, of matrix[row + i] * vectors[b + j] for i, j below `shape`.
 
-    The generic vectors become whatever registers the machine has. Returns `rows` vectors of sums.
+    `args` are matrix (R, P), row, vectors (B, P), b. The generic vectors become whatever registers
+    the machine has. Returns the vectors of sums, the last index fastest.
     """
-    matrix_type, _, vector_type = signature.args
-    matrix = context.make_array(matrix_type)(context, builder, args[0])
-    vector = context.make_array(vector_type)(context, builder, args[2])
-    width = cgutils.unpack_tuple(builder, matrix.shape)[1]
     whole = isinstance(wide.element, ir.IntType)
+    matrix, vectors = (
+        context.make_array(signature.args[at])(context, builder, args[at]) for at in (0, 2)
+    )
+    width = cgutils.unpack_tuple(builder, matrix.shape)[1]
+
+    def starts(data: Any, first: Any, count: int) -> list[Any]:
+        numbers = [builder.add(first, ir.Constant(width.type, i)) for i in range(count)]
+        return [builder.gep(data, [builder.mul(number, width)]) for number in numbers]
 
     def load(start: Any, index: Any) -> Any:
         narrow = ir.VectorType(start.type.pointee, wide.count)
@@ -112,50 +119,59 @@ def _vector_loop(
         value = builder.load(address, align=1)
         return builder.sext(value, wide) if whole else value
 
-    starts = [
-        builder.gep(
-            matrix.data, [builder.mul(builder.add(args[1], ir.Constant(width.type, r)), width)]
-        )
-        for r in range(rows)
-    ]
+    def add_product(total: Any, w: Any, x: Any) -> Any:
+        if whole:
+            return builder.add(total, builder.mul(w, x))
+        return builder.fadd(total, builder.fmul(w, x, flags=_FUSE), flags=_FUSE)
+
+    rows = starts(matrix.data, args[1], shape[0])
+    columns = starts(vectors.data, args[3], shape[1])
     zeros = ir.Constant(wide, [0 if whole else 0.0] * wide.count)
-    sums = [cgutils.alloca_once_value(builder, zeros) for _ in starts]
+    sums = [[cgutils.alloca_once_value(builder, zeros) for _ in columns] for _ in rows]
     first, step = ir.Constant(width.type, 0), ir.Constant(width.type, wide.count)
     with cgutils.for_range_slice(builder, first, width, step) as (index, _):
-        x = load(vector.data, index)
-        for start, total in zip(starts, sums, strict=True):
-            w, old = load(start, index), builder.load(total)
-            if whole:
-                new = builder.add(old, builder.mul(w, x))
-            else:
-                new = builder.fadd(old, builder.fmul(w, x, flags=("contract",)), flags=("contract",))
-            builder.store(new, total)
-    return [builder.load(total) for total in sums]
+        xs = [load(start, index) for start in columns]
+        for start, totals in zip(rows, sums, strict=True):
+            w = load(start, index)
+            for total, x in zip(totals, xs, strict=True):
+                builder.store(add_product(builder.load(total), w, x), total)
+    return [builder.load(total) for totals in sums for total in totals]
+
+
+_FUSE = ("contract",)
+
+
+def _dot_float(columns: int) -> Any:
+    """A function: ROWS rows of matrix (R, P) times `columns` of vectors (B, P), all float32."""
+    shape = (ROWS, columns)
+
+    @intrinsic
+    def dot(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            one = ir.FloatType()
+            wide = ir.VectorType(one, FLOAT_LANES)
+            reduce = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(one, [one, wide]),
+                f"llvm.vector.reduce.fadd.v{FLOAT_LANES}f32",
+            )
+            sums = _emit_sums(context, builder, signature, args, shape, wide)
+            start = ir.Constant(one, 0.0)
+            totals = [builder.call(reduce, [start, s], fastmath=("reassoc",)) for s in sums]
+            return context.make_tuple(builder, signature.return_type, totals)
+
+        result = types.UniTuple(types.float32, ROWS * columns)
+        return result(matrix, row, vectors, b), generate
+
+    return dot
+
+
+_dot_one, _dot_some = _dot_float(1), _dot_float(COLUMNS)
 
 
 @intrinsic
-def _dot_float(_: Any, matrix: Any, row: Any, vector: Any) -> Any:
-    """matrix[row + r] @ vector for ROWS rows. (R, P) float32, (P,) float32 -> ROWS numbers"""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        one = ir.FloatType()
-        wide = ir.VectorType(one, FLOAT_LANES)
-        reduce = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(one, [one, wide]),
-            f"llvm.vector.reduce.fadd.v{FLOAT_LANES}f32",
-        )
-        sums = _vector_loop(context, builder, signature, args, ROWS, wide)
-        start = ir.Constant(one, 0.0)
-        totals = [builder.call(reduce, [start, s], fastmath=("reassoc",)) for s in sums]
-        return context.make_tuple(builder, signature.return_type, totals)
-
-    return types.UniTuple(types.float32, ROWS)(matrix, row, vector), generate
-
-
-@intrinsic
-def _dot_int8(_: Any, matrix: Any, row: Any, vector: Any) -> Any:
-    """matrix[row] @ vector, exact. (R, P) int8, (P,) int16 -> int32"""
+def _dot_int8(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
+    """matrix[row] @ vectors[b], exact. (R, P) int8, (B, P) int16 -> int32"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         one = ir.IntType(32)
@@ -165,10 +181,10 @@ def _dot_int8(_: Any, matrix: Any, row: Any, vector: Any) -> Any:
             ir.FunctionType(one, [wide]),
             f"llvm.vector.reduce.add.v{INT8_LANES}i32",
         )
-        (total,) = _vector_loop(context, builder, signature, args, 1, wide)
+        (total,) = _emit_sums(context, builder, signature, args, (1, 1), wide)
         return builder.call(reduce, [total])
 
-    return types.int32(matrix, row, vector), generate
+    return types.int32(matrix, row, vectors, b), generate
 
 
 @_inner
@@ -190,15 +206,19 @@ def _add_product(
         for row in range(rows):
             worth = scales[row] * unit
             for b in range(batch):
-                out[b, row] += worth * np.float32(_dot_int8(whole, row, int16[b]))
+                out[b, row] += worth * np.float32(_dot_int8(whole, row, int16, b))
         return
+    many = batch - batch % COLUMNS
     for row in range(0, rows, ROWS):
-        for b in range(batch):
-            w, x, y, z = _dot_float(matrix, row, vectors[b])
-            out[b, row] += w
-            out[b, row + 1] += x
-            out[b, row + 2] += y
-            out[b, row + 3] += z
+        for begin in range(0, many, COLUMNS):
+            block = _dot_some(matrix, row, vectors, begin)
+            for i in range(ROWS):
+                for j in range(COLUMNS):
+                    out[begin + j, row + i] += block[COLUMNS * i + j]
+        for b in range(many, batch):
+            column = _dot_one(matrix, row, vectors, b)
+            for i in range(ROWS):
+                out[b, row + i] += column[i]
 
 
 # tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):
@@ -474,9 +494,7 @@ def run(
     net: Any, tokens: Any, h: Any, c: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any,
     drawn: Any, logprobs: Any,
 ) -> Any:  # fmt: skip
-    """Read `tokens`, then draw one token for each of `uniforms`, reading each but the end token.
-
-    Reading takes B rows at a time; drawing is for one.
+    """Read `tokens`, then draw one token a row for each of `uniforms`, reading what was drawn.
 
     Args:
         net: the weights.
@@ -484,12 +502,12 @@ def run(
         h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
         logits: for the next token, used if T = 0; they become those after the last. (B, V)
         chain: what bends the distribution.
-        uniforms: numbers in [0, 1). (N,), where N is 0 unless B is 1
-        end_id: nothing is drawn after it; -1 never comes.
-        drawn, logprobs: filled. (N,) int64, (N,) float64
+        uniforms: numbers in [0, 1). (N, B), N >= 0
+        end_id: the step in which a row draws it is the last; -1 never comes.
+        drawn, logprobs: filled. (N, B) int64, (N, B) float64
 
     Returns:
-        how many were drawn.
+        how many of N were drawn.
     """
     layers, batch, size = h.shape
     vocab = logits.shape[1]
@@ -513,18 +531,18 @@ def run(
         _advance(net, tokens[t], h_padded, h_int16, c, gates, from_state)
     if tokens.shape[0] > 0:
         _read_out(net, h_padded, features, features_int16, logits_padded)
-    count = 0
-    while count < uniforms.shape[0]:
-        token, logprob = _draw(
-            chain, logits_padded[0], uniforms[count], scores, weights, ids, bits
-        )
-        drawn[count] = token
-        logprobs[count] = logprob
-        count += 1
-        if token == end_id:
-            break
-        _advance(net, drawn[count - 1 : count], h_padded, h_int16, c, gates, from_state)
+    count, ended = 0, False
+    while count < uniforms.shape[0] and not ended:
+        for b in range(batch):
+            token, logprob = _draw(
+                chain, logits_padded[b], uniforms[count, b], scores, weights, ids, bits
+            )
+            drawn[count, b] = token
+            logprobs[count, b] = logprob
+            ended |= token == end_id
+        _advance(net, drawn[count], h_padded, h_int16, c, gates, from_state)
         _read_out(net, h_padded, features, features_int16, logits_padded)
+        count += 1
     h[:] = h_padded[:, :, :size]
     logits[:] = logits_padded[:, :vocab]
     return count

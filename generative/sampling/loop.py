@@ -40,9 +40,9 @@ class Constraint(Protocol[G]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draw:
-    """One token of one row.
+    """One token of one row. Not frozen, which would treble what making one costs.
 
     Attributes:
         row: which sequence.
@@ -141,13 +141,13 @@ def sample(
     if max_new_tokens < 1:
         return
     logits, state = stepper.prefill(tokens, stepper.initial_state(1))
-    chain = plain_chain(processors, sampler)
-    if chain and constraint is None and num_sequences == 1 and isinstance(stepper, Runner):
-        yield from _run(stepper, chain, logits, state, max_new_tokens, seed, end_id, stop)
-        return
     rows = list(range(num_sequences))
     logits, state = logits.repeat(num_sequences, axis=0), state.select([0] * num_sequences)
     rngs = [row_generator(seed, row) for row in rows]
+    chain = plain_chain(processors, sampler)
+    if chain and constraint is None and isinstance(stepper, Runner):
+        yield from _run(stepper, chain, logits, state, max_new_tokens, rngs, end_id, stop)
+        return
     needs_history = any(isinstance(p, RepetitionPenalty | NoRepeatNgram) for p in processors)
     history = [list(prompt) if needs_history else [] for _ in rows]
     grammar: list[Any] = []
@@ -186,25 +186,36 @@ def sample(
 def _run(
     stepper: Runner[Any],
     chain: PlainChain,
-    logits: NDArray[np.float32],
+    logits: Logits,
     state: Any,
     max_new_tokens: int,
-    seed: int,
+    rngs: Sequence[np.random.Generator],
     end_id: int | None,
     stop: Callable[[int, int], bool] | None,
 ) -> Iterator[list[Draw]]:
-    """`sample` for one sequence by a stepper that draws: a few tokens a call, soon more."""
-    rng = row_generator(seed, 0)
+    """`sample` by a stepper that draws: a few tokens a call, soon more."""
+    rows = list(range(len(rngs)))
     remaining, size = max_new_tokens, FIRST_RUN
-    while True:
-        uniforms = rng.random(min(size, remaining))
-        drawn, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id)
-        for token, logprob in zip(drawn.tolist(), logprobs.tolist(), strict=True):
-            remaining -= 1
-            reason = _finish(0, token, remaining, end_id, stop)
-            yield [Draw(0, token, logprob, reason)]
-            if reason is not None:
-                return
+    while rows:
+        uniforms = np.stack([rngs[row].random(min(size, remaining)) for row in rows], axis=1)
+        while len(uniforms) and rows:
+            drawn, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id)
+            alive = list(range(len(rows)))
+            for tokens, their in zip(drawn.tolist(), logprobs.tolist(), strict=True):
+                remaining -= 1
+                draws = [
+                    Draw(
+                        rows[i], tokens[i], their[i],
+                        _finish(rows[i], tokens[i], remaining, end_id, stop),
+                    )
+                    for i in alive
+                ]  # fmt: skip
+                yield draws
+                alive = [i for i, draw in zip(alive, draws, strict=True) if not draw.finish_reason]
+            uniforms = uniforms[len(drawn) :]
+            if len(alive) < len(rows):
+                rows = [rows[i] for i in alive]
+                uniforms, logits, state = uniforms[:, alive], logits[alive], state.select(alive)
         size = min(2 * size, LONGEST_RUN)
 
 

@@ -1,8 +1,8 @@
 """Chains of options so usual that a stepper may draw by itself: knows which, not how it draws.
 
-Most speech is temperature and a cut tail, one sequence alone. A stepper with a `run` does that for
-many tokens in one call; every other chain, grammar, batch or beam goes round the wheel of `loop`.
-Both take the same tokens from the same random numbers.
+Most speech is temperature and a cut tail. A stepper with a `run` does that for many tokens in one
+call; every other chain, grammar or beam goes round the wheel of `loop`. Both take the same tokens
+from the same random numbers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PlainChain:
 
 @runtime_checkable
 class Runner(Protocol[S]):
-    """A stepper that can draw many tokens of one sequence by itself."""
+    """A stepper that can draw many tokens by itself."""
 
     def run(
         self,
@@ -49,17 +49,18 @@ class Runner(Protocol[S]):
         uniforms: NDArray[np.float64],
         end_id: int | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float32], S]:
-        """Draw a token from each number in `uniforms` (N,), or fewer if one is `end_id`.
+        """Draw a token a row from each row of `uniforms` (N, B), or fewer if one is `end_id`.
 
         Args:
             chain: what bends the distribution before a draw.
-            logits: for the first token. (1, V)
-            state: of one row, which read all before it.
-            uniforms: what `Categorical` would ask the row's generator for.
-            end_id: after it nothing is drawn.
+            logits: for the first token. (B, V)
+            state: of B rows, which read all before it.
+            uniforms: what `Categorical` would ask each row's generator for. (N, B)
+            end_id: nothing is drawn after the step that brought it.
 
         Returns:
-            tokens (n,), the model's own ln p of each (n,), logits (1, V) after the last, new state.
+            tokens (n, B), the model's own ln p of each (n, B), logits (B, V) after the last, new
+            state.
         """
         ...
 
