@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
-# Tokens that a stepper draws by itself before anyone sees them: few at first, since someone may be
-# watching, and never so many that an interrupt or a stop string has to wait for long.
+# Tokens that a stepper draws by itself before anyone sees them: few a row at first, since someone may
+# be watching, and never so many in all that an interrupt or a stop string has to wait for long.
 FIRST_RUN, LONGEST_RUN = 4, 128
 
 
@@ -216,7 +216,7 @@ def _run(
             if len(alive) < len(rows):
                 rows = [rows[i] for i in alive]
                 uniforms, logits, state = uniforms[:, alive], logits[alive], state.select(alive)
-        size = min(2 * size, LONGEST_RUN)
+        size = min(2 * size, max(FIRST_RUN, LONGEST_RUN // max(1, len(rows))))
 
 
 def _finish(
