@@ -82,7 +82,9 @@ def checkpoint(layers: int, hidden: int) -> Checkpoint:
     )
 
 
-def ours(found: Checkpoint, precision: str = "float32", sequences: int = 1) -> Callable[[int], None]:
+def ours(
+    found: Checkpoint, precision: str = "float32", sequences: int = 1
+) -> Callable[[int], None]:
     """The package's public door."""
     model = TextModel(found, precision=precision)
 
@@ -174,7 +176,8 @@ class Block(nn.Module):
             q, self.cache[0, :, :, : at + 1], self.cache[1, :, :, : at + 1]
         )
         x = x + self.out(seen.reshape(1, -1))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        result: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return result
 
 
 def gpt_loop(parameters: int, length: int) -> Callable[[int], None]:
@@ -203,7 +206,9 @@ def blas(found: Checkpoint) -> Callable[[int], None]:
         for name, weight in found.weights.items()
         if weight.ndim == 2 and name not in {"embedding.weight", "layers.0.weight_input"}
     ]
-    sides = [(m, np.ones(m.shape[1], np.float32), np.empty(m.shape[0], np.float32)) for m in matrices]
+    sides = [
+        (m, np.ones(m.shape[1], np.float32), np.empty(m.shape[0], np.float32)) for m in matrices
+    ]
 
     def draw(count: int) -> None:
         for _ in range(count):

@@ -321,6 +321,9 @@ def _load(
 
     tokens: how many will be asked for; compiling, or loading what was compiled, pays for many only.
     """
+    if kind is not None:
+        # Read when NumPy is imported: a vector is no work for several threads of BLAS.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from generative.api import default_model, load
     from generative.runtime import LONG_REQUEST
 

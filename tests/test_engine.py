@@ -55,6 +55,11 @@ def stepper(precision: str = "float32", compiled: bool = True, **changes: Any) -
 class OnlySteps:
     """A stepper that cannot draw by itself, so that the wheel has to turn."""
 
+    vocab_size: int
+    initial_state: Any
+    step: Any
+    prefill: Any
+
     def __init__(self, inner: Any) -> None:
         self.vocab_size = inner.vocab_size
         self.initial_state, self.step, self.prefill = (
@@ -148,12 +153,10 @@ def test_a_row_of_a_batch_is_its_solo_run_bit_for_bit(cell: str, precision: str)
 @pytest.mark.parametrize("precision", engine.PRECISIONS)
 def test_the_loop_draws_what_the_wheel_draws(options: dict[str, Any], precision: str) -> None:
     compiled = stepper(precision, cell="lstm", hidden_size=40, vocab_size=50)
-    assert isinstance(compiled, Runner)
+    assert issubclass(type(compiled), Runner)
     made = [
         collect(
-            sample(
-                which, [0, 3], max_new_tokens=300, options=SamplingOptions(**options), seed=5
-            ),
+            sample(which, [0, 3], max_new_tokens=300, options=SamplingOptions(**options), seed=5),
             1,
         )[0]
         for which in (compiled, OnlySteps(compiled))
@@ -230,9 +233,7 @@ def test_any_plain_chain_takes_the_same_token(
         bent = processor([[]], bent)
     rng: Any = Uniform(uniform)
     one = stepper()
-    drawn, logprobs, _, _ = one.run(
-        chain, array, one.initial_state(1), np.array([[uniform]]), None
-    )
+    drawn, logprobs, _, _ = one.run(chain, array, one.initial_state(1), np.array([[uniform]]), None)
     assert drawn[0, 0] == sampler(bent, [rng])[0]
     wide = array[0].astype(np.float64)
     expected = wide[drawn[0, 0]] - np.logaddexp.reduce(wide)
@@ -300,9 +301,10 @@ def nats(one: Any, ids: NDArray[np.int64], start_id: int) -> float:
 def test_int8_costs_next_to_nothing_on_held_out_text() -> None:
     text = data("text/tinyshakespeare/input.txt").read_text(encoding="utf-8")[-20_000:]
     found = checkpoint.load("shakespeare")
-    ids = np.array(found.tokenizer.encode(text)).reshape(40, -1).T
+    tokenizer: Any = found.tokenizer
+    ids = np.array(tokenizer.encode(text)).reshape(40, -1).T
     exact, whole = (
-        nats(engine.build(found.config, found.weights, precision=p), ids, found.tokenizer.start_id)
+        nats(engine.build(found.config, found.weights, precision=p), ids, tokenizer.start_id)
         for p in engine.PRECISIONS
     )
     assert abs(whole - exact) / len(text) / LN_2 < 0.005

@@ -9,7 +9,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from generative.engine import kernels
 from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyState
@@ -18,7 +17,9 @@ from generative.engine.weights import Array, Weights, quantise_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from generative.sampling import PlainChain
+    from numpy.typing import NDArray
+
+    from generative.sampling.plain import PlainChain
 
 ALIGNMENT = 64  # bytes: one cache line and the widest register
 NO_TOKEN = -1
@@ -115,7 +116,7 @@ class CompiledStepper:
 
 
 def pack(weights: Weights) -> kernels.Network:
-    """The weights as the loop reads them: padded, aligned, as whole numbers if they were rounded."""
+    """The weights as the loop reads them: padded, aligned, whole numbers if they were rounded."""
     is_int8 = weights.units is not None
     width = _up(weights.hidden_size, kernels.INT8_LANES if is_int8 else kernels.FLOAT_LANES)
     gates = _up(weights.table.shape[1], kernels.ROWS)
@@ -125,7 +126,9 @@ def pack(weights: Weights) -> kernels.Network:
         "hidden": _matrices(weights.hidden, (gates, width), is_int8=is_int8),
         "output": _matrices((weights.output,), (vocab, width), is_int8=is_int8),
     }
-    arrays = {name + part: m[i] for name, m in matrices.items() for i, part in enumerate(_PARTS)}
+    arrays: dict[str, Any] = {
+        name + part: m[i] for name, m in matrices.items() for i, part in enumerate(_PARTS)
+    }
     return kernels.Network(
         table=_padded([weights.table], (len(weights.table), gates))[0],
         biases=_padded([bias[None] for bias in weights.biases], (1, gates))[:, 0],
@@ -161,7 +164,7 @@ def _padded(
     size = math.prod(full) * np.dtype(dtype).itemsize
     memory = np.zeros(size + ALIGNMENT, dtype=np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    array = memory[start : start + size].view(dtype).reshape(full)
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(full)
     for target, part in zip(array, parts, strict=True):
         target[: part.shape[0], : part.shape[1]] = part
     return array

@@ -1,4 +1,4 @@
-"""The compiled loop: reads tokens, draws tokens, one sequence; knows arrays, neither torch nor text.
+"""The compiled loop: reads and draws tokens; knows arrays, neither torch nor text.
 
 One call of `run` reads any number of tokens and then draws any number, so that the interpreter is
 met once for hundreds of tokens and a token costs little but reading the weights.
@@ -169,8 +169,7 @@ def _dot_float(columns: int) -> Any:
 _dot_one, _dot_some = _dot_float(1), _dot_float(COLUMNS)
 
 
-@intrinsic
-def _dot_int8(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
+def _dot_one_int8(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
     """matrix[row] @ vectors[b], exact. (R, P) int8, (B, P) int16 -> int32"""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -187,9 +186,19 @@ def _dot_int8(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
     return types.int32(matrix, row, vectors, b), generate
 
 
+_dot_int8: Any = intrinsic(_dot_one_int8)
+
+
 @_inner
 def _add_product(
-    is_int8: Any, matrix: Any, whole: Any, scales: Any, vectors: Any, int16: Any, unit: Any, out: Any
+    is_int8: Any,
+    matrix: Any,
+    whole: Any,
+    scales: Any,
+    vectors: Any,
+    int16: Any,
+    unit: Any,
+    out: Any,
 ) -> None:
     """out += vectors @ matrix.T, each row of the matrix read once for all B vectors.
 
@@ -225,13 +234,15 @@ def _add_product(
 # unlike the library's it is a dozen products and one division, for a whole vector at a time
 _TANH_LIMIT = np.float32(7.90531110763549805)
 _T1, _T3, _T5, _T7 = map(
-    np.float32, (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08)
+    np.float32,
+    (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08),
 )
 _T9, _T11, _T13 = map(
     np.float32, (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16)
 )
 _D0, _D2, _D4, _D6 = map(
-    np.float32, (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06)
+    np.float32,
+    (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06),
 )
 _HALF, _ONE = np.float32(0.5), np.float32(1.0)
 
@@ -437,6 +448,26 @@ def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
 
 
 @_inner
+def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
+    """Apply the chain to logits less their maximum and to e to them; both are edited. (V,) each"""
+    size = scores.shape[0]
+    if chain.temperature != 1:
+        for j in range(size):
+            scores[j] /= chain.temperature
+        _exp(scores, bits, weights)
+    if chain.top_k < size:
+        _keep_best(scores, chain.top_k, np.inf, weights, ids)
+    if chain.top_p <= 1:
+        _keep_best(scores, size, chain.top_p, weights, ids)
+    if chain.min_p_log > -np.inf:
+        for j in range(size):
+            if scores[j] < chain.min_p_log:
+                weights[j] = 0.0
+    if chain.typical_p <= 1:
+        _typical(chain.typical_p, weights, scores, ids)
+
+
+@_inner
 def _draw(
     chain: Any,
     logits: Any,
@@ -462,20 +493,7 @@ def _draw(
     log_total = np.log(weights.sum())
     if chain.greedy:
         return best, -log_total
-    if chain.temperature != 1:
-        for j in range(size):
-            scores[j] /= chain.temperature
-        _exp(scores, bits, weights)
-    if chain.top_k < size:
-        _keep_best(scores, chain.top_k, np.inf, weights, ids)
-    if chain.top_p <= 1:
-        _keep_best(scores, size, chain.top_p, weights, ids)
-    if chain.min_p_log > -np.inf:
-        for j in range(size):
-            if scores[j] < chain.min_p_log:
-                weights[j] = 0.0
-    if chain.typical_p <= 1:
-        _typical(chain.typical_p, weights, scores, ids)
+    _bend(chain, scores, weights, ids, bits)
     total = 0.0
     for j in range(size):
         total += weights[j]
@@ -548,7 +566,7 @@ def run(
     return count
 
 
-class _Announcement(event.Listener):  # type: ignore[misc]
+class _Announcement(event.Listener):
     """Says once that the first run takes longer."""
 
     def __init__(self) -> None:

@@ -66,7 +66,8 @@ class Weights:
     @property
     def hidden_size(self) -> int:
         """H."""
-        return self.output.shape[1]
+        size: int = self.output.shape[1]
+        return size
 
     def rounded(self) -> Weights:
         """Every matrix that is read whole for each token as int8 keeps it, and what it reads as 16
@@ -87,7 +88,8 @@ class Weights:
         if self.units is None:
             return values
         units = np.float32(self.units) / np.float32(bound)
-        return np.floor(values * units + np.float32(0.5)) / units
+        rounded: Array = np.floor(values * units + np.float32(0.5)) / units
+        return rounded
 
 
 def quantise_rows(matrix: Array) -> tuple[NDArray[np.int8], Array]:

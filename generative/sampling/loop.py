@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
-# Tokens that a stepper draws by itself before anyone sees them: few a row at first, since someone may
-# be watching, and never so many in all that an interrupt or a stop string has to wait for long.
+# Tokens that a stepper draws by itself before anyone sees them: few a row at first, since someone
+# may be watching, and never so many in all that an interrupt or a stop string waits for long.
 FIRST_RUN, LONGEST_RUN = 4, 128
 
 
