@@ -68,7 +68,8 @@ def text(
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
     terminal.check_outputs(output)
-    loaded = _load(model, "text", precision, max_new_tokens)
+    tokens = (max_new_tokens or 0) * (options["num_return_sequences"] or 1)
+    loaded = _load(model, "text", precision, tokens)
     prefix = terminal.read_prompt(prompt)
     kwargs: dict[str, Any] = {"stop": stop, **given(options)}
     if max_new_tokens is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 # The compiled loop takes half a second to load: what it saves on this many tokens.
-LONG_REQUEST = 2048
+LONG_REQUEST = 3000
 
 
 class Runtime:

@@ -119,6 +119,13 @@ def test_prefill_is_many_steps(precision: str, compiled: bool) -> None:
     np.testing.assert_array_equal(state.layers[1][0], other.layers[1][0])
 
 
+@pytest.mark.parametrize("token", [-1, V])
+def test_a_token_that_is_none_is_refused(token: int) -> None:
+    one = stepper()
+    with pytest.raises(ValueError, match=f"tokens must be in 0..{V - 1}, not {token}"):
+        one.step(np.array([token]), one.initial_state(1))
+
+
 def test_every_cell_is_covered() -> None:
     assert set(ENGINE_CELLS) == set(CELLS)
 

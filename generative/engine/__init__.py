@@ -57,9 +57,10 @@ def build(
         weights, compiled = weights.rounded(), True
     if compiled:
         try:
-            from generative.engine.compiled_stepper import CompiledStepper
+            from generative.engine.compiled_stepper import COMPILED_CELLS, CompiledStepper
         except ImportError as error:  # numba is often late for a new Python or NumPy
             logging.getLogger(__name__).warning("sampling without the compiled loop: %s", error)
         else:
-            return CompiledStepper(config.cell, weights)
+            if config.cell in COMPILED_CELLS:
+                return CompiledStepper(config.cell, weights)
     return NumpyStepper(config.cell, weights)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64  # bytes: one cache line and the widest register
 NO_TOKEN = -1
+COMPILED_CELLS = {"lstm", "gru"}  # those that `kernels` has a step for
 
 
 class CompiledStepper:
@@ -35,7 +36,7 @@ class CompiledStepper:
     """
 
     def __init__(self, cell: str, weights: Weights) -> None:
-        """`cell` is a key of `ENGINE_CELLS`; `weights` that were rounded are kept as int8."""
+        """`cell` is one of `COMPILED_CELLS`; `weights` that were rounded are kept as int8."""
         self.vocab_size = len(weights.output)
         shape = (len(weights.hidden), ENGINE_CELLS[cell].state_arrays, weights.hidden_size)
         self._layers, self._state_arrays, self._hidden_size = shape
@@ -56,6 +57,10 @@ class CompiledStepper:
 
     def _read(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (T, B) -> logits (B, V) after the last, new state."""
+        if tokens.min() < 0 or tokens.max() >= self.vocab_size:  # the loop itself does not look
+            raise ValueError(
+                f"tokens must be in 0..{self.vocab_size - 1}, not {tokens.min()}..{tokens.max()}"
+            )
         logits = np.empty((tokens.shape[1], self.vocab_size), dtype=np.float32)
         nothing = np.empty((0, tokens.shape[1]))
         _, _, logits, state = self._run(tokens, logits, state, self._neutral(), nothing, NO_TOKEN)
@@ -104,6 +109,7 @@ class CompiledStepper:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
         h, *others = (np.stack(arrays) for arrays in zip(*state.layers, strict=True))  # (L, B, H)
         c = others[0] if others else h[:0]
+        assert tokens.shape[1] == uniforms.shape[1] == len(logits) == h.shape[1]
         logits = logits.copy()
         drawn = np.empty(uniforms.shape, dtype=np.int64)
         logprobs = np.empty(uniforms.shape, dtype=np.float64)
@@ -146,14 +152,15 @@ _PARTS = ("", "_int8", "_scale")
 def _matrices(
     parts: tuple[Array, ...], shape: tuple[int, int], *, is_int8: bool
 ) -> tuple[Array, NDArray[np.int8], Array]:
-    """N matrices as float32 (N, R, P) or as int8 (N, R, P) and scales (N, R); the others empty."""
-    nothing, no_int8 = np.empty((0, 0, 0), np.float32), np.empty((0, 0, 0), np.int8)
+    """N matrices as float32 (N, R, P), or as int8 (N, R, P) and scales (N, R); else empty."""
+    none = (len(parts), 0, 0)
     if not is_int8:
-        return _padded(parts, shape), no_int8, np.empty((0, 0), np.float32)
+        no_scales = np.empty(none[:2], np.float32)
+        return _padded(parts, shape), np.empty(none, np.int8), no_scales
     pairs = [quantise_rows(part) for part in parts]
     whole = _padded([values for values, _ in pairs], shape, np.int8)
     scales = _padded([scale[None] for _, scale in pairs], (1, shape[0]))[:, 0]
-    return nothing, whole, scales
+    return np.empty(none, np.float32), whole, scales
 
 
 def _padded(

@@ -9,7 +9,9 @@ either way where this was measured), within it four rows at a time in explicit v
 GB/s where OpenBLAS reads 83-92 and the same loop left to LLVM's vectoriser 72-84. For int8 the
 vectoriser used a quarter of the registers: written out, with the vector in 16 bits, the loop
 becomes multiply-and-add of pairs and reads what float32 would be at 100-180 GB/s. Eight bits for
-the vector too were slower, since they have to be widened, and less exact.
+the vector too were slower, since they have to be widened, and less exact; with the vector in
+float32 it read 80-100. A batch of 64 in blocks of four rows by four vectors does 83-130 billion
+operations a second where NumPy's `h @ weight.T` does 95.
 
 Everything lies in this one file because the compiler's cache watches only the file of `run`.
 """
@@ -44,7 +46,7 @@ class Network(NamedTuple):
     """Weights laid out for `run`: rows padded to whole vectors of P numbers, the gates to R rows.
 
     Either the matrices (float32) or their int8 counterparts and scales hold something; the others
-    have no rows. L layers; the lowest reads `table` instead of `inputs`.
+    are empty. L layers; the lowest reads `table` instead of `inputs`.
     """
 
     table: NDArray[np.float32]  # (V, R)

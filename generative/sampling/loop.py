@@ -203,6 +203,9 @@ def _run(
             alive = list(range(len(rows)))
             for tokens, their in zip(drawn.tolist(), logprobs.tolist(), strict=True):
                 remaining -= 1
+                if stop is None and remaining and end_id not in tokens:
+                    yield [Draw(rows[i], tokens[i], their[i], None) for i in alive]
+                    continue
                 draws = [
                     Draw(
                         rows[i], tokens[i], their[i],
