@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 G = TypeVar("G")
 # Tokens that a stepper draws by itself before anyone sees them: few a row at first, since someone
 # may be watching, and never so many in all that an interrupt or a stop string waits for long.
-FIRST_RUN, LONGEST_RUN = 4, 128
+FIRST_RUN, LONGEST_RUN = 4, 64
 
 
 class Constraint(Protocol[G]):
