@@ -15,7 +15,13 @@ from typing import Any, cast
 import click
 
 from generative import terminal
-from generative.options import CommandGroup, json_option, model_option, sampling_options
+from generative.options import (
+    CommandGroup,
+    json_option,
+    model_option,
+    precision_option,
+    sampling_options,
+)
 from generative.terminal import (
     STDIO,
     given,
@@ -44,6 +50,7 @@ def cli(debug: bool) -> None:
 @click.argument("prompt", required=False)
 @model_option
 @sampling_options
+@precision_option
 @click.option("--stop", multiple=True, metavar="STRING", help="End before this; repeatable.")
 @click.option("--no-stream", is_flag=True, help="Print only when all is done.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead.")
@@ -55,12 +62,14 @@ def text(
     stop: tuple[str, ...],
     no_stream: bool,
     output: Path | None,
+    precision: str,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
     terminal.check_outputs(output)
-    loaded = _load(model, "text")
+    tokens = (max_new_tokens or 0) * (options["num_return_sequences"] or 1)
+    loaded = _load(model, "text", precision, tokens)
     prefix = terminal.read_prompt(prompt)
     kwargs: dict[str, Any] = {"stop": stop, **given(options)}
     if max_new_tokens is not None:
@@ -98,6 +107,7 @@ def text(
 @cli.command()
 @model_option
 @sampling_options
+@precision_option
 @click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
 @click.option("--bars", type=click.IntRange(1), help="Exactly so many (new) bars.")
 @click.option("--seconds", type=float, help="So many (new) seconds.")
@@ -111,6 +121,7 @@ def music(
     output: str | None,
     wav: Path | None,
     plot: Path | None,
+    precision: str,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -123,7 +134,7 @@ def music(
         raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
     target = Path(output or "music.mid")
     terminal.check_outputs(target, wav, plot)
-    loaded = _load(model, "music")
+    loaded = _load(model, "music", precision, options["max_new_tokens"])
     made = loaded.generate(primer, **given(options))
     if output == STDIO:
         sys.stdout.buffer.write(midi.to_bytes(made.piece))
@@ -312,11 +323,24 @@ def info(model: str | None, as_json: bool) -> None:
     click.echo(card.render(path))
 
 
-def _load(name: str | None, kind: str | None) -> Any:
-    """The model of that name, if it is of the kind that the command makes."""
-    from generative.api import default_model, load
+def _load(
+    name: str | None, kind: str | None, precision: str = "float32", tokens: int | None = None
+) -> Any:
+    """The model of that name, if it is of the kind that the command makes.
 
-    loaded = load(name or default_model(kind or "text"))
+    tokens: how many will be asked for; compiling, or loading what was compiled, pays for many only.
+    """
+    if kind is not None:
+        # Read when NumPy is imported: a vector is no work for several threads of BLAS.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from generative.api import default_model, load
+    from generative.runtime import LONG_REQUEST
+
+    loaded = load(
+        name or default_model(kind or "text"),
+        precision=precision,
+        compiled=(tokens or 0) >= LONG_REQUEST,
+    )
     if kind is not None and loaded.kind != kind:
         raise ValueError(
             f"{loaded.checkpoint.name} is a model of {loaded.kind}: use `generate {loaded.kind}`"

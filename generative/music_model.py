@@ -90,11 +90,18 @@ class MusicModel:
 
     kind = "music"
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
-        """`checkpoint` of a music model."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        *,
+        precision: str = "float32",
+        compiled: bool = True,
+    ) -> None:
+        """`checkpoint` of a music model; for the rest see `api.load`."""
         self.checkpoint = checkpoint
         self.tokenizer = cast("MusicTokenizer", checkpoint.tokenizer)
-        self._runtime = Runtime(checkpoint, device)
+        self._runtime = Runtime(checkpoint, device, precision=precision, compiled=compiled)
 
     def generate(
         self,

@@ -40,6 +40,12 @@ def chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
 model_option = click.option(
     "-m", "--model", metavar="NAME", help="A model folder or a shipped model's name."
 )
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(["float32", "int8"]),
+    default="float32",
+    help="Of the weights sampled from; int8 is faster where they are many.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 sampling_options = chain(
     [

@@ -6,10 +6,11 @@ no media.
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from generative.engine import ENGINE_CELLS, NumpyStepper
+from generative import engine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,13 +22,32 @@ if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
     from generative.sampling import Stepper
 
+LOG = logging.getLogger(__name__)
+# The compiled loop takes half a second to load: what it saves on this many tokens.
+LONG_REQUEST = 3000
+
 
 class Runtime:
     """Steps and scores under one checkpoint's weights."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        *,
+        precision: str = "float32",
+        compiled: bool = True,
+    ) -> None:
+        """`precision` and `compiled` are `engine.build`'s; scoring is float32 always.
+
+        Raises:
+            ValueError: a precision that is none.
+        """
+        engine.check_precision(precision)
         self._checkpoint = checkpoint
         self._device = device
+        self._precision = precision
+        self._compiled = compiled
 
     @cached_property
     def torch_model(self) -> LanguageModel:
@@ -37,8 +57,18 @@ class Runtime:
     @cached_property
     def stepper(self) -> Stepper[Any]:
         """What sampling steps: the engine on a CPU, torch for other devices and cells."""
-        if self._device == "cpu" and self._checkpoint.config.cell in ENGINE_CELLS:
-            return NumpyStepper(self._checkpoint.config, self._checkpoint.weights)
+        config = self._checkpoint.config
+        if self._device == "cpu" and config.cell in engine.ENGINE_CELLS:
+            return engine.build(
+                config,
+                self._checkpoint.weights,
+                precision=self._precision,
+                compiled=self._compiled,
+            )
+        if self._device == "cpu":
+            LOG.warning("the engine has no cell %r: torch steps it, more slowly", config.cell)
+        if self._precision != "float32":
+            LOG.warning("torch steps in float32; %s is the engine's", self._precision)
         from generative.model.stepper import TorchStepper
 
         return TorchStepper(self.torch_model)

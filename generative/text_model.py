@@ -115,11 +115,18 @@ class TextModel:
 
     kind = "text"
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "cpu") -> None:
-        """`checkpoint` of a text model."""
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: str = "cpu",
+        *,
+        precision: str = "float32",
+        compiled: bool = True,
+    ) -> None:
+        """`checkpoint` of a text model; for the rest see `api.load`."""
         self.checkpoint = checkpoint
         self.tokenizer = cast("TextTokenizer", checkpoint.tokenizer)
-        self._runtime = Runtime(checkpoint, device)
+        self._runtime = Runtime(checkpoint, device, precision=precision, compiled=compiled)
 
     def generate(
         self,
@@ -225,11 +232,14 @@ class TextModel:
     def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:
         shown = StopFilter(self.tokenizer.decoder(), stops)
         text, kept = "", len(sampled.tokens)
-        for token in sampled.tokens:
-            text += shown.feed(token)
-            if shown.stopped:
-                break
-        text += shown.finish()
+        if stops:
+            for token in sampled.tokens:
+                text += shown.feed(token)
+                if shown.stopped:
+                    break
+            text += shown.finish()
+        else:
+            text = self.tokenizer.decode(sampled.tokens)
         if shown.stopped:  # leave out the tokens that spelled the stop string alone
             lengths = np.cumsum([len(self.tokenizer.pieces[t]) for t in sampled.tokens])
             kept = int(np.searchsorted(lengths, len(text.encode("utf-8"))) + 1) if text else 0

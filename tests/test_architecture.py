@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"torch", "numpy", "model"},
     "dynamic": {"torch", "numpy", "model", "scoring"},
     "sampling": {"numpy"},
-    "engine": {"numpy", "model"},
+    "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
     "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
     "store": {"numpy", "checkpoint"},
     "ingest": {"joblib", "numpy", "tqdm", "checkpoint", "corpus", "midi", "store", "tokenizers"},
@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"click"},
     "cli": {
         "click", "options", "terminal", "api", "card", "checkpoint", "corpus", "evaluation",
-        "generation", "midi", "pianoroll", "synth", "train",
+        "generation", "midi", "pianoroll", "runtime", "synth", "train",
     },
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """A model's weights stepped in NumPy: the mathematics of `model/`, one token a row, no torch.
 
-For one sequence a step is matrix-vector products, and BLAS reads the weights as fast as memory
-gives them. The first layer's input product is a table with one row a token, computed once.
+All rows of a batch go through one matrix product, which is what BLAS is fastest at. One row alone
+costs a dozen calls into NumPy beside reading its weights; `compiled` spares them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from generative.model.config import ModelConfig
+    from generative.engine.weights import Weights
 
 Array = NDArray[np.float32]
 CellState = tuple[Array, ...]
@@ -39,20 +39,19 @@ def _sigmoid(x: Array) -> Array:
     return y
 
 
-def _lstm(from_input: Array, weight_hidden: Array, state: CellState) -> CellState:
-    """See `model.cells.LSTM`. (B, 4H), (H, 4H), (h, c) -> new (h, c), each (B, H)"""
-    h, c = state
-    gates = from_input + h @ weight_hidden
-    size = h.shape[1]
+def _lstm(from_input: Array, from_state: Array, state: CellState) -> CellState:
+    """See `model.cells.LSTM`. (B, 4H), (B, 4H), (h, c) -> new (h, c), each (B, H)"""
+    _, c = state
+    gates = from_input + from_state
+    size = c.shape[1]
     i, f, o = (_sigmoid(gates[:, k * size : (k + 1) * size]) for k in (0, 1, 3))
     c = f * c + i * np.tanh(gates[:, 2 * size : 3 * size])
     return o * np.tanh(c), c
 
 
-def _gru(from_input: Array, weight_hidden: Array, state: CellState) -> CellState:
-    """See `model.cells.GRU`. (B, 3H), (H, 3H), (h,) -> new (h,), (B, H)"""
+def _gru(from_input: Array, from_state: Array, state: CellState) -> CellState:
+    """See `model.cells.GRU`. (B, 3H), (B, 3H), (h,) -> new (h,), (B, H)"""
     (h,) = state
-    from_state = h @ weight_hidden
     size = h.shape[1]
     r, z = (
         _sigmoid(from_input[:, s] + from_state[:, s])
@@ -64,7 +63,7 @@ def _gru(from_input: Array, weight_hidden: Array, state: CellState) -> CellState
 
 @dataclass(frozen=True)
 class EngineCell:
-    """A cell's step and how many arrays it remembers."""
+    """A cell's step, from what its matrices gave, and how many arrays it remembers."""
 
     step: Callable[[Array, Array, CellState], CellState]
     state_arrays: int
@@ -78,37 +77,27 @@ class NumpyStepper:
     """A `Stepper` over the weights of a checkpoint.
 
     Example:
-        stepper = NumpyStepper(checkpoint.config, checkpoint.weights)
+        stepper = NumpyStepper("lstm", Weights.from_arrays(...))
         logits, state = stepper.step(np.array([65]), stepper.initial_state(1))   # (1, V)
     """
 
-    def __init__(self, config: ModelConfig, weights: Mapping[str, Array]) -> None:
-        """`weights` by the torch model's parameter names, float32."""
-        self.vocab_size = config.vocab_size
-        self._config = config
-        self._cell = ENGINE_CELLS[config.cell]
-        layers = [
-            {k: weights[f"layers.{i}.{k}"] for k in ("weight_input", "weight_hidden", "bias")}
-            for i in range(config.num_layers)
-        ]
-        # (I, G) and (H, G) with G the gates of all units, laid out to be read along the rows
-        self._hidden = [np.ascontiguousarray(layer["weight_hidden"].T) for layer in layers]
-        self._input = [np.ascontiguousarray(layer["weight_input"].T) for layer in layers[1:]]
-        self._bias = [layer["bias"] for layer in layers]
-        embedding = weights["embedding.weight"]
-        self._table = embedding @ layers[0]["weight_input"].T + self._bias[0]  # (V, G)
-        self._output = np.ascontiguousarray(weights["output.weight"].T)  # (H, V)
-        self._output_bias = weights["output.bias"]
+    def __init__(self, cell: str, weights: Weights) -> None:
+        """`cell` is a key of `ENGINE_CELLS`."""
+        self.vocab_size = len(weights.output)
+        self._cell = ENGINE_CELLS[cell]
+        self._weights = weights
 
     def initial_state(self, batch_size: int) -> NumpyState:
         """The memory of sequences that have not begun."""
-        zeros = np.zeros((batch_size, self._config.hidden_size), dtype=np.float32)
-        return NumpyState(((zeros,) * self._cell.state_arrays,) * self._config.num_layers)
+        zeros = np.zeros((batch_size, self._weights.hidden_size), dtype=np.float32)
+        return NumpyState(((zeros,) * self._cell.state_arrays,) * len(self._weights.hidden))
 
     def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
         features, state = self._advance(tokens, state)
-        return features @ self._output + self._output_bias, state
+        weights = self._weights
+        seen = weights.seen(features, len(weights.hidden) if weights.sum_layers else 1)
+        return seen @ weights.output.T + weights.output_bias, state
 
     def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
@@ -118,14 +107,17 @@ class NumpyStepper:
 
     def _advance(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """All layers, without the output layer. (B,) -> (B, H), new state"""
-        from_input = self._table[tokens]
+        weights = self._weights
+        from_input = weights.table[tokens]
         total: Array | None = None
         new: list[CellState] = []
         for i, old in enumerate(state.layers):
             if i > 0:
-                from_input = new[-1][0] @ self._input[i - 1] + self._bias[i]
-            new.append(self._cell.step(from_input, self._hidden[i], old))
+                below = weights.seen(new[-1][0])
+                from_input = below @ weights.inputs[i - 1].T + weights.biases[i - 1]
+            from_state = weights.seen(old[0]) @ weights.hidden[i].T
+            new.append(self._cell.step(from_input, from_state, old))
             out = new[-1][0]
-            total = out if total is None or not self._config.sum_layers else total + out
+            total = out if total is None or not weights.sum_layers else total + out
         assert total is not None  # num_layers >= 1
         return total, NumpyState(tuple(new))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from generative.sampling.plain import PlainChain, Runner, plain_chain
 from generative.sampling.processors import NoRepeatNgram, RepetitionPenalty, SamplingOptions, build
 from generative.sampling.samplers import Logits, log_softmax, row_generator
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
+# Tokens that a stepper draws by itself before anyone sees them: few a row at first, since someone
+# may be watching, and never so many in all that an interrupt or a stop string waits for long.
+FIRST_RUN, LONGEST_RUN = 4, 64
 
 
 class Constraint(Protocol[G]):
@@ -36,9 +40,9 @@ class Constraint(Protocol[G]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draw:
-    """One token of one row.
+    """One token of one row. Not frozen, which would treble what making one costs.
 
     Attributes:
         row: which sequence.
@@ -140,6 +144,10 @@ def sample(
     rows = list(range(num_sequences))
     logits, state = logits.repeat(num_sequences, axis=0), state.select([0] * num_sequences)
     rngs = [row_generator(seed, row) for row in rows]
+    chain = plain_chain(processors, sampler)
+    if chain and constraint is None and isinstance(stepper, Runner):
+        yield from _run(stepper, chain, logits, state, max_new_tokens, rngs, end_id, stop)
+        return
     needs_history = any(isinstance(p, RepetitionPenalty | NoRepeatNgram) for p in processors)
     history = [list(prompt) if needs_history else [] for _ in rows]
     grammar: list[Any] = []
@@ -173,6 +181,45 @@ def sample(
         if len(alive) < len(draws):
             state = state.select(alive)
         logits, state = stepper.step(drawn[alive], state)
+
+
+def _run(
+    stepper: Runner[Any],
+    chain: PlainChain,
+    logits: Logits,
+    state: Any,
+    max_new_tokens: int,
+    rngs: Sequence[np.random.Generator],
+    end_id: int | None,
+    stop: Callable[[int, int], bool] | None,
+) -> Iterator[list[Draw]]:
+    """`sample` by a stepper that draws: a few tokens a call, soon more."""
+    rows = list(range(len(rngs)))
+    remaining, size = max_new_tokens, FIRST_RUN
+    while rows:
+        uniforms = np.stack([rngs[row].random(min(size, remaining)) for row in rows], axis=1)
+        while len(uniforms) and rows:
+            drawn, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id)
+            alive = list(range(len(rows)))
+            for tokens, their in zip(drawn.tolist(), logprobs.tolist(), strict=True):
+                remaining -= 1
+                if stop is None and remaining and end_id not in tokens:
+                    yield [Draw(rows[i], tokens[i], their[i], None) for i in alive]
+                    continue
+                draws = [
+                    Draw(
+                        rows[i], tokens[i], their[i],
+                        _finish(rows[i], tokens[i], remaining, end_id, stop),
+                    )
+                    for i in alive
+                ]  # fmt: skip
+                yield draws
+                alive = [i for i, draw in zip(alive, draws, strict=True) if not draw.finish_reason]
+            uniforms = uniforms[len(drawn) :]
+            if len(alive) < len(rows):
+                rows = [rows[i] for i in alive]
+                uniforms, logits, state = uniforms[:, alive], logits[alive], state.select(alive)
+        size = min(2 * size, max(FIRST_RUN, LONGEST_RUN // max(1, len(rows))))
 
 
 def _finish(

@@ -13,7 +13,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from generative.model.state import State
 from generative.training import resume
-from generative.training.batches import Batch, Ids, Lanes
 from generative.training.learner import Learner
 from generative.training.optimizer import build_optimizer, update_average
 from generative.training.reports import Metrics
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    import numpy as np
+
     from generative.model.language_model import LanguageModel
+    from generative.training.batches import Batch, Ids, Lanes
     from generative.training.config import Budget, TrainingConfig
     from generative.training.processes import Processes
 

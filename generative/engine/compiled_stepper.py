@@ -1,0 +1,182 @@
+"""A model stepped, and sequences drawn, by the compiled loop: packs arrays, computes nothing.
+
+All rows go through the loop together, each as if it were alone, bit for bit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from generative.engine import kernels
+from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyState
+from generative.engine.weights import Array, Weights, quantise_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from generative.sampling.plain import PlainChain
+
+ALIGNMENT = 64  # bytes: one cache line and the widest register
+NO_TOKEN = -1
+COMPILED_CELLS = {"lstm", "gru"}  # those that `kernels` has a step for
+
+
+class CompiledStepper:
+    """A `Stepper` and `Runner` over the weights of a checkpoint.
+
+    Example:
+        stepper = CompiledStepper("lstm", Weights.from_arrays(...))
+        logits, state = stepper.prefill(np.array([0, 65]), stepper.initial_state(1))   # (1, V)
+        tokens, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id=0)
+    """
+
+    def __init__(self, cell: str, weights: Weights) -> None:
+        """`cell` is one of `COMPILED_CELLS`; `weights` that were rounded are kept as int8."""
+        self.vocab_size = len(weights.output)
+        shape = (len(weights.hidden), ENGINE_CELLS[cell].state_arrays, weights.hidden_size)
+        self._layers, self._state_arrays, self._hidden_size = shape
+        self._network = pack(weights)
+
+    def initial_state(self, batch_size: int) -> NumpyState:
+        """The memory of sequences that have not begun."""
+        zeros = np.zeros((batch_size, self._hidden_size), dtype=np.float32)
+        return NumpyState(((zeros,) * self._state_arrays,) * self._layers)
+
+    def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+        """tokens (B,) -> logits (B, V) for the token after each, new state."""
+        return self._read(tokens[None], state)
+
+    def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+        """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
+        return self._read(tokens[:, None], state)
+
+    def _read(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+        """tokens (T, B) -> logits (B, V) after the last, new state."""
+        if tokens.min() < 0 or tokens.max() >= self.vocab_size:  # the loop itself does not look
+            raise ValueError(
+                f"tokens must be in 0..{self.vocab_size - 1}, not {tokens.min()}..{tokens.max()}"
+            )
+        logits = np.empty((tokens.shape[1], self.vocab_size), dtype=np.float32)
+        nothing = np.empty((0, tokens.shape[1]))
+        _, _, logits, state = self._run(tokens, logits, state, self._neutral(), nothing, NO_TOKEN)
+        return logits, state
+
+    def run(
+        self,
+        chain: PlainChain,
+        logits: Array,
+        state: NumpyState,
+        uniforms: NDArray[np.float64],
+        end_id: int | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
+        """See `sampling.Runner`."""
+        neutral = self._neutral()
+        links = kernels.Chain(
+            greedy=chain.greedy,
+            temperature=neutral.temperature if chain.temperature is None else chain.temperature,
+            top_k=neutral.top_k if chain.top_k is None else chain.top_k,
+            top_p=neutral.top_p if chain.top_p is None else chain.top_p,
+            min_p_log=neutral.min_p_log if chain.min_p is None else float(np.log(chain.min_p)),
+            typical_p=neutral.typical_p if chain.typical_p is None else chain.typical_p,
+        )
+        end = NO_TOKEN if end_id is None else end_id
+        nothing = np.empty((0, len(logits)), dtype=np.int64)
+        return self._run(nothing, logits, state, links, uniforms, end)
+
+    def _neutral(self) -> kernels.Chain:
+        return kernels.Chain(
+            greedy=False,
+            temperature=1.0,
+            top_k=self.vocab_size,
+            top_p=2.0,
+            min_p_log=-np.inf,
+            typical_p=2.0,
+        )
+
+    def _run(
+        self,
+        tokens: NDArray[np.int64],
+        logits: Array,
+        state: NumpyState,
+        chain: kernels.Chain,
+        uniforms: NDArray[np.float64],
+        end_id: int,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
+        h, *others = (np.stack(arrays) for arrays in zip(*state.layers, strict=True))  # (L, B, H)
+        c = others[0] if others else h[:0]
+        assert tokens.shape[1] == uniforms.shape[1] == len(logits) == h.shape[1]
+        logits = logits.copy()
+        drawn = np.empty(uniforms.shape, dtype=np.int64)
+        logprobs = np.empty(uniforms.shape, dtype=np.float64)
+        count = kernels.call(
+            self._network, np.ascontiguousarray(tokens, dtype=np.int64), h, c, logits, chain,
+            np.ascontiguousarray(uniforms), end_id, drawn, logprobs,
+        )  # fmt: skip
+        new = NumpyState(tuple(zip(h, *others, strict=True)))
+        return drawn[:count], logprobs[:count], logits, new
+
+
+def pack(weights: Weights) -> kernels.Network:
+    """The weights as the loop reads them: padded, aligned, whole numbers if they were rounded."""
+    is_int8 = weights.units is not None
+    width = _up(weights.hidden_size, kernels.INT8_LANES if is_int8 else kernels.FLOAT_LANES)
+    gates = _up(weights.table.shape[1], kernels.ROWS)
+    vocab = _up(len(weights.output), kernels.ROWS)
+    matrices = {
+        "inputs": _matrices(weights.inputs, (gates, width), is_int8=is_int8),
+        "hidden": _matrices(weights.hidden, (gates, width), is_int8=is_int8),
+        "output": _matrices((weights.output,), (vocab, width), is_int8=is_int8),
+    }
+    arrays: dict[str, Any] = {
+        name + part: m[i] for name, m in matrices.items() for i, part in enumerate(_PARTS)
+    }
+    return kernels.Network(
+        table=_padded([weights.table], (len(weights.table), gates))[0],
+        biases=_padded([bias[None] for bias in weights.biases], (1, gates))[:, 0],
+        output_bias=_padded([weights.output_bias[None]], (1, vocab))[0, 0],
+        sum_layers=weights.sum_layers,
+        is_int8=is_int8,
+        int8_units=np.float32(weights.units or 1),
+        **arrays,
+    )
+
+
+_PARTS = ("", "_int8", "_scale")
+
+
+def _matrices(
+    parts: tuple[Array, ...], shape: tuple[int, int], *, is_int8: bool
+) -> tuple[Array, NDArray[np.int8], Array]:
+    """N matrices as float32 (N, R, P), or as int8 (N, R, P) and scales (N, R); else empty."""
+    none = (len(parts), 0, 0)
+    if not is_int8:
+        no_scales = np.empty(none[:2], np.float32)
+        return _padded(parts, shape), np.empty(none, np.int8), no_scales
+    pairs = [quantise_rows(part) for part in parts]
+    whole = _padded([values for values, _ in pairs], shape, np.int8)
+    scales = _padded([scale[None] for _, scale in pairs], (1, shape[0]))[:, 0]
+    return np.empty(none, np.float32), whole, scales
+
+
+def _padded(
+    parts: Sequence[NDArray[Any]], shape: tuple[int, int], dtype: type = np.float32
+) -> NDArray[Any]:
+    """Matrices one after another, each with zeros up to `shape`, on an aligned address."""
+    full = (len(parts), *shape)
+    size = math.prod(full) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + ALIGNMENT, dtype=np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(full)
+    for target, part in zip(array, parts, strict=True):
+        target[: part.shape[0], : part.shape[1]] = part
+    return array
+
+
+def _up(size: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-size // multiple) * multiple

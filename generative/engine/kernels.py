@@ -1,0 +1,595 @@
+"""The compiled loop: reads and draws tokens; knows arrays, neither torch nor text.
+
+One call of `run` reads any number of tokens and then draws any number, so that the interpreter is
+met once for hundreds of tokens and a token costs little but reading the weights.
+
+The products are our own, not BLAS's through `np.dot`. That would need SciPy at run time, and for a
+vector BLAS does nothing clever: out of the reach of the caches both wait for memory (17 and 29 GB/s
+either way where this was measured), within it four rows at a time in explicit vectors read 105-123
+GB/s where OpenBLAS reads 83-92 and the same loop left to LLVM's vectoriser 72-84. For int8 the
+vectoriser used a quarter of the registers: written out, with the vector in 16 bits, the loop
+becomes multiply-and-add of pairs and reads what float32 would be at 100-180 GB/s. Eight bits for
+the vector too were slower, since they have to be widened, and less exact; with the vector in
+float32 it read 80-100. A batch of 64 in blocks of four rows by four vectors does 83-130 billion
+operations a second where NumPy's `h @ weight.T` does 95.
+
+Everything lies in this one file because the compiler's cache watches only the file of `run`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, event, types
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound="Callable[..., Any]")
+
+NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
+# Of a float32 product so many rows are made at a time, which share what is read of the vector, and
+# for a batch so many columns: all their sums fit into registers.
+ROWS, COLUMNS = 4, 4
+FLOAT_LANES = 16
+INT8_LANES = 64
+
+
+class Network(NamedTuple):
+    """Weights laid out for `run`: rows padded to whole vectors of P numbers, the gates to R rows.
+
+    Either the matrices (float32) or their int8 counterparts and scales hold something; the others
+    are empty. L layers; the lowest reads `table` instead of `inputs`.
+    """
+
+    table: NDArray[np.float32]  # (V, R)
+    biases: NDArray[np.float32]  # (L - 1, R)
+    inputs: NDArray[np.float32]  # (L - 1, R, P)
+    hidden: NDArray[np.float32]  # (L, R, P)
+    output: NDArray[np.float32]  # (1, V padded, P)
+    inputs_int8: NDArray[np.int8]
+    hidden_int8: NDArray[np.int8]
+    output_int8: NDArray[np.int8]
+    inputs_scale: NDArray[np.float32]  # (L - 1, R)
+    hidden_scale: NDArray[np.float32]  # (L, R)
+    output_scale: NDArray[np.float32]  # (1, V padded)
+    output_bias: NDArray[np.float32]  # (V padded,)
+    sum_layers: bool
+    is_int8: bool
+    int8_units: np.float32  # how many steps of the 16-bit vector make 1.0
+
+
+class Chain(NamedTuple):
+    """What bends the distribution; the values in brackets switch a link off."""
+
+    greedy: bool
+    temperature: float  # [1]
+    top_k: int  # [V]
+    top_p: float  # [2]
+    min_p_log: float  # [-inf]
+    typical_p: float  # [2]
+
+
+def _inner(function: Function) -> Function:
+    """A part of `run`; the order of additions is its own, so that every call rounds alike."""
+    return cast("Function", numba.njit(function, nogil=True, error_model="numpy"))
+
+
+def _smooth(function: Function) -> Function:
+    """The same, where a product may be fused with a sum."""
+    made = numba.njit(function, nogil=True, error_model="numpy", fastmath={"contract"})
+    return cast("Function", made)
+
+
+def _cached(function: Function) -> Function:
+    """What Python calls: compiled once a machine, or once a process where nothing can be kept."""
+    try:
+        made = numba.njit(function, nogil=True, error_model="numpy", cache=True)
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        made = numba.njit(function, nogil=True, error_model="numpy")
+    return cast("Function", made)
+
+
+def _emit_sums(
+    context: Any, builder: Any, signature: Any, args: Any, shape: tuple[int, int], wide: Any
+) -> list[Any]:
+    """Emit sums, a vector at a time, of matrix[row + i] * vectors[b + j] for i, j below `shape`.
+
+    `args` are matrix (R, P), row, vectors (B, P), b. The generic vectors become whatever registers
+    the machine has. Returns the vectors of sums, the last index fastest.
+    """
+    whole = isinstance(wide.element, ir.IntType)
+    matrix, vectors = (
+        context.make_array(signature.args[at])(context, builder, args[at]) for at in (0, 2)
+    )
+    width = cgutils.unpack_tuple(builder, matrix.shape)[1]
+
+    def starts(data: Any, first: Any, count: int) -> list[Any]:
+        numbers = [builder.add(first, ir.Constant(width.type, i)) for i in range(count)]
+        return [builder.gep(data, [builder.mul(number, width)]) for number in numbers]
+
+    def load(start: Any, index: Any) -> Any:
+        narrow = ir.VectorType(start.type.pointee, wide.count)
+        address = builder.bitcast(builder.gep(start, [index]), narrow.as_pointer())
+        value = builder.load(address, align=1)
+        return builder.sext(value, wide) if whole else value
+
+    def add_product(total: Any, w: Any, x: Any) -> Any:
+        if whole:
+            return builder.add(total, builder.mul(w, x))
+        return builder.fadd(total, builder.fmul(w, x, flags=_FUSE), flags=_FUSE)
+
+    rows = starts(matrix.data, args[1], shape[0])
+    columns = starts(vectors.data, args[3], shape[1])
+    zeros = ir.Constant(wide, [0 if whole else 0.0] * wide.count)
+    sums = [[cgutils.alloca_once_value(builder, zeros) for _ in columns] for _ in rows]
+    first, step = ir.Constant(width.type, 0), ir.Constant(width.type, wide.count)
+    with cgutils.for_range_slice(builder, first, width, step) as (index, _):
+        xs = [load(start, index) for start in columns]
+        for start, totals in zip(rows, sums, strict=True):
+            w = load(start, index)
+            for total, x in zip(totals, xs, strict=True):
+                builder.store(add_product(builder.load(total), w, x), total)
+    return [builder.load(total) for totals in sums for total in totals]
+
+
+_FUSE = ("contract",)
+
+
+def _dot_float(columns: int) -> Any:
+    """A function: ROWS rows of matrix (R, P) times `columns` of vectors (B, P), all float32."""
+    shape = (ROWS, columns)
+
+    @intrinsic
+    def dot(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            one = ir.FloatType()
+            wide = ir.VectorType(one, FLOAT_LANES)
+            reduce = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(one, [one, wide]),
+                f"llvm.vector.reduce.fadd.v{FLOAT_LANES}f32",
+            )
+            sums = _emit_sums(context, builder, signature, args, shape, wide)
+            start = ir.Constant(one, 0.0)
+            totals = [builder.call(reduce, [start, s], fastmath=("reassoc",)) for s in sums]
+            return context.make_tuple(builder, signature.return_type, totals)
+
+        result = types.UniTuple(types.float32, ROWS * columns)
+        return result(matrix, row, vectors, b), generate
+
+    return dot
+
+
+_dot_one, _dot_some = _dot_float(1), _dot_float(COLUMNS)
+
+
+def _dot_one_int8(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
+    """matrix[row] @ vectors[b], exact. (R, P) int8, (B, P) int16 -> int32"""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        one = ir.IntType(32)
+        wide = ir.VectorType(one, INT8_LANES)
+        reduce = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(one, [wide]),
+            f"llvm.vector.reduce.add.v{INT8_LANES}i32",
+        )
+        (total,) = _emit_sums(context, builder, signature, args, (1, 1), wide)
+        return builder.call(reduce, [total])
+
+    return types.int32(matrix, row, vectors, b), generate
+
+
+_dot_int8: Any = intrinsic(_dot_one_int8)
+
+
+@_inner
+def _add_product(
+    is_int8: Any,
+    matrix: Any,
+    whole: Any,
+    scales: Any,
+    vectors: Any,
+    int16: Any,
+    unit: Any,
+    out: Any,
+) -> None:
+    """out += vectors @ matrix.T, each row of the matrix read once for all B vectors.
+
+    Args:
+        is_int8: whether `whole` (R, P), `scales` (R,) and `int16` (B, P) count, or else `matrix`
+            (R, P) and `vectors` (B, P).
+        unit: what 1 in `int16` is worth.
+        out: (B, R)
+
+    A sum is made in the same order whatever B is: a row of a batch is its solo run, bit for bit.
+    """
+    batch, rows = out.shape
+    if is_int8:
+        for row in range(rows):
+            worth = scales[row] * unit
+            for b in range(batch):
+                out[b, row] += worth * np.float32(_dot_int8(whole, row, int16, b))
+        return
+    many = batch - batch % COLUMNS
+    for row in range(0, rows, ROWS):
+        for begin in range(0, many, COLUMNS):
+            block = _dot_some(matrix, row, vectors, begin)
+            for i in range(ROWS):
+                for j in range(COLUMNS):
+                    out[begin + j, row + i] += block[COLUMNS * i + j]
+        for b in range(many, batch):
+            column = _dot_one(matrix, row, vectors, b)
+            for i in range(ROWS):
+                out[b, row + i] += column[i]
+
+
+# tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):
+# unlike the library's it is a dozen products and one division, for a whole vector at a time
+_TANH_LIMIT = np.float32(7.90531110763549805)
+_T1, _T3, _T5, _T7 = map(
+    np.float32,
+    (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08),
+)
+_T9, _T11, _T13 = map(
+    np.float32, (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16)
+)
+_D0, _D2, _D4, _D6 = map(
+    np.float32,
+    (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06),
+)
+_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+
+
+@_smooth
+def _tanh(x: Any) -> Any:
+    """float32 -> float32"""
+    x = min(max(x, -_TANH_LIMIT), _TANH_LIMIT)
+    s = x * x
+    p = ((((((_T13 * s + _T11) * s + _T9) * s + _T7) * s + _T5) * s + _T3) * s + _T1) * x
+    return p / (((_D6 * s + _D4) * s + _D2) * s + _D0)
+
+
+@_smooth
+def _sigmoid(x: Any) -> Any:
+    """1 / (1 + exp(-x)), by way of tanh. float32 -> float32"""
+    return _HALF * (_tanh(_HALF * x) + _ONE)
+
+
+@_smooth
+def _lstm(gates: Any, h: Any, c: Any) -> None:
+    """See `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
+    size = c.shape[0]
+    i, f, g, o = (
+        gates[:size],
+        gates[size : 2 * size],
+        gates[2 * size : 3 * size],
+        gates[3 * size : 4 * size],
+    )
+    for j in range(size):
+        c[j] = _sigmoid(f[j]) * c[j] + _sigmoid(i[j]) * _tanh(g[j])
+    for j in range(size):
+        h[j] = _sigmoid(o[j]) * _tanh(c[j])
+
+
+@_smooth
+def _gru(from_input: Any, from_state: Any, h: Any) -> None:
+    """See `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
+    size = h.shape[0]
+    r, z, n = from_input[:size], from_input[size : 2 * size], from_input[2 * size : 3 * size]
+    rs, zs, ns = from_state[:size], from_state[size : 2 * size], from_state[2 * size : 3 * size]
+    for j in range(size):
+        update = _sigmoid(z[j] + zs[j])
+        new = _tanh(n[j] + _sigmoid(r[j] + rs[j]) * ns[j])
+        h[j] = (_ONE - update) * new + update * h[j]
+
+
+@_inner
+def _to_int16(values: Any, units: Any, out: Any) -> None:
+    """The nearest whole numbers of units. (H,) -> (H,)"""
+    for j in range(values.shape[0]):
+        out[j] = np.int16(np.floor(values[j] * units + _HALF))
+
+
+@_inner
+def _advance(
+    net: Any, tokens: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any
+) -> None:
+    """Read a token a row. (B,), and h: (L, B, P), h_int16: (L, B, P), c: (L or 0, B, H), which
+    become the new state; `gates` and `from_state` are scratch. (B, R)
+    """  # fmt: skip
+    layers, batch, size = h.shape[0], h.shape[1], c.shape[2]
+    is_lstm = c.shape[0] > 0
+    unit = _ONE / net.int8_units
+    recurrent = gates if is_lstm else from_state
+    for layer in range(layers):
+        for b in range(batch):
+            gates[b] = net.table[tokens[b]] if layer == 0 else net.biases[layer - 1]
+        if layer > 0:
+            _add_product(
+                net.is_int8, net.inputs[layer - 1], net.inputs_int8[layer - 1],
+                net.inputs_scale[layer - 1], h[layer - 1], h_int16[layer - 1], unit, gates,
+            )  # fmt: skip
+        if not is_lstm:
+            from_state[:] = 0
+        _add_product(
+            net.is_int8, net.hidden[layer], net.hidden_int8[layer], net.hidden_scale[layer],
+            h[layer], h_int16[layer], unit, recurrent,
+        )  # fmt: skip
+        for b in range(batch):
+            out = h[layer, b, :size]
+            if is_lstm:
+                _lstm(gates[b], out, c[layer, b])
+            else:
+                _gru(gates[b], from_state[b], out)
+            if net.is_int8:
+                _to_int16(out, net.int8_units, h_int16[layer, b])
+
+
+@_inner
+def _read_out(net: Any, h: Any, features: Any, features_int16: Any, logits: Any) -> None:
+    """The output layer. h: (L, B, P) -> logits (B, V padded); the features are scratch. (B, P)"""
+    layers, batch = h.shape[:2]
+    features[:] = h[layers - 1]
+    bound = 1
+    if net.sum_layers:
+        bound = layers  # each layer's output lies within -1 and 1
+        features[:] = h[0]
+        for layer in range(1, layers):
+            features += h[layer]
+    units = net.int8_units / np.float32(bound)
+    for b in range(batch):
+        logits[b] = net.output_bias
+        if net.is_int8:
+            _to_int16(features[b], units, features_int16[b])
+    _add_product(
+        net.is_int8, net.output[0], net.output_int8[0], net.output_scale[0], features,
+        features_int16, _ONE / units, logits,
+    )  # fmt: skip
+
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_SMALLEST = -700.0  # e to this is still a normal number; below it is nothing
+_EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
+
+
+@_inner
+def _exp(values: Any, bits: Any, out: Any) -> None:
+    """e to each value that is not above 0, in float64, to the last digit or two. (V,) -> (V,)
+
+    Without a call and without a branch, so that it goes a vector at a time. `bits` is scratch. (V,)
+    """
+    powers = bits.view(np.float64)
+    for j in range(values.shape[0]):
+        x = max(values[j], _SMALLEST)
+        n = np.floor(x * _LOG2_E + 0.5)
+        r = (x - n * _LN2_HIGH) - n * _LN2_LOW
+        p = 1 / 479001600
+        p = p * r + 1 / 39916800
+        p = p * r + 1 / 3628800
+        p = p * r + 1 / 362880
+        p = p * r + 1 / 40320
+        p = p * r + 1 / 5040
+        p = p * r + 1 / 720
+        p = p * r + 1 / 120
+        p = p * r + 1 / 24
+        p = p * r + 1 / 6
+        p = p * r + 0.5
+        p = p * r + 1.0
+        p = p * r + 1.0
+        out[j] = p if values[j] >= _SMALLEST else 0.0
+        bits[j] = (np.int64(n) + _EXPONENT_BIAS) << _MANTISSA_BITS
+    for j in range(values.shape[0]):
+        out[j] *= powers[j]
+
+
+@_inner
+def _is_before(scores: Any, a: Any, b: Any) -> Any:
+    """Whether token a has the better place: a higher score, or among equals the lower id."""
+    return (scores[a] > scores[b]) | ((scores[a] == scores[b]) & (a < b))
+
+
+@_inner
+def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> None:
+    """Weigh 0 all but the best `count` tokens, and of them those that first reach `mass` together.
+
+    (V,) each: `scores` rank; `weights` are unnormalised probabilities; `ids` is scratch. Nothing is
+    sorted: the ids are parted around one of them, and then again on the side where the cut lies.
+    """
+    end, total = 0, 0.0
+    for j in range(weights.shape[0]):
+        ids[end] = j
+        end += weights[j] > 0
+        total += weights[j]
+    size, begin = end, 0
+    mass *= total
+    sure = 0.0  # the weight of all before `begin`, which are kept
+    while begin < end:
+        middle = (begin + end) // 2
+        pivot = ids[middle]
+        ids[middle] = ids[end - 1]
+        place, before = begin, sure
+        for at in range(begin, end - 1):
+            token = ids[at]
+            better = _is_before(scores, token, pivot)
+            ids[at] = ids[place]
+            ids[place] = token
+            place += 1 if better else 0
+            before += weights[token] if better else 0.0
+        ids[end - 1] = ids[place]
+        ids[place] = pivot
+        if place == 0 or (place < count and before < mass):
+            begin, sure = place + 1, before + weights[pivot]
+        else:
+            end = place
+    for place in range(begin, size):
+        weights[ids[place]] = 0.0
+
+
+@_inner
+def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
+    """See `processors.TypicalP`. (V,) each; all but `weights` are scratch."""
+    total = weights.sum()
+    entropy = 0.0
+    for j in range(weights.shape[0]):
+        if weights[j] > 0:
+            scores[j] = -np.log(weights[j] / total)
+            entropy += weights[j] / total * scores[j]
+    for j in range(weights.shape[0]):
+        scores[j] = -abs(scores[j] - entropy)
+    _keep_best(scores, weights.shape[0], mass, weights, ids)
+
+
+@_inner
+def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
+    """Apply the chain to logits less their maximum and to e to them; both are edited. (V,) each"""
+    size = scores.shape[0]
+    if chain.temperature != 1:
+        for j in range(size):
+            scores[j] /= chain.temperature
+        _exp(scores, bits, weights)
+    if chain.top_k < size:
+        _keep_best(scores, chain.top_k, np.inf, weights, ids)
+    if chain.top_p <= 1:
+        _keep_best(scores, size, chain.top_p, weights, ids)
+    if chain.min_p_log > -np.inf:
+        for j in range(size):
+            if scores[j] < chain.min_p_log:
+                weights[j] = 0.0
+    if chain.typical_p <= 1:
+        _typical(chain.typical_p, weights, scores, ids)
+
+
+@_inner
+def _draw(
+    chain: Any,
+    logits: Any,
+    uniform: Any,
+    scores: Any,
+    weights: Any,
+    ids: Any,
+    bits: Any,
+) -> Any:
+    """One token and the model's own ln p of it: `processors` and `samplers`, in the same float64.
+
+    logits: (V,); from `scores` on (V,) scratch.
+    """
+    size = scores.shape[0]
+    best = 0
+    for j in range(1, size):
+        if logits[j] > logits[best]:
+            best = j
+    top = np.float64(logits[best])
+    for j in range(size):
+        scores[j] = np.float64(logits[j]) - top
+    _exp(scores, bits, weights)
+    log_total = np.log(weights.sum())
+    if chain.greedy:
+        return best, -log_total
+    _bend(chain, scores, weights, ids, bits)
+    total = 0.0
+    for j in range(size):
+        total += weights[j]
+    point = min(uniform * total, np.nextafter(total, 0.0))
+    token, reached = best, 0.0
+    for j in range(size):
+        reached += weights[j]
+        if reached > point:
+            token = j
+            break
+    return token, np.float64(logits[token]) - top - log_total
+
+
+@_cached
+def run(
+    net: Any, tokens: Any, h: Any, c: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any,
+    drawn: Any, logprobs: Any,
+) -> Any:  # fmt: skip
+    """Read `tokens`, then draw one token a row for each of `uniforms`, reading what was drawn.
+
+    Args:
+        net: the weights.
+        tokens: what to read first. (T, B) int64, T >= 0
+        h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
+        logits: for the next token, used if T = 0; they become those after the last. (B, V)
+        chain: what bends the distribution.
+        uniforms: numbers in [0, 1). (N, B), N >= 0
+        end_id: the step in which a row draws it is the last; -1 never comes.
+        drawn, logprobs: filled. (N, B) int64, (N, B) float64
+
+    Returns:
+        how many of N were drawn.
+    """
+    layers, batch, size = h.shape
+    vocab = logits.shape[1]
+    rows, width = net.table.shape[1], max(net.hidden.shape[2], net.hidden_int8.shape[2])
+    h_padded = np.zeros((layers, batch, width), np.float32)
+    h_padded[:, :, :size] = h
+    h_int16 = np.zeros((layers, batch, width), np.int16)
+    if net.is_int8:
+        for layer in range(layers):
+            for b in range(batch):
+                _to_int16(h[layer, b], net.int8_units, h_int16[layer, b])
+    gates, from_state = np.zeros((batch, rows), np.float32), np.zeros((batch, rows), np.float32)
+    features = np.zeros((batch, width), np.float32)
+    features_int16 = np.zeros((batch, width), np.int16)
+    logits_padded = np.zeros((batch, net.output_bias.shape[0]), np.float32)
+    logits_padded[:, :vocab] = logits
+    scores, weights = np.empty(vocab, np.float64), np.empty(vocab, np.float64)
+    ids, bits = np.empty(vocab, np.int64), np.empty(vocab, np.int64)
+
+    for t in range(tokens.shape[0]):
+        _advance(net, tokens[t], h_padded, h_int16, c, gates, from_state)
+    if tokens.shape[0] > 0:
+        _read_out(net, h_padded, features, features_int16, logits_padded)
+    count, ended = 0, False
+    while count < uniforms.shape[0] and not ended:
+        for b in range(batch):
+            token, logprob = _draw(
+                chain, logits_padded[b], uniforms[count, b], scores, weights, ids, bits
+            )
+            drawn[count, b] = token
+            logprobs[count, b] = logprob
+            ended |= token == end_id
+        _advance(net, drawn[count], h_padded, h_int16, c, gates, from_state)
+        _read_out(net, h_padded, features, features_int16, logits_padded)
+        count += 1
+    h[:] = h_padded[:, :, :size]
+    logits[:] = logits_padded[:, :vocab]
+    return count
+
+
+class _Announcement(event.Listener):
+    """Says once that the first run takes longer."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def on_start(self, event: Any) -> None:  # noqa: ARG002
+        """Something is about to be compiled."""
+        if not self._said:
+            logging.getLogger(__name__).warning(NOTE)
+            self._said = True
+
+    def on_end(self, event: Any) -> None:
+        """It has been."""
+
+
+def call(*arguments: Any) -> int:
+    """`run`, with a line on stderr (or in the log) if it has to be compiled first."""
+    if run.signatures:  # type: ignore[attr-defined]
+        return cast("int", run(*arguments))
+    with event.install_listener("numba:compile", _Announcement()):
+        try:
+            return cast("int", run(*arguments))
+        except OSError:  # it was compiled, but there is no room to keep it
+            return cast("int", run(*arguments))
