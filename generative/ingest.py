@@ -310,7 +310,7 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iter
 
     try:
         # joblib asks for a few items ahead only, and needs no guard in the user's own script
-        yield from Parallel(n_jobs=jobs, return_as="generator", mmap_mode=None)(
+        yield from Parallel(n_jobs=jobs, return_as="generator", mmap_mode=None, batch_size=1)(
             delayed(function)(item) for item in items
         )
     finally:

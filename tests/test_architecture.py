@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ingest": {"joblib", "numpy", "tqdm", "checkpoint", "corpus", "midi", "store", "tokenizers"},
     "card": {"checkpoint", "likelihood"},
     "training": {
-        "torch", "numpy", "matplotlib", "tensorboardX", "tqdm",
+        "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
         "model", "scoring", "sampling", "store", "tokenizers", "checkpoint",
     },
     "runtime": {"numpy", "checkpoint", "dynamic", "engine", "model", "sampling", "scoring"},
