@@ -19,7 +19,8 @@ LENGTH = 4
 
 def search(**changes: Any) -> list[Any]:
     arguments = {"num_beams": 4, "max_new_tokens": LENGTH, "end_id": END, **changes}
-    return beam_search(ChainStepper(arguments.pop("chain", CHAIN)), [END], **arguments)
+    stepper = ChainStepper(arguments.pop("chain", CHAIN))
+    return beam_search(stepper, [[END]], **arguments)[0]
 
 
 def exhaustive(chain: Any, length_penalty: float) -> list[tuple[float, list[int]]]:

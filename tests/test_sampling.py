@@ -16,7 +16,11 @@ from scipy import stats
 from generative.sampling import (
     Categorical,
     Greedy,
+    Past,
+    Rows,
     SamplingOptions,
+    begin,
+    bend,
     build,
     collect,
     row_generator,
@@ -24,6 +28,7 @@ from generative.sampling import (
 )
 from generative.sampling.processors import (
     MinP,
+    Need,
     NoRepeatNgram,
     RepetitionPenalty,
     Temperature,
@@ -37,6 +42,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOUR = np.log(np.array([[0.1, 0.5, 0.15, 0.25]]))
+
+
+def rows(*said: list[int], size: int = 4, **more: Any) -> Rows:
+    """Rows that have said that, every kind of memory kept; one silent row for no argument."""
+    need = Need(counts=True, window=None)
+    past = tuple(Past.of(tokens, size, need) for tokens in said or ([],))
+    rngs = tuple(row_generator(0, row) for row in range(len(past)))
+    return Rows(past=past, rngs=rngs, **more)
 
 
 def kept(logits: NDArray[Any]) -> list[int]:
@@ -68,35 +81,35 @@ def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
 )
 def test_the_tail_that_is_cut(processor: Any, expected: list[int]) -> None:
     before = FOUR.copy()
-    result = processor([[]], FOUR)
+    result = processor(rows(), FOUR)
     assert kept(result) == expected
     np.testing.assert_array_equal(result[0, expected], FOUR[0, expected])
     np.testing.assert_array_equal(FOUR, before)
 
 
 def test_temperature_is_a_power_of_the_probabilities() -> None:
-    cold = probabilities(Temperature(0.5)([[]], FOUR))
+    cold = probabilities(Temperature(0.5)(rows(), FOUR))
     np.testing.assert_allclose(cold, probabilities(FOUR) ** 2 / (probabilities(FOUR) ** 2).sum())
 
 
 def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() -> None:
     logits = np.array([[2.0, -1.0, 3.0, -4.0]])
     np.testing.assert_array_equal(
-        RepetitionPenalty(2.0)([[0, 1, 1]], logits), [[1.0, -2.0, 3.0, -4.0]]
+        RepetitionPenalty(2.0)(rows([0, 1, 1]), logits), [[1.0, -2.0, 3.0, -4.0]]
     )
 
 
 def test_no_repeat_ngram_forbids_what_would_complete_one() -> None:
-    assert kept(NoRepeatNgram(3)([[1, 2, 3, 1, 2]], FOUR)) == [0, 1, 2]
-    assert kept(NoRepeatNgram(2)([[1, 2, 1, 0, 1]], FOUR)) == [1, 3]
-    assert kept(NoRepeatNgram(1)([[1, 2]], FOUR)) == [0, 3]
-    assert kept(NoRepeatNgram(3)([[1, 2]], FOUR)) == [0, 1, 2, 3]
-    assert kept(NoRepeatNgram(1)([[0, 1, 2, 3]], FOUR)) == [0, 1, 2, 3]  # never a dead end
+    assert kept(NoRepeatNgram(3)(rows([1, 2, 3, 1, 2]), FOUR)) == [0, 1, 2]
+    assert kept(NoRepeatNgram(2)(rows([1, 2, 1, 0, 1]), FOUR)) == [1, 3]
+    assert kept(NoRepeatNgram(1)(rows([1, 2]), FOUR)) == [0, 3]
+    assert kept(NoRepeatNgram(3)(rows([1, 2]), FOUR)) == [0, 1, 2, 3]
+    assert kept(NoRepeatNgram(1)(rows([0, 1, 2, 3]), FOUR)) == [0, 1, 2, 3]  # never a dead end
 
 
 def test_ties_go_to_the_lower_id() -> None:
     flat = np.zeros((1, 5))
-    assert kept(TopK(2)([[]], flat)) == [0, 1]
+    assert kept(TopK(2)(rows(), flat)) == [0, 1]
     assert Greedy()(flat, [row_generator(0, 0)]).tolist() == [0]
 
 
@@ -122,9 +135,9 @@ def test_any_options_leave_a_distribution_within_the_given_one(
     options: SamplingOptions, logits: NDArray[np.float32], history: list[int]
 ) -> None:
     processors, sampler = build(options)
-    result: NDArray[Any] = logits
-    for processor in processors:
-        result = processor([history, history], result)
+    rngs = [row_generator(0, 0), row_generator(0, 1)]
+    known = begin(processors, [0, *history], 6, rngs, steps=4)
+    result, known = bend(processors, known, logits)
     assert not np.isnan(result).any()
     assert np.isfinite(result).any(axis=1).all()
     assert not (np.isfinite(result) & ~np.isfinite(logits)).any()
@@ -268,5 +281,5 @@ def test_a_dead_end_is_an_error() -> None:
         def allowed(self, state: int) -> NDArray[np.bool_]:
             return np.zeros(len(CHAIN), dtype=bool)
 
-    with pytest.raises(ValueError, match="allows no token"):
+    with pytest.raises(ValueError, match="allows no token that is possible"):
         run(constraint=Nothing())

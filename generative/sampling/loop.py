@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from generative.sampling.processors import NoRepeatNgram, RepetitionPenalty, SamplingOptions, build
-from generative.sampling.samplers import Logits, log_softmax, row_generator
+from generative.sampling.processors import SamplingOptions, begin, bend, build
+from generative.sampling.samplers import Greedy, Logits, log_softmax, row_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +37,28 @@ class Constraint(Protocol[G]):
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that might have come, and ln p of it before and after constraint and options."""
+
+    token: int
+    logprob: float
+    processed_logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A token and what stood beside it.
+
+    Attributes:
+        chosen: the token that was taken.
+        top: the likeliest ones under the model itself, best first; `chosen` may be among them.
+    """
+
+    chosen: Alternative
+    top: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Draw:
     """One token of one row.
 
@@ -47,6 +69,7 @@ class Draw:
         finish_reason: None while the row goes on; "length", "end" or "stop".
         allowed_mass: the probability of all that the constraint allowed here; near 0, the model
             had something else in mind.
+        detail: processed log-probability and alternatives, where they were asked for.
     """
 
     row: int
@@ -54,6 +77,7 @@ class Draw:
     logprob: float
     finish_reason: str | None
     allowed_mass: float = 1.0
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +90,7 @@ class Sampled:
         finish_reason: "length", "end" or "stop".
         score: what ranks it among beams; for a sample the sum of `logprobs`.
         least_allowed_mass: the smallest probability that the constraint left the model at a step.
+        details: one a token, where they were asked for.
     """
 
     tokens: list[int]
@@ -73,6 +98,7 @@ class Sampled:
     finish_reason: str
     score: float
     least_allowed_mass: float = 1.0
+    details: list[Detail] = field(default_factory=list)
 
     @property
     def nats(self) -> float:
@@ -98,9 +124,34 @@ def allow(logits: Logits, constraint: Constraint[Any], states: Sequence[Any]) ->
         ValueError: a row that may not go on at all.
     """
     masks = np.stack([constraint.allowed(state) for state in states])
-    if not masks.any(axis=-1).all():
-        raise ValueError("the constraint allows no token here")
-    return np.where(masks, logits, -np.inf)
+    bound = np.where(masks, logits, -np.inf)
+    if not np.isfinite(bound.max(axis=-1)).all():
+        raise ValueError("the constraint allows no token that is possible here")
+    return bound
+
+
+def describe_choice(
+    log_p: NDArray[np.float64], processed: NDArray[np.float64], token: int, count: int
+) -> Detail:
+    """A choice among a row's tokens, and the `count` likeliest. ln p before, after: (V,), (V,)"""
+    size = len(log_p)
+    count = min(count, size)
+    best = np.argpartition(-log_p, count - 1)[:count] if 0 < count < size else np.arange(count)
+    ranked = best[np.lexsort((best, -log_p[best]))]  # equals by id
+    chosen, *top = (
+        Alternative(t, float(log_p[t]), float(processed[t])) for t in [token, *ranked.tolist()]
+    )
+    return Detail(chosen, tuple(top))
+
+
+def check_logits(logits: Logits) -> None:
+    """Refuse what is no distribution. (B, V)
+
+    Raises:
+        ValueError: a row with NaN or +inf, or with nothing but -inf.
+    """
+    if not np.isfinite(logits.max(axis=-1)).all():
+        raise ValueError("the model's logits hold NaN or infinity, or make every token impossible")
 
 
 def sample(
@@ -115,6 +166,7 @@ def sample(
     constraint: Constraint[G] | None = None,
     constraint_state: G | None = None,
     stop: Callable[[int, int], bool] | None = None,
+    top_logprobs: int | None = None,
 ) -> Iterator[list[Draw]]:
     """Draw sequences that continue `prompt`, one token of every living row at a time.
 
@@ -125,6 +177,7 @@ def sample(
         constraint: a grammar, and `constraint_state`, where the prompt has led it (None: its
             start).
         stop: asked with (row, token) after each draw; True ends the row.
+        top_logprobs: tell each draw's processed log-probability, and so many alternatives.
 
     Yields:
         The draws of one step, rows in order.
@@ -132,7 +185,7 @@ def sample(
     Raises:
         ValueError: an option out of range, or a constraint that allows nothing.
     """
-    processors, sampler = build(options)
+    processors, sampler = build(options, end_id=end_id)
     tokens = check_prompt(prompt)
     if max_new_tokens < 1:
         return
@@ -140,24 +193,32 @@ def sample(
     rows = list(range(num_sequences))
     logits, state = logits.repeat(num_sequences, axis=0), state.select([0] * num_sequences)
     rngs = [row_generator(seed, row) for row in rows]
-    needs_history = any(isinstance(p, RepetitionPenalty | NoRepeatNgram) for p in processors)
-    history = [list(prompt) if needs_history else [] for _ in rows]
+    known = begin(processors, prompt, logits.shape[-1], rngs, max_new_tokens)
     grammar: list[Any] = []
     if constraint is not None:
-        begin = constraint.start() if constraint_state is None else constraint_state
-        grammar = [begin] * num_sequences
+        first = constraint.start() if constraint_state is None else constraint_state
+        grammar = [first] * num_sequences
     for remaining in range(max_new_tokens - 1, -1, -1):
+        check_logits(logits)
         log_p = log_softmax(logits)
         bent: Logits = logits if constraint is None else allow(logits, constraint, grammar)
         masses = np.where(np.isfinite(bent), np.exp(log_p), 0.0).sum(axis=-1)  # (B,)
-        for processor in processors:
-            bent = processor(history, bent)
+        bent, known = bend(processors, known, bent)
         drawn = sampler(bent, rngs)
         logprobs = log_p[np.arange(len(rows)), drawn]
-        drawn_now = zip(rows, drawn.tolist(), logprobs.tolist(), masses.tolist(), strict=True)
+        details: Sequence[Detail | None] = [None] * len(rows)
+        if top_logprobs is not None:
+            processed = _drawn_from(bent, isinstance(sampler, Greedy))
+            details = [
+                describe_choice(log_p[i], processed[i], token, top_logprobs)
+                for i, token in enumerate(drawn.tolist())
+            ]
+        drawn_now = zip(
+            rows, drawn.tolist(), logprobs.tolist(), masses.tolist(), details, strict=True
+        )
         draws = [
-            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop), mass)
-            for row, token, logprob, mass in drawn_now
+            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop), mass, detail)
+            for row, token, logprob, mass, detail in drawn_now
         ]
         yield draws
         alive = [i for i, draw in enumerate(draws) if draw.finish_reason is None]
@@ -166,13 +227,19 @@ def sample(
         rows, rngs = [rows[i] for i in alive], [rngs[i] for i in alive]
         if constraint is not None:
             grammar = [constraint.advance(grammar[i], draws[i].token) for i in alive]
-        history = [history[i] for i in alive]
-        if needs_history:
-            for past, i in zip(history, alive, strict=True):
-                past.append(draws[i].token)
+        if processors:
+            known = known.after(drawn)
         if len(alive) < len(draws):
-            state = state.select(alive)
+            state, known = state.select(alive), known.select(alive)
         logits, state = stepper.step(drawn[alive], state)
+
+
+def _drawn_from(bent: Logits, greedy: bool) -> NDArray[np.float64]:
+    """ln p of each token in the draw; a greedy one leaves nothing to chance. (B, V) -> (B, V)"""
+    if not greedy:
+        return log_softmax(bent)
+    best = np.arange(bent.shape[-1]) == bent.argmax(axis=-1)[:, None]
+    return np.where(best, 0.0, -np.inf)
 
 
 def _finish(
@@ -196,6 +263,7 @@ def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:
     logprobs: list[list[float]] = [[] for _ in range(num_sequences)]
     reasons = ["length"] * num_sequences
     masses = [1.0] * num_sequences
+    details: list[list[Detail]] = [[] for _ in range(num_sequences)]
     for draws in steps:
         for draw in draws:
             reasons[draw.row] = draw.finish_reason or reasons[draw.row]
@@ -203,7 +271,16 @@ def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:
             if draw.finish_reason != "end":
                 tokens[draw.row].append(draw.token)
                 logprobs[draw.row].append(draw.logprob)
+                if draw.detail is not None:
+                    details[draw.row].append(draw.detail)
     return [
-        Sampled(tokens=t, logprobs=p, finish_reason=r, score=float(sum(p)), least_allowed_mass=m)
-        for t, p, r, m in zip(tokens, logprobs, reasons, masses, strict=True)
+        Sampled(
+            tokens=t,
+            logprobs=p,
+            finish_reason=r,
+            score=float(sum(p)),
+            least_allowed_mass=m,
+            details=d,
+        )
+        for t, p, r, m, d in zip(tokens, logprobs, reasons, masses, details, strict=True)
     ]
