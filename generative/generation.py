@@ -6,6 +6,7 @@ Turns one set of options into sampling or beam search over a stepper and hands b
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from generative.sampling import (
@@ -20,6 +21,8 @@ from generative.sampling import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from generative.sampling import Alternative, Detail
 
 SEED_BITS = 32
 MAX_SEED = 2**63 - 1
@@ -104,6 +107,42 @@ class GenerateOptions(TypedDict, total=False):
     num_return_sequences: int | None
     top_logprobs: int | None
     seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLogprob:
+    """A token and how likely it was.
+
+    Attributes:
+        token: its id.
+        text: what it says, for human eyes.
+        logprob: ln p under the model itself.
+        processed_logprob: ln p in the draw, after constraints and options; -inf where barred.
+        top: the likeliest tokens in its place under the model itself, best first.
+    """
+
+    token: int
+    text: str
+    logprob: float
+    processed_logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+def token_logprobs(
+    details: Sequence[Detail], describe: Callable[[int], str]
+) -> tuple[TokenLogprob, ...]:
+    """What sampling told of its tokens, in words. describe: id -> text."""
+
+    def in_words(one: Alternative, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        return TokenLogprob(
+            token=one.token,
+            text=describe(one.token),
+            logprob=one.logprob,
+            processed_logprob=one.processed_logprob,
+            top=top,
+        )
+
+    return tuple(in_words(d.chosen, tuple(map(in_words, d.top))) for d in details)
 
 
 def resolve_seed(seed: int | None) -> int:

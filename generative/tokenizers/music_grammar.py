@@ -129,7 +129,8 @@ def _fitting(state: State, name: str) -> NDArray[np.bool_] | None:
     if name == "pitch" and state.limits is not None:
         return state.limits.pitches
     if name == "unit" and state.bars_left is not None:
-        return _COUNTABLE_UNITS[state.beats]  # where bars are counted, they have to be exact
+        # where bars are counted, they have to be exact
+        return np.asarray(_COUNTABLE_UNITS[state.beats])
     return None
 
 
