@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -288,7 +288,7 @@ def test_a_primer_that_breaks_off_is_refused() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"bars": 0}, {"seconds": 0.0}])
-def test_a_length_of_nothing_is_refused(limits: dict[str, int]) -> None:
+def test_a_length_of_nothing_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not 0"):
         MusicGrammar(TOKENIZER, **limits)
 

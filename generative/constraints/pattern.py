@@ -28,6 +28,14 @@ _SETS: dict[str, Ranges] = {
     "CATEGORY_WORD": [(48, 57), (65, 90), (95, 95), (97, 122)],
 }
 _UPPER, _LOWER, _CASE = (65, 90), (97, 122), 32  # ASCII letters and what lies between their cases
+_IRREGULAR = {
+    "ASSERT": "a lookahead or lookbehind",
+    "ASSERT_NOT": "a lookahead or lookbehind",
+    "GROUPREF": "a reference back",
+    "GROUPREF_EXISTS": "a condition",
+    "ATOMIC_GROUP": "an atomic group",
+    "POSSESSIVE_REPEAT": "a possessive repeat",
+}
 _BEGIN = ("AT_BEGINNING", "AT_BEGINNING_STRING")
 _END = ("AT_END", "AT_END_STRING")
 
@@ -86,7 +94,7 @@ class _Builder:
         for place, (operation, argument) in enumerate(parts):
             adder = self._adders.get(str(operation))
             if adder is None:
-                raise _UnsupportedError(str(operation).lower().replace("_", " "))
+                raise _UnsupportedError(_IRREGULAR.get(str(operation), str(operation)))
             at_first, at_last = first and place == 0, last and place == len(parts) - 1
             start = adder(argument, start, flags, at_first, at_last)
         return start
