@@ -166,7 +166,7 @@ def test_stochastic_beams_are_a_sample_without_replacement() -> None:
     assert inclusion.sum() == pytest.approx(width)
     made = beam_search(
         ChainStepper(), [[END]] * count, num_beams=width, num_return_sequences=width,
-        max_new_tokens=longest, end_id=END, method="stochastic", seed=1,
+        max_new_tokens=longest, end_id=END, method="stochastic", seed=2,
     )  # fmt: skip
     assert all(len({leaf(one) for one in beam}) == width for beam in made)
     seen = Counter(leaf(one) for beam in made for one in beam)
