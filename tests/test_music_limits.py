@@ -21,7 +21,11 @@ from generative.tokenizers.music_limits import (
     parse_range,
     pitch_class,
 )
-from generative.tokenizers.music_vocabulary import OFFSETS, is_measured_exactly
+from generative.tokenizers.music_vocabulary import (
+    DRUM_PROGRAMS,
+    OFFSETS,
+    is_measured_exactly,
+)
 from tests.chain import HistoryStepper
 from tests.conftest import TUNES
 
@@ -85,13 +89,14 @@ def test_no_limit_is_none() -> None:
 
 
 class Restless(HistoryStepper):
-    """A model without sense that likes to move on, so that pieces stay short."""
+    """A model without sense that likes to move on, so that pieces stay short, and few drums."""
 
     def step(self, tokens: Any, state: Any) -> Any:
         logits, state = super().step(tokens, state)
         logits[:, OFFSETS["bar"]] += 6.0
         logits[:, OFFSETS["start"]] += 6.0
         logits[:, OFFSETS["position"] : OFFSETS["beats"]] += 1.5
+        logits[:, OFFSETS["program"] + DRUM_PROGRAMS : OFFSETS["velocity"]] -= 4.0
         return logits.astype(np.float32), state
 
 
