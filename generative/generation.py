@@ -33,7 +33,8 @@ class GenerateOptions(TypedDict, total=False):
 
     The whole distribution:
     temperature: logits are divided by it [1]; 0 always takes the likeliest token; a list moves
-        from its first value at the first token to its last at the `max_new_tokens`-th.
+        from its first value at the first token to its last at the `max_new_tokens`-th, or over
+        the bars or seconds of music that were asked for.
     mirostat_tau: cut so that a token's surprise stays near so many bits [0], with mirostat_eta
         the rate at which it adapts [0.1] (Basu et al. 2021).
 

@@ -216,3 +216,17 @@ def test_music_models_take_limits_and_count_bars() -> None:
         assert 48 <= played.min() <= played.max() <= 81
     with pytest.raises(ValueError, match="4 bars did not fit in 20 tokens"):
         chorales.generate(bars=4, max_new_tokens=20, seed=1)
+
+
+def test_progress_is_that_of_bars_or_seconds() -> None:
+    counted = MusicGrammar(TOKENIZER, bars=2)
+    begun = counted.start()
+    assert counted.progress(begun) == 0
+    first = begun._replace(bars_left=1, ruler_steps=96)
+    assert counted.progress(first._replace(position=48)) == 0.25
+    assert counted.progress(first._replace(part=1, parts=2)) == 0.25
+    assert counted.progress(first._replace(bars_left=0)) == 0.5
+    timed = MusicGrammar(TOKENIZER, seconds=4.0)
+    assert timed.progress(timed.start()._replace(seconds=3.0)) == 0.75
+    free = MusicGrammar(TOKENIZER)
+    assert free.progress(free.start()) is None

@@ -126,6 +126,18 @@ def test_a_constraint_is_obeyed() -> None:
         assert all(a != b for a, b in zip(m.tokens, m.tokens[1:], strict=False))
 
 
+def test_a_schedule_follows_a_constraint_that_measures() -> None:
+    class Done(NoTwice):
+        def progress(self, state: int) -> float:
+            return 1.0
+
+    schedule = SamplingOptions(temperature=(9.0, 1e-9))
+    cold = run(options=schedule, constraint=Done(), num_sequences=3)
+    greedy = run(options=SamplingOptions(temperature=0), constraint=NoTwice(), num_sequences=3)
+    assert cold == greedy
+    assert run(options=schedule, constraint=NoTwice(), num_sequences=3) != greedy
+
+
 def test_a_dead_end_is_an_error() -> None:
     class Nothing(NoTwice):
         def allowed(self, state: int) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from generative.sampling.loop import (
     check_logits,
     check_prompt,
     describe_choice,
+    measured,
 )
 from generative.sampling.processors import LogitsProcessor, SamplingOptions, begin, bend, build
 from generative.sampling.samplers import Logits, log_softmax, row_generator
@@ -180,7 +181,9 @@ class _Wheel:
             bent = np.where(masks | stuck[:, None], logits, -np.inf)
             masses = np.where(np.isfinite(bent), np.exp(raw), 0.0).sum(axis=-1)
         if self.processors:
-            bent, beam.rows = bend(self.processors, beam.rows, bent)
+            grammars = [node.grammar for node in beam.live]
+            rows = measured(beam.rows, self.constraint, grammars)
+            bent, beam.rows = bend(self.processors, rows, bent)
         # A search ranks by the model's own probabilities, so what the constraint took away stays
         # away; what draws needs a distribution over what is left.
         if self.processors or self.method.draws:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.sampling.rows import Rows
     from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
@@ -34,6 +35,25 @@ class Constraint(Protocol[G]):
     def allowed(self, state: G) -> NDArray[np.bool_]:
         """What may come next. (V,)"""
         ...
+
+
+@runtime_checkable
+class Measure(Protocol):
+    """A constraint that knows how much of what was asked for is there."""
+
+    def progress(self, state: Any) -> float | None:
+        """0 at the beginning, 1 at the end; None where nothing measures it."""
+        ...
+
+
+def measured(rows: Rows, constraint: Constraint[Any] | None, states: Sequence[Any]) -> Rows:
+    """The rows with their shares of what was asked for, where the constraint can tell."""
+    if not isinstance(constraint, Measure):
+        return rows
+    shares = [constraint.progress(state) for state in states]
+    if any(share is None for share in shares):
+        return rows
+    return replace(rows, shares=np.array(shares, dtype=np.float64)[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +223,7 @@ def sample(
         log_p = log_softmax(logits)
         bent: Logits = logits if constraint is None else allow(logits, constraint, grammar)
         masses = np.where(np.isfinite(bent), np.exp(log_p), 0.0).sum(axis=-1)  # (B,)
+        known = measured(known, constraint, grammar)
         bent, known = bend(processors, known, bent)
         drawn = sampler(bent, rngs)
         logprobs = log_p[np.arange(len(rows)), drawn]

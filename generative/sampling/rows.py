@@ -91,6 +91,7 @@ class Rows:
         step: how many tokens each row has taken.
         steps: how many it may take at most.
         memory: for each processor what it remembers between tokens; None for most.
+        shares: how much of what was asked for each row has, where the constraint can say. (B, 1)
     """
 
     past: tuple[Past, ...]
@@ -99,11 +100,12 @@ class Rows:
     step: int = 0
     steps: int = 1
     memory: tuple[RowArrays | None, ...] = ()
+    shares: NDArray[np.float64] | None = None
 
     @property
-    def progress(self) -> float:
-        """0 at the first token, 1 at the last one possible."""
-        return self.step / max(1, self.steps - 1)
+    def progress(self) -> NDArray[np.float64] | float:
+        """0 at the first token, 1 at the last: of the constraint's measure, else of `steps`."""
+        return self.step / max(1, self.steps - 1) if self.shares is None else self.shares
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Rows:
         """The given rows, in that order; rows may repeat."""

@@ -222,6 +222,16 @@ class MusicGrammar:
         """Which tokens may come next; never none. (V,)"""
         return music_grammar.allowed(state)
 
+    def progress(self, state: State) -> float | None:
+        """How much of the bars or seconds is there, 0 to 1; None where neither was asked for."""
+        shares = []
+        if self.bars is not None and state.bars_left is not None:
+            part = (state.part + max(0, state.position) / state.ruler_steps) / state.parts
+            shares.append((self.bars - state.bars_left - 1 + part) / self.bars)
+        if self.seconds is not None and state.deadline_seconds is not None:
+            shares.append(1 - (state.deadline_seconds - state.seconds) / self.seconds)
+        return min(1.0, max(0.0, *shares, 0.0)) if shares else None
+
 
 @dataclass(slots=True)
 class _Moment:
