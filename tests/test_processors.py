@@ -23,26 +23,22 @@ from generative.sampling import (
     build,
     row_generator,
 )
+from generative.sampling.bans import AllowedTokens, BannedTokens, LogitBias, MinNewTokens
 from generative.sampling.loop import check_logits
 from generative.sampling.penalties import (
-    AllowedTokens,
-    BannedTokens,
     Dry,
     FrequencyPenalty,
-    LogitBias,
-    MinNewTokens,
     NoRepeatNgram,
     PresencePenalty,
     RepetitionPenalty,
 )
 from generative.sampling.rows import Need
+from generative.sampling.temperature import Temperature, TemperatureSchedule
 from generative.sampling.truncation import (
     EpsilonCutoff,
     EtaCutoff,
     MinP,
     Mirostat,
-    Temperature,
-    TemperatureSchedule,
     TopK,
     TopNSigma,
     TopP,

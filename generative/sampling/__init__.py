@@ -1,7 +1,8 @@
 """From logits to tokens: knows NumPy arrays, never torch, a tokenizer or MIDI."""
 
 from generative.sampling.beam import beam_search
-from generative.sampling.loop import Alternative, Constraint, Detail, Draw, Sampled, collect, sample
+from generative.sampling.details import Alternative, Detail
+from generative.sampling.loop import Constraint, Draw, Sampled, collect, sample
 from generative.sampling.processors import (
     PROCESSOR_NAMES,
     LogitsProcessor,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from generative.sampling.branching import METHODS, Method
+from generative.sampling.details import describe_choice
 from generative.sampling.hypotheses import Beam, Choice, Finished, Node, Plan
 from generative.sampling.loop import (
     Constraint,
@@ -18,7 +19,6 @@ from generative.sampling.loop import (
     Sampled,
     check_logits,
     check_prompt,
-    describe_choice,
     measured,
 )
 from generative.sampling.processors import LogitsProcessor, SamplingOptions, begin, bend, build

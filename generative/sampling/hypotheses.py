@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from generative.sampling.loop import Detail, Sampled
+from generative.sampling.loop import Sampled
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from generative.sampling.details import Detail
     from generative.sampling.rows import Rows
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from generative.sampling.details import Detail, describe_choice, log_p_drawn_from
 from generative.sampling.processors import SamplingOptions, begin, bend, build
-from generative.sampling.samplers import Greedy, Logits, log_softmax, row_generator
+from generative.sampling.samplers import Logits, log_softmax, row_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,28 +55,6 @@ def measured(rows: Rows, constraint: Constraint[Any] | None, states: Sequence[An
     if any(share is None for share in shares):
         return rows
     return replace(rows, shares=np.array(shares, dtype=np.float64)[:, None])
-
-
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """A token that might have come, and ln p of it before and after constraint and options."""
-
-    token: int
-    logprob: float
-    processed_logprob: float
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """A token and what stood beside it.
-
-    Attributes:
-        chosen: the token that was taken.
-        top: the likeliest ones under the model itself, best first; `chosen` may be among them.
-    """
-
-    chosen: Alternative
-    top: tuple[Alternative, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +129,6 @@ def allow(logits: Logits, constraint: Constraint[Any], states: Sequence[Any]) ->
     return bound
 
 
-def describe_choice(
-    log_p: NDArray[np.float64], processed: NDArray[np.float64], token: int, count: int
-) -> Detail:
-    """A choice among a row's tokens, and the `count` likeliest. ln p before, after: (V,), (V,)"""
-    size = len(log_p)
-    count = min(count, size)
-    best = np.argpartition(-log_p, count - 1)[:count] if 0 < count < size else np.arange(count)
-    ranked = best[np.lexsort((best, -log_p[best]))]  # equals by id
-    chosen, *top = (
-        Alternative(t, float(log_p[t]), float(processed[t])) for t in [token, *ranked.tolist()]
-    )
-    return Detail(chosen, tuple(top))
-
-
 def check_logits(logits: Logits) -> None:
     """Refuse what is no distribution. (B, V)
 
@@ -229,7 +194,7 @@ def sample(
         logprobs = log_p[np.arange(len(rows)), drawn]
         details: Sequence[Detail | None] = [None] * len(rows)
         if top_logprobs is not None:
-            processed = _drawn_from(bent, isinstance(sampler, Greedy))
+            processed = log_p_drawn_from(bent, sampler)
             details = [
                 describe_choice(log_p[i], processed[i], token, top_logprobs)
                 for i, token in enumerate(drawn.tolist())
@@ -253,14 +218,6 @@ def sample(
         if len(alive) < len(draws):
             state, known = state.select(alive), known.select(alive)
         logits, state = stepper.step(drawn[alive], state)
-
-
-def _drawn_from(bent: Logits, greedy: bool) -> NDArray[np.float64]:
-    """ln p of each token in the draw; a greedy one leaves nothing to chance. (B, V) -> (B, V)"""
-    if not greedy:
-        return log_softmax(bent)
-    best = np.arange(bent.shape[-1]) == bent.argmax(axis=-1)[:, None]
-    return np.where(best, 0.0, -np.inf)
 
 
 def _finish(

@@ -12,26 +12,22 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from generative.sampling.bans import AllowedTokens, BannedTokens, LogitBias, MinNewTokens
 from generative.sampling.penalties import (
-    AllowedTokens,
-    BannedTokens,
     Dry,
     FrequencyPenalty,
-    LogitBias,
-    MinNewTokens,
     NoRepeatNgram,
     PresencePenalty,
     RepetitionPenalty,
 )
 from generative.sampling.rows import NOTHING, Need, Past, RowArrays, Rows
 from generative.sampling.samplers import Categorical, Greedy, Logits, Sampler
+from generative.sampling.temperature import Temperature, TemperatureSchedule
 from generative.sampling.truncation import (
     EpsilonCutoff,
     EtaCutoff,
     MinP,
     Mirostat,
-    Temperature,
-    TemperatureSchedule,
     TopK,
     TopNSigma,
     TopP,

@@ -1,6 +1,6 @@
-"""Processors that shape a distribution by its own figures: knows logits, and no past tokens.
+"""Processors that cut a distribution by its own figures: knows logits, and no past tokens.
 
-Temperature, and what cuts tokens off: the tail, or, with XTC, the head.
+They cut the tail or, with XTC, the head; the rest keeps its logits.
 """
 
 from __future__ import annotations
@@ -41,55 +41,6 @@ def _below(logits: Logits, scores: NDArray[np.float64], bounds: Logits) -> Logit
     """Bars scores below a bound, the likeliest token never. (B, V), (B, V), (B, 1) -> (B, V)"""
     top = logits == logits.max(axis=-1, keepdims=True)
     return _forbid(logits, (scores < bounds) & ~top)
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """Divides the logits: below 1 sharpens, above 1 flattens."""
-
-    temperature: float
-
-    def __post_init__(self) -> None:
-        """Refuse what would turn likely into unlikely."""
-        require(0 < self.temperature < np.inf, "temperature", self.temperature, "at least 0")
-
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
-        return _divided(logits, self.temperature)
-
-
-def _divided(logits: Logits, temperature: NDArray[np.float64] | float) -> Logits:
-    """The maximum is moved to 0 first, so that nothing overflows. (B, V), () or (B, 1)"""
-    top = logits.max(axis=-1, keepdims=True)
-    with np.errstate(over="ignore"):  # a vanishing temperature leaves only the maximum
-        return np.asarray((logits.astype(np.float64) - top) / temperature)
-
-
-@dataclass(frozen=True)
-class TemperatureSchedule:
-    """A temperature that moves from the first value over the others to the last.
-
-    The values stand at equal distances from the first token to the last one possible
-    (`max_new_tokens`, or where a constraint measures bars or seconds the end of those), with
-    straight lines between them: (1.2, 0.6) starts warm and ends cool.
-    """
-
-    temperatures: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse what would turn likely into unlikely."""
-        require(bool(self.temperatures), "temperature", "an empty list", "a number or a list")
-        for value in self.temperatures:
-            require(0 < value < np.inf, "a temperature in a list", value, "above 0")
-
-    def at(self, progress: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        """The temperature there: 0 is the first token, 1 the last."""
-        places = np.linspace(0, 1, len(self.temperatures))
-        return np.asarray(np.interp(progress, places, self.temperatures))
-
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
-        return _divided(logits, self.at(rows.progress))
 
 
 @dataclass(frozen=True)
