@@ -240,12 +240,12 @@ def test_there_are_no_dead_ends(left: int, seed: int) -> None:
 def test_text_models_take_constraints(shakespeare: TextModel) -> None:
     pattern = "[a-z]+( [a-z]+)*"
     made = shakespeare.generate(
-        "7 ", pattern=pattern, max_new_tokens=20, num_return_sequences=20, seed=1
+        "7 ", pattern=pattern, max_new_tokens=12, num_return_sequences=5, seed=1
     )
     assert all(re.fullmatch(pattern, s.text) for s in made.sequences)
     beams = shakespeare.generate("7 ", pattern=pattern, max_new_tokens=9, num_beams=4)
     assert re.fullmatch(pattern, beams.text)
-    chunks = shakespeare.stream("7 ", pattern=pattern, max_new_tokens=20, seed=1)
+    chunks = shakespeare.stream("7 ", pattern=pattern, max_new_tokens=12, seed=1)
     assert "".join(chunks) == made.text
     assert shakespeare.generate("7 ", choices=["cats", "dogs"], seed=1).text in ("cats", "dogs")
     free = shakespeare.generate("7 ", max_new_tokens=60, seed=1).text

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
 from generative.sampling.details import Detail, describe_choice, log_p_drawn_from
 from generative.sampling.processors import SamplingOptions, begin, bend, build
-from generative.sampling.samplers import Logits, log_softmax, row_generator
+from generative.sampling.samplers import Logits, are_distributions, log_softmax, row_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,20 +38,15 @@ class Constraint(Protocol[G]):
         ...
 
 
-@runtime_checkable
-class Measure(Protocol):
-    """A constraint that knows how much of what was asked for is there."""
-
-    def progress(self, state: Any) -> float | None:
-        """0 at the beginning, 1 at the end; None where nothing measures it."""
-        ...
-
-
 def measured(rows: Rows, constraint: Constraint[Any] | None, states: Sequence[Any]) -> Rows:
-    """The rows with their shares of what was asked for, where the constraint can tell."""
-    if not isinstance(constraint, Measure):
+    """The rows with their shares of what was asked for, where the constraint can tell.
+
+    It can where it has a method `progress(state)` -> 0 at the beginning to 1 at the end, or None.
+    """
+    progress = getattr(constraint, "progress", None)
+    if progress is None:
         return rows
-    shares = [constraint.progress(state) for state in states]
+    shares = [progress(state) for state in states]
     if any(share is None for share in shares):
         return rows
     return replace(rows, shares=np.array(shares, dtype=np.float64)[:, None])
@@ -124,7 +119,7 @@ def allow(logits: Logits, constraint: Constraint[Any], states: Sequence[Any]) ->
     """
     masks = np.stack([constraint.allowed(state) for state in states])
     bound = np.where(masks, logits, -np.inf)
-    if not np.isfinite(bound.max(axis=-1)).all():
+    if not are_distributions(bound):
         raise ValueError("the constraint allows no token that is possible here")
     return bound
 
@@ -135,7 +130,7 @@ def check_logits(logits: Logits) -> None:
     Raises:
         ValueError: a row with NaN or +inf, or with nothing but -inf.
     """
-    if not np.isfinite(logits.max(axis=-1)).all():
+    if not are_distributions(logits):
         raise ValueError("the model's logits hold NaN or infinity, or make every token impossible")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -21,7 +21,13 @@ from generative.sampling.penalties import (
     RepetitionPenalty,
 )
 from generative.sampling.rows import NOTHING, Need, Past, RowArrays, Rows
-from generative.sampling.samplers import Categorical, Greedy, Logits, Sampler
+from generative.sampling.samplers import (
+    Categorical,
+    Greedy,
+    Logits,
+    Sampler,
+    are_distributions,
+)
 from generative.sampling.temperature import Temperature, TemperatureSchedule
 from generative.sampling.truncation import (
     EpsilonCutoff,
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-@runtime_checkable
 class Stateless(Protocol):
     """(what is known of B rows, logits (B, V)) -> logits (B, V); the arguments are not edited."""
 
@@ -48,7 +53,6 @@ class Stateless(Protocol):
         ...
 
 
-@runtime_checkable
 class Stateful(Protocol):
     """A processor that remembers: memory in, new memory out. Its arrays have B rows."""
 
@@ -251,16 +255,17 @@ def bend(processors: Sequence[LogitsProcessor], rows: Rows, logits: Logits) -> t
     """
     if not processors:
         return logits, rows
-    memory = list(rows.memory)
+    memory = rows.memory
     with np.errstate(over="ignore", invalid="ignore"):
         for index, processor in enumerate(processors):
-            if isinstance(processor, Stateful):
-                logits, memory[index] = processor.adapt(rows, logits, memory[index])
+            if hasattr(processor, "adapt"):  # isinstance with a protocol takes longer than a cut
+                logits, new = processor.adapt(rows, logits, memory[index])
+                memory = (*memory[:index], new, *memory[index + 1 :])
             else:
-                logits = processor(rows, logits)
-    if not np.isfinite(logits.max(axis=-1)).all():
+                logits = cast("Stateless", processor)(rows, logits)
+    if not are_distributions(logits):
         raise ValueError("penalties or biases this large leave no distribution to draw from")
-    return logits, replace(rows, memory=tuple(memory))
+    return logits, rows if memory is rows.memory else replace(rows, memory=memory)
 
 
 __all__ = [

@@ -63,9 +63,7 @@ class Past:
         return cls(counts.astype(np.int32), _last(said, need.window), need.window)
 
     def after(self, token: int) -> Past:
-        """One token later; itself where nothing is to be remembered."""
-        if self.window == 0 and not self.counts.size:
-            return self
+        """One token later."""
         counts = self.counts
         if counts.size:
             counts = counts.copy()
@@ -123,11 +121,7 @@ class Rows:
 
     def after(self, tokens: NDArray[np.int64]) -> Rows:
         """One token later. tokens: (B,)"""
-        return replace(
-            self,
-            past=tuple(
-                past.after(token) for past, token in zip(self.past, tokens.tolist(), strict=True)
-            ),
-            last=tokens,
-            step=self.step + 1,
-        )
+        past = self.past
+        if past[0].window != 0 or past[0].counts.size:
+            past = tuple(p.after(token) for p, token in zip(past, tokens.tolist(), strict=True))
+        return Rows(past, self.rngs, tokens, self.step + 1, self.steps, self.memory)
