@@ -51,13 +51,14 @@ def by_rank(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
     taken = np.zeros(size)  # how often earlier groups took each token now
     chosen: list[Choice] = []
     for group in range(plan.groups):
-        members = np.flatnonzero(groups == group)
-        scores = (totals[members] - plan.diversity_penalty * taken).ravel()
+        members = np.flatnonzero(groups == group).tolist()
+        scores = totals if plan.groups == 1 else totals[members] - plan.diversity_penalty * taken
+        scores = scores.ravel()
         going_on: list[int] = []
         # each hypothesis has one ending, so twice the width holds enough that go on
         for place, at in enumerate(_highest(scores, min(2 * plan.group_size, scores.size))):
             row, token = divmod(at, size)
-            parent = int(members[row])
+            parent = members[row]
             if token == plan.end_id:
                 keep = place < plan.group_size
             else:
@@ -65,7 +66,8 @@ def by_rank(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
                 going_on += [token] * keep
             if keep:
                 chosen.append(Choice(parent, token, float(totals[parent, token])))
-        np.add.at(taken, np.array(going_on, dtype=np.int64), 1.0)
+        if plan.groups > 1:
+            np.add.at(taken, np.array(going_on, dtype=np.int64), 1.0)
     return chosen
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from generative.sampling.loop import Sampled
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from generative.sampling.rows import Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """The last token of a hypothesis and, by its parents, all before; branches share their stem.
+
+    A tuple, like a choice, since a frozen dataclass takes four times as long to make.
 
     Attributes:
         logprob: ln p of the token under the model itself.
@@ -87,8 +88,7 @@ class Finished:
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """A continuation to follow: of which hypothesis, with which token, and what it then scores."""
 
     parent: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -262,7 +262,7 @@ def bend(processors: Sequence[LogitsProcessor], rows: Rows, logits: Logits) -> t
                 logits, new = processor.adapt(rows, logits, memory[index])
                 memory = (*memory[:index], new, *memory[index + 1 :])
             else:
-                logits = cast("Stateless", processor)(rows, logits)
+                logits = processor(rows, logits)
     if not are_distributions(logits):
         raise ValueError("penalties or biases this large leave no distribution to draw from")
     return logits, rows if memory is rows.memory else replace(rows, memory=memory)
