@@ -91,6 +91,37 @@ def test_a_constraint_binds_the_beam() -> None:
         assert all(a != b for a, b in itertools.pairwise(f.tokens))
 
 
+def test_a_penalty_and_a_constraint_rank_by_the_models_own_probabilities() -> None:
+    plain = search(num_beams=8, num_return_sequences=8, constraint=NoTwice())
+    barely = SamplingOptions(presence_penalty=1e-12)
+    both = search(num_beams=8, num_return_sequences=8, constraint=NoTwice(), options=barely)
+    assert [f.tokens for f in both] == [f.tokens for f in plain]
+    np.testing.assert_allclose([f.score for f in both], [f.score for f in plain], rtol=1e-6)
+
+
+def test_what_is_allowed_may_be_as_unlikely_as_it_likes() -> None:
+    class Certain(HistoryStepper):
+        def step(self, tokens: Any, state: Any) -> Any:
+            logits, state = super().step(tokens, state)
+            logits[:, 0] += 5000.0  # nothing else has a probability that a float can hold
+            return logits, state
+
+    class NotThat(NoTwice):
+        def allowed(self, state: int) -> Any:
+            return np.arange(4) > 0
+
+    for options in (SamplingOptions(), SamplingOptions(presence_penalty=0.5)):
+        (found,) = beam_search(
+            Certain(4),
+            [[END]],
+            num_beams=2,
+            max_new_tokens=3,
+            constraint=NotThat(),
+            options=options,
+        )[0]
+        assert len(found.tokens) == 3
+
+
 def test_a_penalty_changes_the_ranking_but_not_the_reported_probabilities() -> None:
     (found,) = search(
         end_id=None, max_new_tokens=3, options=SamplingOptions(no_repeat_ngram_size=1)

@@ -111,6 +111,7 @@ def test_the_chain_on_the_command_line(generate: Any) -> None:
     assert not set("abe") & set(result.out)
     for wrong in (
         ("--temperature", "warm"),
+        ("--temperature", "1,-1"),
         ("--logit-bias", "101"),
         ("--banned-tokens", "a"),
         ("--beam-method", "wild"),

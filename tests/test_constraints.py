@@ -15,6 +15,7 @@ import generative
 from generative.constraints import TextConstraint, compile_text
 from generative.constraints.utf8 import byte_sequences, complement
 from generative.sampling import SamplingOptions, beam_search, collect, sample
+from generative.sampling.branching import METHODS
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
 from generative.tokenizers.subword import SentencePieceTokenizer
@@ -140,11 +141,13 @@ def constrained(
     }
     draws = sample(stepper, [tokenizer.start_id], num_sequences=count, seed=3, **arguments)
     texts = [tokenizer.decode(one.tokens) for one in collect(draws, count)]
-    beams = beam_search(
-        stepper, [[tokenizer.start_id]], num_beams=6, num_return_sequences=6,
-        **arguments,
-    )[0]  # fmt: skip
-    return texts + [tokenizer.decode(one.tokens) for one in beams]
+    for method in METHODS:
+        beams = beam_search(
+            stepper, [[tokenizer.start_id]], num_beams=6, num_return_sequences=6, method=method,
+            **arguments,
+        )[0]  # fmt: skip
+        texts += [tokenizer.decode(one.tokens) for one in beams]
+    return texts
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import generative
 from generative import midi
 from generative.sampling import SamplingOptions, beam_search, collect, sample
+from generative.sampling.branching import METHODS
 from generative.tokenizers.music import MusicGrammar, MusicTokenizer
 from generative.tokenizers.music_limits import (
     MusicLimits,
@@ -113,10 +114,11 @@ def drawn(
     }
     prompt = [TOKENIZER.start_id, *primer]
     stepper = Restless(TOKENIZER.vocab_size)
-    made = (
-        collect(sample(stepper, prompt, num_sequences=count, seed=1, **arguments), count)
-        + beam_search(stepper, [prompt], num_beams=4, num_return_sequences=4, **arguments)[0]
-    )
+    made = collect(sample(stepper, prompt, num_sequences=count, seed=1, **arguments), count)
+    for method in METHODS:
+        made += beam_search(
+            stepper, [prompt], num_beams=4, num_return_sequences=4, method=method, **arguments
+        )[0]
     assert bars is None or {one.finish_reason for one in made} == {"end"}
     return [TOKENIZER.decode([*primer, *one.tokens]) for one in made]
 
@@ -178,6 +180,7 @@ def test_bars_that_cannot_be_counted_are_refused() -> None:
         MusicGrammar(TOKENIZER, bars=1, limits=MusicLimits.of(meter="7/64"))
 
 
+@settings(max_examples=40)
 @given(
     st.frozensets(st.integers(0, 11), min_size=1),
     st.tuples(st.integers(0, 127), st.integers(0, 127)).map(sorted),

@@ -172,14 +172,17 @@ class _Wheel:
         self, beam: Beam, logits: Logits, raw: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What ranks the next tokens, and the mass that the constraint leaves. -> (B, V), (B,)"""
-        bent, masses = logits, np.ones(len(logits))
+        bent, masses, left = logits, np.ones(len(logits)), np.zeros((1, 1))
         stuck = np.zeros(len(logits), dtype=np.bool_)
         if self.constraint is not None:
             masks = np.stack([self.constraint.allowed(node.grammar) for node in beam.live])
             stuck = ~np.isfinite(np.where(masks, logits, -np.inf).max(axis=-1))
             # a hypothesis at a dead end leaves the beam; until then its row must be one
             bent = np.where(masks | stuck[:, None], logits, -np.inf)
-            masses = np.where(np.isfinite(bent), np.exp(raw), 0.0).sum(axis=-1)
+            masked = np.where(np.isfinite(bent), raw, -np.inf)
+            masses = np.exp(masked).sum(axis=-1)
+            top = masked.max(axis=-1, keepdims=True)  # first, since all of it may be tiny
+            left = top + np.log(np.exp(masked - top).sum(axis=-1, keepdims=True))  # ln mass (B, 1)
         if self.processors:
             grammars = [node.grammar for node in beam.live]
             rows = measured(beam.rows, self.constraint, grammars)
@@ -189,7 +192,7 @@ class _Wheel:
         if self.processors or self.method.draws:
             ranked = log_softmax(bent)
             if self.constraint is not None and not self.method.draws:
-                ranked += np.log(masses)[:, None]
+                ranked += left
         else:
             ranked = np.where(np.isfinite(bent), raw, -np.inf)
         return np.where(stuck[:, None], -np.inf, ranked), masses
