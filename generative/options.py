@@ -49,7 +49,7 @@ def numbers(value: str | float) -> float | tuple[float, ...]:
         several = tuple(float(part) for part in str(value).split(","))
     except ValueError:
         raise click.BadParameter(f"{value!r} is neither a number nor a list of them") from None
-    if not all(number >= 0 for number in several):
+    if any(number < 0 for number in several):
         raise click.BadParameter(f"{value} is not in the range x>=0.")
     return several[0] if len(several) == 1 else several
 
