@@ -52,6 +52,9 @@ def cli(debug: bool) -> None:
 @sampling_options
 @precision_option
 @click.option("--stop", multiple=True, metavar="STRING", help="End before this; repeatable.")
+@click.option("--pattern", metavar="REGEX", help="What is generated matches this in full.")
+@click.option("--choice", "choices", multiple=True, metavar="TEXT", help="It is one of these.")
+@click.option("--forbid", multiple=True, metavar="TEXT", help="It never says this; repeatable.")
 @click.option("--no-stream", is_flag=True, help="Print only when all is done.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead.")
 @json_option
@@ -89,15 +92,12 @@ def text(
         return
     made = loaded.generate(prefix, **kwargs)
     if as_json:
-        result = json.dumps(
-            {
-                "model": loaded.checkpoint.name,
-                "seed": made.seed,
-                "sequences": [{"text": s.text, **sequence_json(s)} for s in made.sequences],
-            },
-            ensure_ascii=False,
-            indent=2,
-        )
+        report = {
+            "model": loaded.checkpoint.name,
+            "seed": made.seed,
+            "sequences": [{"text": s.text, **sequence_json(s)} for s in made.sequences],
+        }
+        result = json.dumps(terminal.finite(report), ensure_ascii=False, indent=2)
     else:
         result = "\n\n".join(prefix + s.text for s in made.sequences)
         terminal.note_seed(made.seed, options["seed"])
@@ -111,6 +111,9 @@ def text(
 @click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
 @click.option("--bars", type=click.IntRange(1), help="Exactly so many (new) bars.")
 @click.option("--seconds", type=float, help="So many (new) seconds.")
+@click.option("--key", help='Only pitches of "D minor", or of notes: "C D E G A".')
+@click.option("--range", "pitch_range", metavar="LOW-HIGH", help="Only pitches in C3-C6.")
+@click.option("--meter", metavar="N/D", help="3/4 throughout.")
 @click.option("-o", "--output", metavar="FILE.mid", help="Where to write; - is a pipe. [music.mid]")
 @click.option("--wav", type=click.Path(path_type=Path), help="Also render sound.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw a piano roll (PNG).")

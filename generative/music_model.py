@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Unpack, cast
 import numpy as np
 
 from generative import midi
-from generative.generation import GenerateOptions, generate_tokens, resolve_seed
+from generative.generation import (
+    GenerateOptions,
+    TokenLogprob,
+    generate_tokens,
+    resolve_seed,
+    token_logprobs,
+)
 from generative.likelihood import Likelihood
 from generative.piece import Piece
 from generative.runtime import Runtime
 from generative.tokenizers.music import MusicGrammar
+from generative.tokenizers.music_limits import MusicLimits
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,6 +52,7 @@ class TuneSequence:
         nats: -ln p of these tokens under the model itself, before grammar and options.
         finish_reason: "length" or "end".
         score: what ranks beams; for samples the log-probability, -nats.
+        logprobs: of each token, with alternatives; empty unless `top_logprobs` asked for them.
     """
 
     piece: Piece
@@ -52,6 +60,7 @@ class TuneSequence:
     nats: float
     finish_reason: str
     score: float
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     @property
     def perplexity(self) -> float | None:
@@ -110,6 +119,9 @@ class MusicModel:
         bars: int | None = None,
         seconds: float | None = None,
         max_new_tokens: int | None = None,
+        key: str | Iterable[int] | None = None,
+        pitch_range: str | tuple[int, int] | None = None,
+        meter: str | tuple[int, int] | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Tune:
         """Make music that always decodes to a valid file: only what the grammar allows is drawn.
@@ -120,11 +132,15 @@ class MusicModel:
             seconds: so many new seconds; notes that would last longer are cut.
             max_new_tokens: at most; given alone, the model ends the piece where it likes. With none
                 of the three it makes 8 bars.
+            key: pitches may only be of "D minor", "Eb major" (see `music_limits.MODES`), of the
+                notes "C D E G A", or of pitch classes 0..11.
+            pitch_range: from "C3-C6" or two MIDI pitches; C4 is 60. Drums are free of both.
+            meter: "3/4", throughout; a primer has to end in it.
             options: see `GenerateOptions`.
 
         Raises:
             MidiError: the primer cannot be read.
-            ValueError: an option that is out of range.
+            ValueError: an option that is out of range, or limits that cannot be met.
         """
         if bars is not None and bars < 1:
             raise ValueError(f"bars must be at least 1, not {bars}")
@@ -133,7 +149,9 @@ class MusicModel:
         if bars is seconds is max_new_tokens is None:
             bars = DEFAULT_BARS
         begin = [] if primer is None else self.tokenizer.encode(_as_piece(primer))
-        grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds)
+        limits = MusicLimits.of(key, pitch_range, meter)
+        grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds, limits=limits)
+        room = _room(bars, seconds) if max_new_tokens is None else max_new_tokens
         seed = resolve_seed(options.get("seed"))
         count = options.get("num_return_sequences") or 1
         attempts = 1 if bars is seconds is None or (options.get("num_beams") or 1) > 1 else ATTEMPTS
@@ -141,13 +159,15 @@ class MusicModel:
             self._runtime.stepper,
             [self.tokenizer.start_id, *begin],
             end_id=self.tokenizer.start_id,
-            max_new_tokens=_room(bars, seconds) if max_new_tokens is None else max_new_tokens,
+            max_new_tokens=room,
             options={**options, "num_return_sequences": count * attempts},
             seed=seed,
             constraint=grammar,
             constraint_state=grammar.resume(begin),
         )
-        sampled = [_least_forced(tries[i * attempts :][:attempts]) for i in range(count)]
+        sampled = [_least_forced(tries[i : i + attempts]) for i in range(0, len(tries), attempts)]
+        if bars is not None and any(one.finish_reason == "length" for one in sampled):
+            raise ValueError(f"{bars} bars did not fit in {room} tokens; give max_new_tokens more")
         return Tune(
             sequences=tuple(self._sequence(begin, one, bars, seconds) for one in sampled),
             seed=seed,
@@ -204,6 +224,7 @@ class MusicModel:
             nats=sampled.nats,
             finish_reason=sampled.finish_reason,
             score=sampled.score,
+            logprobs=token_logprobs(sampled.details, self.tokenizer.describe),
         )
 
 
@@ -212,7 +233,8 @@ def _as_piece(music: str | os.PathLike[str] | Piece) -> Piece:
 
 
 def _least_forced(tries: Sequence[Sampled]) -> Sampled:
-    """The first that was never forced, or else the one that was forced least."""
+    """The first that was never forced, or else the one that was forced least; a whole one first."""
+    tries = [sampled for sampled in tries if sampled.finish_reason != "length"] or tries
     willing = (sampled for sampled in tries if sampled.least_allowed_mass > FORCED_MASS)
     return next(willing, max(tries, key=lambda sampled: sampled.least_allowed_mass))
 

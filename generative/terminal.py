@@ -63,13 +63,22 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def sequence_json(sequence: Any) -> dict[str, Any]:
     """The figures of a generated sequence that text and music share."""
+    logprobs = {"logprobs": [token_json(t) for t in sequence.logprobs]} if sequence.logprobs else {}
     return {
         "tokens": len(sequence.tokens),
         "nats": sequence.nats,
         "perplexity": sequence.perplexity,
         "finish_reason": sequence.finish_reason,
         "score": sequence.score,
+        **logprobs,
     }
+
+
+def token_json(token: Any) -> dict[str, Any]:
+    """One token's log-probabilities, with the alternatives to it."""
+    names = ("token", "text", "logprob", "processed_logprob")
+    top = {"top": [token_json(t) for t in token.top]} if token.top else {}
+    return {**{name: getattr(token, name) for name in names}, **top}
 
 
 def likelihood_json(likelihood: Any) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
-from generative.generation import GenerateOptions, generate_tokens, resolve_seed, split_options
+from generative.constraints import TextConstraint, compile_text
+from generative.generation import (
+    GenerateOptions,
+    TokenLogprob,
+    generate_tokens,
+    resolve_seed,
+    split_options,
+    token_logprobs,
+)
 from generative.likelihood import Likelihood
 from generative.runtime import Runtime
 from generative.sampling import Sampled, sample
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from generative.tokenizers.text import StreamDecoder
 
 DEFAULT_NEW_TOKENS = 200
+DRY_BREAKERS = ("\n", ":", '"', "*")  # what ends a repetition where nothing else is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,7 @@ class TextSequence:
         nats: -ln p of these tokens under the model itself, before any option bent it.
         finish_reason: "length", "end" (the model ended the text) or "stop".
         score: what ranks beams; for samples the log-probability, -nats.
+        logprobs: of each token, with alternatives; empty unless `top_logprobs` asked for them.
     """
 
     text: str
@@ -41,6 +51,7 @@ class TextSequence:
     nats: float
     finish_reason: str
     score: float
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     @property
     def perplexity(self) -> float | None:
@@ -88,10 +99,11 @@ class StopFilter:
 
     def _release(self, new: str) -> str:
         self._held += new
-        found = [at for at in (self._held.find(stop) for stop in self._stops) if at >= 0]
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            # the stop that is complete first, however many characters came at once
+            shown, self._held = self._held[: min(found)[1]], ""
             return shown
         keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep
@@ -134,6 +146,9 @@ class TextModel:
         *,
         max_new_tokens: int = DEFAULT_NEW_TOKENS,
         stop: str | Sequence[str] = (),
+        pattern: str | None = None,
+        choices: Sequence[str] = (),
+        forbid: str | Sequence[str] = (),
         **options: Unpack[GenerateOptions],
     ) -> TextGeneration:
         """Continue `prompt`.
@@ -142,12 +157,18 @@ class TextModel:
             prompt: any text; the empty one starts a new document.
             max_new_tokens: tokens to generate at most.
             stop: text that ends a sequence and is left out of it.
+            pattern: a regular expression that what is generated matches in full, as
+                `re.fullmatch(pattern, text, re.ASCII)` does; nothing that looks around or back.
+            choices: what is generated is one of these.
+            forbid: what is generated holds none of these.
             options: see `GenerateOptions`.
 
         Raises:
-            ValueError: an option that is out of range.
+            ValueError: an option that is out of range, or a constraint that cannot be met.
         """
-        stops = _stop_strings(stop)
+        stops = _strings("stop", stop)
+        options = self._with_breakers(options)
+        constraint = self._constraint(pattern, choices, forbid, stops, max_new_tokens, options)
         seed = resolve_seed(options.get("seed"))
         count = split_options(options)[1]["num_return_sequences"]
         filters = [StopFilter(self.tokenizer.decoder(), stops) for _ in range(count)]
@@ -163,6 +184,7 @@ class TextModel:
             max_new_tokens=max_new_tokens,
             options=options,
             seed=seed,
+            constraint=constraint,
             stop=reached_stop if stops else None,
         )
         return TextGeneration(
@@ -175,6 +197,9 @@ class TextModel:
         *,
         max_new_tokens: int = DEFAULT_NEW_TOKENS,
         stop: str | Sequence[str] = (),
+        pattern: str | None = None,
+        choices: Sequence[str] = (),
+        forbid: str | Sequence[str] = (),
         **options: Unpack[GenerateOptions],
     ) -> Iterator[str]:
         """`generate`'s text as it comes: never half a character, never part of a stop string.
@@ -182,10 +207,12 @@ class TextModel:
         Raises:
             ValueError: an option out of range, beams or several sequences, which cannot stream.
         """
+        stops = _strings("stop", stop)
+        options = self._with_breakers(options)
         sampling, rest = split_options(options)
         if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
             raise ValueError("only a single sampled sequence can be streamed; use generate()")
-        shown = StopFilter(self.tokenizer.decoder(), _stop_strings(stop))
+        shown = StopFilter(self.tokenizer.decoder(), stops)
         draws = sample(
             self._runtime.stepper,
             self._prompt_ids(prompt),
@@ -193,6 +220,7 @@ class TextModel:
             options=sampling,
             seed=resolve_seed(options.get("seed")),
             end_id=self.tokenizer.start_id,
+            constraint=self._constraint(pattern, choices, forbid, stops, max_new_tokens, options),
         )
         return _streamed(draws, shown)
 
@@ -226,6 +254,43 @@ class TextModel:
             bytes=len(text.encode("utf-8")),
         )
 
+    def _with_breakers(self, options: GenerateOptions) -> GenerateOptions:
+        """With DRY's usual breakers as this tokenizer's ids, where none are given."""
+        if not options.get("dry_multiplier") or options.get("dry_sequence_breakers") is not None:
+            return options
+        ends = tuple(breaker.encode() for breaker in DRY_BREAKERS)
+        breakers = tuple(i for i, piece in enumerate(self.tokenizer.pieces) if piece.endswith(ends))
+        return {**options, "dry_sequence_breakers": breakers}
+
+    def _constraint(
+        self,
+        pattern: str | None,
+        choices: Sequence[str],
+        forbid: str | Sequence[str],
+        stops: Sequence[str],
+        max_new_tokens: int,
+        options: GenerateOptions,
+    ) -> TextConstraint | None:
+        forbid = _strings("forbid", forbid)
+        if isinstance(choices, str):
+            raise TypeError("choices must be a list of strings, not one string")
+        if stops and (pattern is not None or choices):
+            raise ValueError("stop would cut what pattern or choices ask for; use one of them")
+        if pattern is None and not choices and not forbid:
+            return None
+        size = self.tokenizer.vocab_size
+        allowed = options.get("allowed_tokens")
+        barred = {*(options.get("banned_tokens") or ())} & set(range(size))
+        if allowed is not None:
+            barred |= set(range(size)) - set(allowed)
+        return TextConstraint(
+            self.tokenizer.pieces,
+            compile_text(pattern, tuple(choices), forbid),
+            end_id=self.tokenizer.start_id,
+            max_new_tokens=max_new_tokens,
+            barred=sorted(barred),
+        )
+
     def _prompt_ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.start_id, *self.tokenizer.encode(prompt)]
 
@@ -249,16 +314,16 @@ class TextModel:
             nats=-float(sum(sampled.logprobs[:kept])),
             finish_reason="stop" if shown.stopped else sampled.finish_reason,
             score=sampled.score,
+            logprobs=token_logprobs(sampled.details[:kept], self.tokenizer.describe),
         )
 
 
-def _stop_strings(stop: str | Sequence[str]) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop)
-    if isinstance(stop, str) and not stop:
-        return ()
-    if not all(stops):
-        raise ValueError("a stop string must not be empty")
-    return stops
+def _strings(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
+    """One string or several; an empty one alone is none."""
+    strings = tuple(filter(None, [given])) if isinstance(given, str) else tuple(given)
+    if not all(strings):
+        raise ValueError(f"a {name} string must not be empty")
+    return strings
 
 
 def _streamed(draws: Iterator[list[Any]], shown: StopFilter) -> Iterator[str]:

@@ -32,8 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "runtime": {"numpy", "checkpoint", "dynamic", "engine", "model", "sampling", "scoring"},
     "generation": {"sampling"},
+    "constraints": {"automata", "numpy"},
     "text_model": {
-        "numpy", "checkpoint", "generation", "likelihood", "runtime", "sampling", "tokenizers",
+        "numpy", "checkpoint", "constraints", "generation", "likelihood", "runtime", "sampling",
+        "tokenizers",
     },
     "music_model": {
         "numpy", "checkpoint", "generation", "likelihood", "midi", "piece", "runtime", "sampling",
@@ -97,8 +99,9 @@ def test_the_table_names_no_room_that_is_gone() -> None:
     assert set(MAY_IMPORT) == set(rooms()) - {"__init__"}
 
 
-def test_only_midi_knows_mido_and_only_tokenizers_sentencepiece() -> None:
-    for package, home in (("mido", "midi"), ("sentencepiece", "tokenizers")):
+def test_some_packages_have_one_home() -> None:
+    homes = {"mido": "midi", "sentencepiece": "tokenizers", "automata": "constraints"}
+    for package, home in homes.items():
         users = {
             room for room, paths in rooms().items() if any(package in imports(p) for p in paths)
         }

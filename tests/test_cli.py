@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,79 @@ def test_text_json(generate: Any, trained: Path) -> None:
     for sequence in result.json["sequences"]:
         assert set(sequence) == {"text", "tokens", "nats", "perplexity", "finish_reason", "score"}
         assert sequence["tokens"] == 9
+
+
+def test_text_json_tells_each_tokens_alternatives(generate: Any) -> None:
+    result = generate("text", "ROMEO:", "-n", 4, "--seed", 4, "--top-logprobs", 2, "--json")
+    (sequence,) = result.json["sequences"]
+    assert "".join(token["text"] for token in sequence["logprobs"]) == sequence["text"]
+    assert sum(token["logprob"] for token in sequence["logprobs"]) == pytest.approx(
+        -sequence["nats"]
+    )
+    for token in sequence["logprobs"]:
+        assert set(token) == {"token", "text", "logprob", "processed_logprob", "top"}
+        assert len(token["top"]) == 2
+    greedy = generate("text", "A", "-n", 2, "--temperature", 0, "--top-logprobs", 2, "--json")
+    (sequence,) = greedy.json["sequences"]
+    assert [t["processed_logprob"] for t in sequence["logprobs"][0]["top"]] == [0.0, None]
+
+
+def test_text_under_constraints(generate: Any) -> None:
+    seed = ("--seed", 1, "-n", 30)
+    result = generate("text", "ROMEO:", *seed, "--pattern", r" [a-z]+(, [a-z]+)*\.")
+    assert re.fullmatch(r"ROMEO: [a-z]+(, [a-z]+)*\.\n", result.out)
+    assert generate("text", "", *seed, "--choice", "yes", "--choice", "né").out in ("yes\n", "né\n")
+    assert "e" not in generate("text", "A", *seed, "--forbid", "e").out
+    refused = generate("text", "A", "-n", 2, "--pattern", "abc")
+    assert refused.code == 1
+    assert "the shortest such text has 3" in refused.err
+    assert generate("text", "A", "--pattern", "(").code == 1
+
+
+def test_the_chain_on_the_command_line(generate: Any) -> None:
+    chain = [
+        "--temperature", "1.2,0.6", "--mirostat-tau", 3, "--xtc-probability", 0.2,
+        "--epsilon-cutoff", 0.001, "--eta-cutoff", 0.001, "--top-n-sigma", 3,
+        "--presence-penalty", 0.1, "--frequency-penalty", 0.01, "--dry-multiplier", 0.8,
+        "--dry-allowed-length", 6, "--logit-bias", "101=-20", "--logit-bias", "32=1",
+        "--banned-tokens", "97,98", "--min-new-tokens", 3, "--samplers", "top_n_sigma,temperature",
+    ]  # fmt: skip
+    result = generate("text", "O", "-n", 40, "--seed", 1, *chain)
+    assert result.code == 0
+    assert not set("abe") & set(result.out)
+    for wrong in (
+        ("--temperature", "warm"),
+        ("--temperature", "1,-1"),
+        ("--logit-bias", "101"),
+        ("--banned-tokens", "a"),
+        ("--beam-method", "wild"),
+    ):
+        assert generate("text", "O", *wrong).code == 2
+    assert generate("text", "O", "--samplers", "heat").code == 1
+
+
+def test_beams_on_the_command_line(generate: Any) -> None:
+    for more in (
+        ("--num-beam-groups", 2, "--diversity-penalty", 1),
+        ("--beam-method", "sample"),
+        ("--beam-method", "stochastic"),
+    ):
+        result = generate(
+            "text", "O", "-n", 5, "--num-beams", 4, "--num-return-sequences", 3, "--json", *more
+        )
+        texts = [sequence["text"] for sequence in result.json["sequences"]]
+        assert len(set(texts)) == 3
+
+
+def test_music_under_limits(generate: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.mid"
+    limits = ("--key", "D minor", "--range", "C3-C6", "--meter", "3/4")
+    assert generate("music", "--bars", 1, "--seed", 1, *limits, "-o", out).code == 0
+    piece = midi.read(out)
+    assert [(m.numerator, m.denominator) for m in piece.meters] == [(3, 4)]
+    pitches = {note.pitch for track in piece.tracks for note in track.notes}
+    assert {pitch % 12 for pitch in pitches} <= {2, 4, 5, 7, 9, 10, 0}
+    assert generate("music", "--key", "H").code == 1
 
 
 def test_stdin_is_a_prompt(trained: Path) -> None:

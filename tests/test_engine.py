@@ -26,6 +26,7 @@ from generative.model.stepper import TorchStepper
 from generative.runtime import Runtime
 from generative.sampling import SamplingOptions, build, collect, sample
 from generative.sampling.plain import PlainChain, Runner, plain_chain
+from generative.sampling.processors import begin, bend
 from tests.conftest import data
 from tests.test_model import B, T, V, small, tokens
 
@@ -235,9 +236,8 @@ def test_any_plain_chain_takes_the_same_token(
     processors, sampler = build(SamplingOptions(**options))
     chain = plain_chain(processors, sampler)
     assert chain is not None
-    bent: Any = array
-    for processor in processors:
-        bent = processor([[]], bent)
+    rows = begin(processors, [0], len(logits), [np.random.default_rng(0)], 1)
+    bent, _ = bend(processors, rows, array)
     rng: Any = Uniform(uniform)
     one = stepper()
     drawn, logprobs, _, _ = one.run(chain, array, one.initial_state(1), np.array([[uniform]]), None)

@@ -3,8 +3,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -255,24 +254,12 @@ def test_whatever_is_drawn_is_a_piece_and_a_file(seed: int) -> None:
     assert quantised(piece)[1].merged == 0
 
 
-def bars_begun(ids: list[int]) -> int:
-    """Bar tokens, and meters past a bar's beginning."""
-    words = [TOKENIZER.describe(token) for token in ids]
-    positions = pairwise(words)
-    moved = sum(
-        one.startswith("position") and one != "position 0" and two.startswith("beats")
-        for one, two in positions
-    )
-    return words.count("bar") + moved
-
-
 @given(seeds, st.integers(1, 5), st.booleans())
 def test_bars_are_exact(seed: int, bars: int, has_primer: bool) -> None:
     grammar = MusicGrammar(TOKENIZER, bars=bars)
     primer = TOKENIZER.encode(piece_of(note(0, 24), note(200, 24))) if has_primer else []
     ids = walk(grammar, grammar.resume(primer), seed)
-    assert bars_begun(ids) == bars
-    assert TOKENIZER.decode([*primer, *ids]).note_count > 0
+    assert TOKENIZER.decode([*primer, *ids]).bars == TOKENIZER.decode(primer).bars + bars
 
 
 @given(seeds, st.floats(0.01, 12), st.booleans())
@@ -301,7 +288,7 @@ def test_a_primer_that_breaks_off_is_refused() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"bars": 0}, {"seconds": 0.0}])
-def test_a_length_of_nothing_is_refused(limits: dict[str, int]) -> None:
+def test_a_length_of_nothing_is_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not 0"):
         MusicGrammar(TOKENIZER, **limits)
 

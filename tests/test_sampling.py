@@ -1,37 +1,26 @@
-"""Processors, samplers and the loop on distributions and chains whose answers are known."""
+"""Samplers and the loop on distributions and chains whose answers are known."""
 
 from __future__ import annotations
 
+import gc
 import itertools
+import tracemalloc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 from generative.sampling import (
     Categorical,
-    Greedy,
     SamplingOptions,
-    build,
     collect,
     row_generator,
     sample,
 )
-from generative.sampling.processors import (
-    MinP,
-    NoRepeatNgram,
-    RepetitionPenalty,
-    Temperature,
-    TopK,
-    TopP,
-    TypicalP,
-)
 from tests.chain import CHAIN, END, ChainStepper
+from tests.test_processors import NEUTRAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,137 +28,11 @@ if TYPE_CHECKING:
 FOUR = np.log(np.array([[0.1, 0.5, 0.15, 0.25]]))
 
 
-def kept(logits: NDArray[Any]) -> list[int]:
-    return np.flatnonzero(np.isfinite(logits[0])).tolist()
-
-
-def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
-
-
-@pytest.mark.parametrize(
-    ("processor", "expected"),
-    [
-        (TopK(1), [1]),
-        (TopK(2), [1, 3]),
-        (TopK(9), [0, 1, 2, 3]),
-        (TopP(0.5), [1]),
-        (TopP(0.51), [1, 3]),
-        (TopP(0.76), [1, 2, 3]),
-        (TopP(1e-9), [1]),
-        (MinP(0.4), [1, 3]),
-        (MinP(1.0), [1]),
-        # entropy 1.208; surprises 2.30, 0.69, 1.90, 1.39: nearest first 3, 1, 2, 0
-        (TypicalP(0.2), [3]),
-        (TypicalP(0.3), [1, 3]),
-        (TypicalP(0.8), [1, 2, 3]),
-    ],
-)
-def test_the_tail_that_is_cut(processor: Any, expected: list[int]) -> None:
-    before = FOUR.copy()
-    result = processor([[]], FOUR)
-    assert kept(result) == expected
-    np.testing.assert_array_equal(result[0, expected], FOUR[0, expected])
-    np.testing.assert_array_equal(FOUR, before)
-
-
-def test_temperature_is_a_power_of_the_probabilities() -> None:
-    cold = probabilities(Temperature(0.5)([[]], FOUR))
-    np.testing.assert_allclose(cold, probabilities(FOUR) ** 2 / (probabilities(FOUR) ** 2).sum())
-
-
-def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() -> None:
-    logits = np.array([[2.0, -1.0, 3.0, -4.0]])
-    np.testing.assert_array_equal(
-        RepetitionPenalty(2.0)([[0, 1, 1]], logits), [[1.0, -2.0, 3.0, -4.0]]
-    )
-
-
-def test_no_repeat_ngram_forbids_what_would_complete_one() -> None:
-    assert kept(NoRepeatNgram(3)([[1, 2, 3, 1, 2]], FOUR)) == [0, 1, 2]
-    assert kept(NoRepeatNgram(2)([[1, 2, 1, 0, 1]], FOUR)) == [1, 3]
-    assert kept(NoRepeatNgram(1)([[1, 2]], FOUR)) == [0, 3]
-    assert kept(NoRepeatNgram(3)([[1, 2]], FOUR)) == [0, 1, 2, 3]
-    assert kept(NoRepeatNgram(1)([[0, 1, 2, 3]], FOUR)) == [0, 1, 2, 3]  # never a dead end
-
-
-def test_ties_go_to_the_lower_id() -> None:
-    flat = np.zeros((1, 5))
-    assert kept(TopK(2)([[]], flat)) == [0, 1]
-    assert Greedy()(flat, [row_generator(0, 0)]).tolist() == [0]
-
-
-OPTIONS = st.builds(
-    SamplingOptions,
-    temperature=st.none() | st.floats(0, 10),
-    top_k=st.none() | st.integers(0, 8),
-    top_p=st.none() | st.floats(0.01, 1),
-    min_p=st.none() | st.floats(0, 1),
-    typical_p=st.none() | st.floats(0.01, 1),
-    repetition_penalty=st.none() | st.floats(0.1, 10),
-    no_repeat_ngram_size=st.none() | st.integers(0, 4),
-)
-LOGITS = hnp.arrays(
-    np.float32,
-    (2, 6),
-    elements=st.sampled_from([-np.inf, 0.0, 1.0]) | st.floats(-50, 50, width=32),
-).filter(lambda x: bool(np.isfinite(x).any(axis=1).all()))
-
-
-@given(options=OPTIONS, logits=LOGITS, history=st.lists(st.integers(0, 5), max_size=8))
-def test_any_options_leave_a_distribution_within_the_given_one(
-    options: SamplingOptions, logits: NDArray[np.float32], history: list[int]
-) -> None:
-    processors, sampler = build(options)
-    result: NDArray[Any] = logits
-    for processor in processors:
-        result = processor([history, history], result)
-    assert not np.isnan(result).any()
-    assert np.isfinite(result).any(axis=1).all()
-    assert not (np.isfinite(result) & ~np.isfinite(logits)).any()
-    drawn = sampler(result, [row_generator(0, 0), row_generator(0, 1)])
-    assert np.isfinite(result[[0, 1], drawn]).all()
-
-
-def test_neutral_values_add_nothing() -> None:
-    neutral = SamplingOptions(
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        min_p=0.0,
-        typical_p=1.0,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
-    )
-    assert build(neutral)[0] == build(SamplingOptions())[0] == []
-    assert isinstance(build(neutral)[1], Categorical)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"temperature": -1.0}, "temperature must be at least 0, not -1.0"),
-        ({"temperature": float("nan")}, "temperature must be at least 0, not nan"),
-        ({"top_k": -1}, "top_k must be at least 1"),
-        ({"top_p": 0.0}, r"top_p must be in \(0, 1\], not 0.0"),
-        ({"top_p": 1.5}, r"top_p must be in \(0, 1\], not 1.5"),
-        ({"min_p": 2.0}, r"min_p must be in \[0, 1\], not 2.0"),
-        ({"typical_p": -0.1}, "typical_p must be in"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0"),
-        ({"no_repeat_ngram_size": -2}, "no_repeat_ngram_size must be at least 1"),
-    ],
-)
-def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        build(SamplingOptions(**options))
-
-
 def test_drawn_frequencies_match_the_probabilities() -> None:
     rngs = [row_generator(7, 0)]
     draws = [int(Categorical()(FOUR, rngs)[0]) for _ in range(20_000)]
     counts = np.bincount(draws, minlength=4)
-    assert stats.chisquare(counts, probabilities(FOUR)[0] * len(draws)).pvalue > 0.01
+    assert stats.chisquare(counts, np.exp(FOUR[0]) * len(draws)).pvalue > 0.01
 
 
 def test_impossible_tokens_are_never_drawn() -> None:
@@ -263,10 +126,108 @@ def test_a_constraint_is_obeyed() -> None:
         assert all(a != b for a, b in zip(m.tokens, m.tokens[1:], strict=False))
 
 
+def test_a_schedule_follows_a_constraint_that_measures() -> None:
+    class Done(NoTwice):
+        def progress(self, state: int) -> float:
+            return 1.0
+
+    schedule = SamplingOptions(temperature=(9.0, 1e-9))
+    cold = run(options=schedule, constraint=Done(), num_sequences=3)
+    greedy = run(options=SamplingOptions(temperature=0), constraint=NoTwice(), num_sequences=3)
+    assert cold == greedy
+    assert run(options=schedule, constraint=NoTwice(), num_sequences=3) != greedy
+
+
 def test_a_dead_end_is_an_error() -> None:
     class Nothing(NoTwice):
         def allowed(self, state: int) -> NDArray[np.bool_]:
             return np.zeros(len(CHAIN), dtype=bool)
 
-    with pytest.raises(ValueError, match="allows no token"):
+    with pytest.raises(ValueError, match="allows no token that is possible"):
         run(constraint=Nothing())
+
+
+def test_a_row_of_its_own_whatever_remembers_or_draws() -> None:
+    options = SamplingOptions(
+        temperature=(1.5, 0.5),
+        xtc_probability=0.5,
+        mirostat_tau=1.2,
+        presence_penalty=0.3,
+        dry_multiplier=0.5,
+        no_repeat_ngram_size=4,
+    )
+    batch = run(num_sequences=6, options=options, max_new_tokens=30)
+    for n in range(1, 6):
+        assert run(num_sequences=n, options=options, max_new_tokens=30) == batch[:n]
+
+
+def test_neutral_values_change_nothing_bit_for_bit() -> None:
+    assert run(num_sequences=20, options=NEUTRAL) == run(num_sequences=20)
+
+
+def test_no_end_before_its_time() -> None:
+    made = run(num_sequences=300, options=SamplingOptions(min_new_tokens=5))
+    assert min(len(m.tokens) for m in made) == 5
+    assert len(run(num_sequences=300)) == 300
+    assert min(len(m.tokens) for m in run(num_sequences=300)) < 5
+
+
+def test_each_token_can_be_told_with_what_stood_beside_it() -> None:
+    options = SamplingOptions(temperature=0.5, top_k=2)
+    for one in run(num_sequences=20, options=options, top_logprobs=2):
+        path = [END, *one.tokens]
+        assert [d.chosen.token for d in one.details] == one.tokens
+        for last, detail, logprob in zip(path, one.details, one.logprobs, strict=False):
+            p = CHAIN[last]
+            best = np.argsort(-p, kind="stable")[:2]
+            assert [a.token for a in detail.top] == best.tolist()
+            assert detail.chosen.logprob == logprob
+            sharp = p[best] ** 2 / (p[best] ** 2).sum()
+            processed = [a.processed_logprob for a in detail.top]
+            np.testing.assert_allclose(processed, np.log(sharp), rtol=1e-5)
+    (bare,) = run(top_logprobs=0)
+    assert all(d.top == () and d.chosen.logprob == d.chosen.processed_logprob for d in bare.details)
+    assert run()[0].details == []
+    (greedy,) = run(options=SamplingOptions(temperature=0), top_logprobs=9)
+    assert {d.chosen.processed_logprob for d in greedy.details} == {0.0}
+    assert all(len(d.top) == len(CHAIN) for d in greedy.details)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_no_distribution_are_refused(wrong: float) -> None:
+    class Broken(ChainStepper):
+        def step(self, tokens: Any, state: Any) -> Any:
+            logits, state = super().step(tokens, state)
+            return np.full_like(logits, wrong), state
+
+    draws = sample(Broken(), [END], max_new_tokens=9, options=SamplingOptions(), seed=0)
+    with pytest.raises(ValueError, match="NaN or infinity, or make every token impossible"):
+        list(draws)
+
+
+def test_a_long_stream_has_flat_memory() -> None:
+    """What processors keep does not grow with the stream: counts, a window, one number.
+
+    (`no_repeat_ngram_size` is the exception: it has to know every n-gram there was.) So a
+    million tokens need what a few thousand do, and these show it: a list of them would take eight
+    bytes a token.
+    """
+    options = SamplingOptions(
+        temperature=(1.2, 0.8),
+        repetition_penalty=1.1,
+        frequency_penalty=0.01,
+        dry_multiplier=0.5,
+        dry_penalty_last_n=16,
+        mirostat_tau=1.5,
+        xtc_probability=0.1,
+    )
+    draws = sample(ChainStepper(), [END], max_new_tokens=10**6, options=options, seed=0)
+    for _ in itertools.islice(draws, 1500):  # fills what the interpreter keeps at hand
+        pass
+    tracemalloc.start()
+    for _ in itertools.islice(draws, 1500):
+        pass
+    gc.collect()
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert grown < 8 * 1500

@@ -86,6 +86,24 @@ def test_no_part_of_a_stop_string_is_shown(text: str, stops: list[str]) -> None:
         assert any(text.startswith(stop, len(out)) for stop in stops)
 
 
+def test_the_stop_that_is_complete_first_counts_however_text_is_cut() -> None:
+    class Whole:
+        """A decoder whose every token is a whole text."""
+
+        def __init__(self, text: str) -> None:
+            self._text = text
+
+        def feed(self, token: int) -> str:
+            return self._text
+
+        def finish(self) -> str:
+            return ""
+
+    shown = StopFilter(Whole("xabcdy"), ["abcd", "c"])  # type: ignore[arg-type]
+    assert shown.feed(0) == "xab"
+    assert shown.stopped
+
+
 def test_greedy_is_top_k_one(model: TextModel) -> None:
     greedy = model.generate("3", max_new_tokens=50, temperature=0).text
     assert greedy == model.generate("3", max_new_tokens=50, top_k=1).text

@@ -1,169 +1,277 @@
-"""The most probable sequences, by beam search: knows hypotheses and their ranks, draws nothing."""
+"""Beam search over a stepper: knows batches, grammars and processors, not how a beam branches.
+
+All hypotheses of all prompts step as one batch.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative.sampling.loop import Constraint, G, Sampled, check_prompt
-from generative.sampling.processors import PENALTIES, SamplingOptions, build
-from generative.sampling.samplers import log_softmax
+from generative.sampling.branching import METHODS, Method
+from generative.sampling.details import describe_choice
+from generative.sampling.hypotheses import Beam, Choice, Finished, Node, Plan
+from generative.sampling.loop import (
+    Constraint,
+    G,
+    Sampled,
+    check_logits,
+    check_prompt,
+    measured,
+)
+from generative.sampling.processors import LogitsProcessor, SamplingOptions, begin, bend, build
+from generative.sampling.samplers import Logits, log_softmax, row_generator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from generative.sampling.stepper import Stepper
-
-
-@dataclass(frozen=True)
-class _Hypothesis:
-    """A sequence on its way. `total` is what ranks it: the sum of processed log-probabilities."""
-
-    tokens: tuple[int, ...] = ()
-    logprobs: tuple[float, ...] = ()
-    total: float = 0.0
-    grammar: Any = None
-
-    def finished(self, reason: str, score: float) -> Sampled:
-        return Sampled(
-            tokens=list(self.tokens),
-            logprobs=list(self.logprobs),
-            finish_reason=reason,
-            score=score,
-        )
 
 
 def beam_search(
     stepper: Stepper[Any],
-    prompt: Sequence[int],
+    prompts: Sequence[Sequence[int]],
     *,
     num_beams: int,
     max_new_tokens: int,
     num_return_sequences: int = 1,
     length_penalty: float = 0.0,
+    method: str = "search",
+    num_beam_groups: int = 1,
+    diversity_penalty: float = 0.0,
+    seed: int = 0,
     end_id: int | None = None,
     constraint: Constraint[G] | None = None,
     constraint_state: G | None = None,
     options: SamplingOptions | None = None,
-) -> list[Sampled]:
-    """The best sequences that a beam of `num_beams` hypotheses finds, best first.
+    top_logprobs: int | None = None,
+) -> list[list[Sampled]]:
+    """For each prompt the best sequences that a beam of `num_beams` hypotheses finds, best first.
 
     A sequence's score is the sum of its log-probabilities / length ** length_penalty, where length
-    counts its tokens without the prompt, the end token included. With `length_penalty` 0 this is
-    canonical beam search. A hypothesis may end where its end is among the `num_beams` best
-    continuations; the others go on, and the search stops early only when none of them can still
-    win. All hypotheses step as one batch; width 1 is greedy search.
+    counts its tokens without the prompt, the end token included. With `length_penalty` 0 and one
+    group, "search" is canonical beam search: a hypothesis ends where its end is among the best
+    continuations, the others go on, and it stops early only when none of them can still win.
+    Width 1 is greedy search. Groups take their turn at each token; in each a token loses
+    `diversity_penalty` for every earlier group's hypothesis that took it, in the choice, not in
+    the score.
+
+    "sample" fills the beam with continuations drawn without replacement by their probability;
+    "stochastic" draws whole sequences without replacement (its score is the log-probability
+    with Gumbel noise, by which they were drawn). In both a finished sequence keeps its place in
+    the beam, and with width 1 both are ordinary sampling.
+
+    Fewer sequences come back only where there are no more.
 
     Args:
-        prompt: T >= 1 ids, the start token first.
-        options: of these the penalties apply (to the ranking); the rest is about drawing.
+        prompts: of T >= 1 ids each, the start token first.
+        method: a row of `METHODS`.
+        num_beam_groups: a divisor of `num_beams`.
+        seed: of what is drawn; prompt i draws from the generator of (seed, i).
+        options: "search" ranks by those that have a meaning where nothing is drawn; the others
+            draw from what all of them make.
         constraint, constraint_state: a grammar; what it forbids has probability 0.
+        top_logprobs: tell each token's processed log-probability, and so many alternatives.
 
     Raises:
-        ValueError: a width below 1, more sequences asked for than beams, or a dead end.
+        ValueError: a number out of range, or a dead end.
     """
-    if num_beams < 1:
-        raise ValueError(f"num_beams must be at least 1, not {num_beams}")
-    if not 1 <= num_return_sequences <= num_beams:
-        raise ValueError(
-            f"num_return_sequences must be in 1..num_beams ({num_beams}), "
-            f"not {num_return_sequences}"
-        )
-    tokens = check_prompt(prompt)
-    begin = constraint.start() if constraint and constraint_state is None else constraint_state
-    live = [_Hypothesis(grammar=begin)]
-    done: list[Sampled] = []
-    processors, _ = build(_penalties_only(options or SamplingOptions()))
-    if max_new_tokens < 1:
-        return [live[0].finished("length", 0.0)]
-    logits, state = stepper.prefill(tokens, stepper.initial_state(1))
-
-    for length in range(1, max_new_tokens + 1):
-        raw = log_softmax(logits)
-        ranked = raw
-        if processors:
-            history = [[*prompt, *hypothesis.tokens] for hypothesis in live]
-            bent = logits
-            for processor in processors:
-                bent = processor(history, bent)
-            ranked = log_softmax(bent)
-        if constraint is not None:
-            allowed = np.stack([constraint.allowed(hypothesis.grammar) for hypothesis in live])
-            ranked = np.where(allowed, ranked, -np.inf)
-        totals = np.array([hypothesis.total for hypothesis in live])[:, None] + ranked  # (B, V)
-        # Each hypothesis has one ending, so twice the width holds enough that go on.
-        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * num_beams]
-        order = order[np.isfinite(totals.ravel()[order])]
-        parents, chosen = np.divmod(order, totals.shape[1])
-        ending = chosen == end_id
-        done += [
-            live[p].finished("end", float(totals[p, end_id]) / length**length_penalty)
-            for p in parents[:num_beams][ending[:num_beams]].tolist()
-        ]
-        done = _best(done, num_return_sequences)
-        parents, chosen = parents[~ending][:num_beams], chosen[~ending][:num_beams]
-        live = [
-            _extend(live[p], t, float(raw[p, t]), float(totals[p, t]), constraint)
-            for p, t in zip(parents.tolist(), chosen.tolist(), strict=True)
-        ]
-        if (
-            not live
-            or length == max_new_tokens
-            or _settled(
-                live, done, num_return_sequences, length + 1, max_new_tokens, length_penalty
-            )
-        ):
-            break
-        logits, state = stepper.step(chosen.astype(np.int64), state.select(parents))
-    if not live and not done:
-        raise ValueError("the constraint allows no sequence here")
-    if live and len(live[0].tokens) == max_new_tokens:
-        scale = max_new_tokens**length_penalty
-        done += [hypothesis.finished("length", hypothesis.total / scale) for hypothesis in live]
-    return _best(done, num_return_sequences)
-
-
-def _penalties_only(options: SamplingOptions) -> SamplingOptions:
-    """The options that have a meaning where nothing is drawn."""
-    return replace(SamplingOptions(), **{name: getattr(options, name) for name in PENALTIES})
-
-
-def _extend(
-    parent: _Hypothesis,
-    token: int,
-    logprob: float,
-    total: float,
-    constraint: Constraint[Any] | None,
-) -> _Hypothesis:
-    return _Hypothesis(
-        tokens=(*parent.tokens, token),
-        logprobs=(*parent.logprobs, logprob),
-        total=total,
-        grammar=constraint.advance(parent.grammar, token) if constraint else None,
+    plan = Plan(
+        num_beams=num_beams,
+        count=num_return_sequences,
+        steps=max_new_tokens,
+        length_penalty=length_penalty,
+        groups=num_beam_groups,
+        diversity_penalty=diversity_penalty,
+        end_id=end_id,
     )
+    check(plan, method)
+    for prompt in prompts:
+        check_prompt(prompt)
+    if max_new_tokens < 1:
+        return [[Node().sampled("length", 0.0)] for _ in prompts]
+    first = constraint.start() if constraint and constraint_state is None else constraint_state
+    way = METHODS[method]
+    processors, _ = build(options or SamplingOptions(), end_id=end_id, ranking=not way.draws)
+    beams = []
+    for index, prompt in enumerate(prompts):
+        rng = row_generator(seed, index)
+        rows = begin(processors, prompt, stepper.vocab_size, [rng], max_new_tokens)
+        roots = [Node(grammar=first, group=group) for group in range(num_beam_groups)]
+        beams.append(Beam(plan, rng, rows.select([0] * num_beam_groups), roots))
+    _run(stepper, prompts, beams, _Wheel(way, processors, constraint, top_logprobs))
+    if not all(beam.done for beam in beams):
+        raise ValueError("the constraint allows no sequence here")
+    return [beam.result() for beam in beams]
 
 
-def _best(done: list[Sampled], count: int) -> list[Sampled]:
-    """The `count` best, best first; among equals the one found first."""
-    return sorted(done, key=lambda sampled: -sampled.score)[:count]
+def check(plan: Plan, method: str) -> None:
+    """Refuse numbers that do not fit together.
 
-
-def _settled(
-    live: list[_Hypothesis],
-    done: list[Sampled],
-    count: int,
-    shortest: int,
-    longest: int,
-    length_penalty: float,
-) -> bool:
-    """Whether no living hypothesis can still be among the `count` best.
-
-    Totals only fall, so the best score left is today's total over the kinder of both lengths.
+    Raises:
+        ValueError: naming the option, its range and the value seen.
     """
-    if len(done) < count:
-        return False
-    total = max(hypothesis.total for hypothesis in live)
-    bound: float = max(total / shortest**length_penalty, total / longest**length_penalty)
-    return bool(done[-1].score >= bound)
+    if method not in METHODS:
+        raise ValueError(f"beam_method must be one of {', '.join(METHODS)}, not {method!r}")
+    if plan.num_beams < 1:
+        raise ValueError(f"num_beams must be at least 1, not {plan.num_beams}")
+    if not 1 <= plan.count <= plan.num_beams:
+        raise ValueError(
+            f"num_return_sequences must be in 1..num_beams ({plan.num_beams}), not {plan.count}"
+        )
+    if plan.groups < 1 or plan.num_beams % plan.groups:
+        raise ValueError(
+            f"num_beam_groups must divide num_beams ({plan.num_beams}), not {plan.groups}"
+        )
+    if plan.groups > 1 and method != "search":
+        raise ValueError(f"num_beam_groups must be 1 where beam_method is {method!r}")
+    if not 0 <= plan.diversity_penalty < np.inf:
+        raise ValueError(f"diversity_penalty must be at least 0, not {plan.diversity_penalty}")
+
+
+@dataclass(frozen=True)
+class _Wheel:
+    """One token more for one beam: constraint, processors, choice."""
+
+    method: Method
+    processors: list[LogitsProcessor]
+    constraint: Constraint[Any] | None
+    top_logprobs: int | None
+
+    def turn(self, beam: Beam, logits: Logits) -> list[int]:
+        """logits: (B, V), a row each of `beam.live` -> which of them the new ones continue."""
+        check_logits(logits)
+        raw = log_softmax(logits)
+        ranked, masses = self._ranked(beam, logits, raw)
+        parents: list[int] = []
+        live: list[Node] = []
+        for choice in self.method.choose(beam, ranked):
+            node = self._node(beam.live[choice.parent], choice, raw, ranked, masses)
+            reason = "end" if node.token == beam.plan.end_id else "length"
+            if reason == "end" or node.length == beam.plan.steps:
+                rank = self.method.rank(beam.plan, node)
+                beam.done.append(Finished(rank, reason, node))
+            else:
+                parents.append(choice.parent)
+                live.append(node)
+        beam.live = live
+        if self.method.stops_early:
+            beam.keep_the_best()
+            if live and beam.settled():
+                beam.live, parents = [], []
+        if self.processors and beam.live:
+            tokens = np.array([node.token for node in beam.live], dtype=np.int64)
+            beam.rows = beam.rows.select(parents).after(tokens)
+        return parents
+
+    def _ranked(
+        self, beam: Beam, logits: Logits, raw: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What ranks the next tokens, and the mass that the constraint leaves. -> (B, V), (B,)"""
+        bent, masses, left = logits, np.ones(len(logits)), np.zeros((1, 1))
+        stuck = np.zeros(len(logits), dtype=np.bool_)
+        if self.constraint is not None:
+            masks = np.stack([self.constraint.allowed(node.grammar) for node in beam.live])
+            stuck = ~np.isfinite(np.where(masks, logits, -np.inf).max(axis=-1))
+            # a hypothesis at a dead end leaves the beam; until then its row must be one
+            bent = np.where(masks | stuck[:, None], logits, -np.inf)
+            masked = np.where(np.isfinite(bent), raw, -np.inf)
+            masses = np.exp(masked).sum(axis=-1)
+            top = masked.max(axis=-1, keepdims=True)  # first, since all of it may be tiny
+            left = top + np.log(np.exp(masked - top).sum(axis=-1, keepdims=True))  # ln mass (B, 1)
+        if self.processors:
+            grammars = [node.grammar for node in beam.live]
+            rows = measured(beam.rows, self.constraint, grammars)
+            bent, beam.rows = bend(self.processors, rows, bent)
+        # A search ranks by the model's own probabilities, so what the constraint took away stays
+        # away; what draws needs a distribution over what is left.
+        if self.processors or self.method.draws:
+            ranked = log_softmax(bent)
+            if self.constraint is not None and not self.method.draws:
+                ranked += left
+        else:
+            ranked = np.where(np.isfinite(bent), raw, -np.inf)
+        return np.where(stuck[:, None], -np.inf, ranked), masses
+
+    def _node(
+        self,
+        old: Node,
+        choice: Choice,
+        raw: NDArray[np.float64],
+        ranked: NDArray[np.float64],
+        masses: NDArray[np.float64],
+    ) -> Node:
+        row, token = choice.parent, choice.token
+        count = self.top_logprobs
+        return Node(
+            parent=old,
+            token=token,
+            logprob=float(raw[row, token]),
+            length=old.length + 1,
+            total=choice.total,
+            perturbed=choice.perturbed,
+            mass=float(masses[row]),
+            grammar=self.constraint.advance(old.grammar, token) if self.constraint else None,
+            group=old.group,
+            detail=None if count is None else describe_choice(raw[row], ranked[row], token, count),
+        )
+
+
+def _run(
+    stepper: Stepper[Any],
+    prompts: Sequence[Sequence[int]],
+    beams: list[Beam],
+    wheel: _Wheel,
+) -> None:
+    """Step all hypotheses of all beams until none lives.
+
+    What the prompts have in common is read once. From there each prompt's own rest is fed token by
+    token beside the others' hypotheses, so that one batch serves all of them.
+    """
+    common = _common_length(prompts)
+    waiting = [list(prompt[common:]) for prompt in prompts]
+    logits, state = stepper.prefill(check_prompt(prompts[0][:common]), stepper.initial_state(1))
+    logits, state = logits.repeat(len(beams), axis=0), _reordered(state, [0] * len(beams), 1)
+    batch = [[index] for index in range(len(beams))]  # the rows of each beam
+    while any(batch):
+        sources: list[int] = []  # the row that each new row continues
+        tokens: list[int] = []
+        for index, (beam, rows) in enumerate(zip(beams, batch, strict=True)):
+            if not rows:
+                continue
+            if waiting[index]:
+                new, parents = [waiting[index].pop(0)], rows
+            else:
+                if len(rows) < len(beam.live):  # at first all groups share the prompt's row
+                    rows = rows * len(beam.live)  # noqa: PLW2901
+                parents = [rows[parent] for parent in wheel.turn(beam, logits[rows])]
+                new = [node.token for node in beam.live]
+            batch[index] = list(range(len(tokens), len(tokens) + len(new)))
+            sources += parents
+            tokens += new
+        if tokens:
+            state = _reordered(state, sources, len(logits))
+            logits, state = stepper.step(np.array(tokens, dtype=np.int64), state)
+
+
+def _common_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; the start token at least.
+
+    Raises:
+        ValueError: they begin differently.
+    """
+    shortest = min(len(prompt) for prompt in prompts)
+    different = (i for i in range(shortest) if any(p[i] != prompts[0][i] for p in prompts))
+    common = next(different, shortest)
+    if common == 0:
+        raise ValueError("prompts must begin with the same start token")
+    return common
+
+
+def _reordered(state: Any, rows: list[int], size: int) -> Any:
+    """The state's rows in a new order; untouched where the order is the old one."""
+    return state if rows == list(range(size)) else state.select(rows)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from generative.sampling.details import Detail, describe_choice, log_p_drawn_from
 from generative.sampling.plain import PlainChain, Runner, plain_chain
-from generative.sampling.processors import NoRepeatNgram, RepetitionPenalty, SamplingOptions, build
-from generative.sampling.samplers import Logits, log_softmax, row_generator
+from generative.sampling.processors import SamplingOptions, begin, bend, build
+from generative.sampling.samplers import Logits, are_distributions, log_softmax, row_generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from generative.sampling.rows import Rows
     from generative.sampling.stepper import Stepper
 
 G = TypeVar("G")
@@ -40,6 +42,20 @@ class Constraint(Protocol[G]):
         ...
 
 
+def measured(rows: Rows, constraint: Constraint[Any] | None, states: Sequence[Any]) -> Rows:
+    """The rows with their shares of what was asked for, where the constraint can tell.
+
+    It can where it has a method `progress(state)` -> 0 at the beginning to 1 at the end, or None.
+    """
+    progress = getattr(constraint, "progress", None)
+    if progress is None:
+        return rows
+    shares = [progress(state) for state in states]
+    if any(share is None for share in shares):
+        return rows
+    return replace(rows, shares=np.array(shares, dtype=np.float64)[:, None])
+
+
 @dataclass(slots=True)
 class Draw:
     """One token of one row. Not frozen, which would treble what making one costs.
@@ -51,6 +67,7 @@ class Draw:
         finish_reason: None while the row goes on; "length", "end" or "stop".
         allowed_mass: the probability of all that the constraint allowed here; near 0, the model
             had something else in mind.
+        detail: processed log-probability and alternatives, where they were asked for.
     """
 
     row: int
@@ -58,6 +75,7 @@ class Draw:
     logprob: float
     finish_reason: str | None
     allowed_mass: float = 1.0
+    detail: Detail | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +88,7 @@ class Sampled:
         finish_reason: "length", "end" or "stop".
         score: what ranks it among beams; for a sample the sum of `logprobs`.
         least_allowed_mass: the smallest probability that the constraint left the model at a step.
+        details: one a token, where they were asked for.
     """
 
     tokens: list[int]
@@ -77,6 +96,7 @@ class Sampled:
     finish_reason: str
     score: float
     least_allowed_mass: float = 1.0
+    details: list[Detail] = field(default_factory=list)
 
     @property
     def nats(self) -> float:
@@ -102,9 +122,20 @@ def allow(logits: Logits, constraint: Constraint[Any], states: Sequence[Any]) ->
         ValueError: a row that may not go on at all.
     """
     masks = np.stack([constraint.allowed(state) for state in states])
-    if not masks.any(axis=-1).all():
-        raise ValueError("the constraint allows no token here")
-    return np.where(masks, logits, -np.inf)
+    bound = np.where(masks, logits, -np.inf)
+    if not are_distributions(bound):
+        raise ValueError("the constraint allows no token that is possible here")
+    return bound
+
+
+def check_logits(logits: Logits) -> None:
+    """Refuse what is no distribution. (B, V)
+
+    Raises:
+        ValueError: a row with NaN or +inf, or with nothing but -inf.
+    """
+    if not are_distributions(logits):
+        raise ValueError("the model's logits hold NaN or infinity, or make every token impossible")
 
 
 def sample(
@@ -119,6 +150,7 @@ def sample(
     constraint: Constraint[G] | None = None,
     constraint_state: G | None = None,
     stop: Callable[[int, int], bool] | None = None,
+    top_logprobs: int | None = None,
 ) -> Iterator[list[Draw]]:
     """Draw sequences that continue `prompt`, one token of every living row at a time.
 
@@ -129,6 +161,7 @@ def sample(
         constraint: a grammar, and `constraint_state`, where the prompt has led it (None: its
             start).
         stop: asked with (row, token) after each draw; True ends the row.
+        top_logprobs: tell each draw's processed log-probability, and so many alternatives.
 
     Yields:
         The draws of one step, rows in order.
@@ -136,7 +169,7 @@ def sample(
     Raises:
         ValueError: an option out of range, or a constraint that allows nothing.
     """
-    processors, sampler = build(options)
+    processors, sampler = build(options, end_id=end_id)
     tokens = check_prompt(prompt)
     if max_new_tokens < 1:
         return
@@ -144,28 +177,39 @@ def sample(
     rows = list(range(num_sequences))
     logits, state = logits.repeat(num_sequences, axis=0), state.select([0] * num_sequences)
     rngs = [row_generator(seed, row) for row in rows]
-    chain = plain_chain(processors, sampler)
-    if chain and constraint is None and isinstance(stepper, Runner):
+    plain = constraint is None and top_logprobs is None
+    chain = plain_chain(processors, sampler) if plain else None
+    if chain and isinstance(stepper, Runner):
+        check_logits(logits)
         yield from _run(stepper, chain, logits, state, max_new_tokens, rngs, end_id, stop)
         return
-    needs_history = any(isinstance(p, RepetitionPenalty | NoRepeatNgram) for p in processors)
-    history = [list(prompt) if needs_history else [] for _ in rows]
+    known = begin(processors, prompt, logits.shape[-1], rngs, max_new_tokens)
     grammar: list[Any] = []
     if constraint is not None:
-        begin = constraint.start() if constraint_state is None else constraint_state
-        grammar = [begin] * num_sequences
+        first = constraint.start() if constraint_state is None else constraint_state
+        grammar = [first] * num_sequences
     for remaining in range(max_new_tokens - 1, -1, -1):
+        check_logits(logits)
         log_p = log_softmax(logits)
         bent: Logits = logits if constraint is None else allow(logits, constraint, grammar)
         masses = np.where(np.isfinite(bent), np.exp(log_p), 0.0).sum(axis=-1)  # (B,)
-        for processor in processors:
-            bent = processor(history, bent)
+        known = measured(known, constraint, grammar)
+        bent, known = bend(processors, known, bent)
         drawn = sampler(bent, rngs)
         logprobs = log_p[np.arange(len(rows)), drawn]
-        drawn_now = zip(rows, drawn.tolist(), logprobs.tolist(), masses.tolist(), strict=True)
+        details: Sequence[Detail | None] = [None] * len(rows)
+        if top_logprobs is not None:
+            processed = log_p_drawn_from(bent, sampler)
+            details = [
+                describe_choice(log_p[i], processed[i], token, top_logprobs)
+                for i, token in enumerate(drawn.tolist())
+            ]
+        drawn_now = zip(
+            rows, drawn.tolist(), logprobs.tolist(), masses.tolist(), details, strict=True
+        )
         draws = [
-            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop), mass)
-            for row, token, logprob, mass in drawn_now
+            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop), mass, detail)
+            for row, token, logprob, mass, detail in drawn_now
         ]
         yield draws
         alive = [i for i, draw in enumerate(draws) if draw.finish_reason is None]
@@ -174,12 +218,10 @@ def sample(
         rows, rngs = [rows[i] for i in alive], [rngs[i] for i in alive]
         if constraint is not None:
             grammar = [constraint.advance(grammar[i], draws[i].token) for i in alive]
-        history = [history[i] for i in alive]
-        if needs_history:
-            for past, i in zip(history, alive, strict=True):
-                past.append(draws[i].token)
+        if processors:
+            known = known.after(drawn)
         if len(alive) < len(draws):
-            state = state.select(alive)
+            state, known = state.select(alive), known.select(alive)
         logits, state = stepper.step(drawn[alive], state)
 
 
@@ -243,6 +285,7 @@ def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:
     logprobs: list[list[float]] = [[] for _ in range(num_sequences)]
     reasons = ["length"] * num_sequences
     masses = [1.0] * num_sequences
+    details: list[list[Detail]] = [[] for _ in range(num_sequences)]
     for draws in steps:
         for draw in draws:
             reasons[draw.row] = draw.finish_reason or reasons[draw.row]
@@ -250,7 +293,16 @@ def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:
             if draw.finish_reason != "end":
                 tokens[draw.row].append(draw.token)
                 logprobs[draw.row].append(draw.logprob)
+                if draw.detail is not None:
+                    details[draw.row].append(draw.detail)
     return [
-        Sampled(tokens=t, logprobs=p, finish_reason=r, score=float(sum(p)), least_allowed_mass=m)
-        for t, p, r, m in zip(tokens, logprobs, reasons, masses, strict=True)
+        Sampled(
+            tokens=t,
+            logprobs=p,
+            finish_reason=r,
+            score=float(sum(p)),
+            least_allowed_mass=m,
+            details=d,
+        )
+        for t, p, r, m, d in zip(tokens, logprobs, reasons, masses, details, strict=True)
     ]

@@ -1,255 +1,301 @@
-"""What bends a distribution before a token is taken: pure functions of history and logits.
+"""The table of processors: knows which there are, in which order and under which options.
 
-A processor maps (history, logits (B, V)) to new logits and forbids a token by -inf. Its order
-is that of `_TABLE`: penalties, temperature, then what cuts the tail. A new one is one class and
-one row.
+A processor maps (rows, logits (B, V)) to new logits and bars a token by -inf. One that learns as
+it goes takes its memory in and hands a new one out. A new one is one class and one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from generative.sampling.samplers import Categorical, Greedy, Logits, Sampler, log_softmax
+from generative.sampling.bans import AllowedTokens, BannedTokens, LogitBias, MinNewTokens
+from generative.sampling.penalties import (
+    Dry,
+    FrequencyPenalty,
+    NoRepeatNgram,
+    PresencePenalty,
+    RepetitionPenalty,
+)
+from generative.sampling.rows import NOTHING, Need, Past, RowArrays, Rows
+from generative.sampling.samplers import (
+    Categorical,
+    Greedy,
+    Logits,
+    Sampler,
+    are_distributions,
+)
+from generative.sampling.temperature import Temperature, TemperatureSchedule
+from generative.sampling.truncation import (
+    EpsilonCutoff,
+    EtaCutoff,
+    MinP,
+    Mirostat,
+    TopK,
+    TopNSigma,
+    TopP,
+    TypicalP,
+    Xtc,
+)
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-History = Sequence[Sequence[int]]  # the tokens of each row so far, prompt included
+    from collections.abc import Callable
 
 
-class LogitsProcessor(Protocol):
-    """(history of B rows, logits (B, V)) -> logits (B, V); the arguments are not edited."""
+class Stateless(Protocol):
+    """(what is known of B rows, logits (B, V)) -> logits (B, V); the arguments are not edited."""
 
-    def __call__(self, history: History, logits: Logits) -> Logits:
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:
         """See the class."""
         ...
 
 
-def _require(met: bool, name: str, value: object, meaning: str) -> None:
-    if not met:
-        raise ValueError(f"{name} must be {meaning}, not {value}")
+class Stateful(Protocol):
+    """A processor that remembers: memory in, new memory out. Its arrays have B rows."""
+
+    def adapt(
+        self, rows: Rows, logits: Logits, memory: RowArrays | None
+    ) -> tuple[Logits, RowArrays]:
+        """See the class; the memory is None at first."""
+        ...
 
 
-def _forbid(logits: Logits, forbidden: NDArray[np.bool_]) -> Logits:
-    return np.where(forbidden, -np.inf, logits)
-
-
-def _descending(scores: NDArray[np.floating]) -> NDArray[np.intp]:
-    """Ids from the highest score to the lowest, equals by id. (B, V) -> (B, V)"""
-    return np.argsort(-scores, axis=-1, kind="stable")
-
-
-def _keep_first(order: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The tokens that are not among the first `counts` of an order. (B, V), (B,) -> (B, V)"""
-    kept = np.arange(order.shape[-1]) < counts[:, None]
-    forbidden = np.empty(order.shape, dtype=np.bool_)
-    np.put_along_axis(forbidden, order, ~kept, axis=-1)
-    return forbidden
-
-
-@dataclass(frozen=True)
-class RepetitionPenalty:
-    """Tokens of the history lose weight: positive logits are divided, negative ones multiplied.
-
-    Source: Keskar et al., "CTRL" (2019), in the form that Hugging Face made common.
-    """
-
-    penalty: float
-
-    def __post_init__(self) -> None:
-        """Refuse what is no factor."""
-        _require(0 < self.penalty < np.inf, "repetition_penalty", self.penalty, "above 0")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:
-        """See the class."""
-        result = logits.astype(np.float64)
-        for row, tokens in enumerate(history):
-            seen = np.unique(np.asarray(tokens, dtype=np.int64))
-            old = result[row, seen]
-            result[row, seen] = np.where(old > 0, old / self.penalty, old * self.penalty)
-        return result
-
-
-@dataclass(frozen=True)
-class NoRepeatNgram:
-    """Forbids the token that would complete n tokens which the history already holds in a row.
-
-    Where that would forbid every token the row is left as it is. Source: Paulus et al. (2018).
-    """
-
-    size: int
-
-    def __post_init__(self) -> None:
-        """Refuse what is no length."""
-        _require(self.size >= 1, "no_repeat_ngram_size", self.size, "at least 1")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:
-        """See the class."""
-        result = logits.copy()
-        prefix = self.size - 1
-        for row, past in enumerate(history):
-            tokens = np.asarray(past, dtype=np.int64)
-            if len(tokens) < self.size:
-                continue
-            grams = np.lib.stride_tricks.sliding_window_view(tokens, self.size)
-            same = (grams[:, :prefix] == tokens[len(tokens) - prefix :]).all(axis=1)
-            banned = result[row].copy()
-            banned[grams[same, -1]] = -np.inf
-            if np.isfinite(banned).any():
-                result[row] = banned
-        return result
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """Divides the logits: below 1 sharpens, above 1 flattens."""
-
-    temperature: float
-
-    def __post_init__(self) -> None:
-        """Refuse what would turn likely into unlikely."""
-        _require(0 < self.temperature < np.inf, "temperature", self.temperature, "at least 0")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class. The maximum is moved to 0 first, so that nothing overflows."""
-        top = logits.max(axis=-1, keepdims=True)
-        with np.errstate(over="ignore"):  # a vanishing temperature leaves only the maximum
-            return np.asarray((logits.astype(np.float64) - top) / self.temperature)
-
-
-@dataclass(frozen=True)
-class TopK:
-    """Keeps the k likeliest tokens; among equals the lower id. Source: Fan et al. (2018)."""
-
-    k: int
-
-    def __post_init__(self) -> None:
-        """Refuse what would keep nothing."""
-        _require(self.k >= 1, "top_k", self.k, "at least 1 (0 switches it off)")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
-        if self.k >= logits.shape[-1]:
-            return logits
-        counts = np.full(len(logits), self.k)
-        return _forbid(logits, _keep_first(_descending(logits), counts))
-
-
-@dataclass(frozen=True)
-class TopP:
-    """Keeps the likeliest tokens whose probabilities first reach p together (the nucleus).
-
-    Source: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
-    """
-
-    p: float
-
-    def __post_init__(self) -> None:
-        """Refuse what is no probability."""
-        _require(0 < self.p <= 1, "top_p", self.p, "in (0, 1]")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
-        order = _descending(logits)
-        probabilities = np.exp(log_softmax(np.take_along_axis(logits, order, axis=-1)))
-        before = probabilities.cumsum(axis=-1) - probabilities  # mass of all likelier tokens
-        counts = np.maximum(1, (before < self.p).sum(axis=-1))
-        return _forbid(logits, _keep_first(order, counts))
-
-
-@dataclass(frozen=True)
-class MinP:
-    """Keeps the tokens that are at least p times as likely as the likeliest.
-
-    Source: Nguyen et al., "Turning Up the Heat: Min-p Sampling" (2024).
-    """
-
-    p: float
-
-    def __post_init__(self) -> None:
-        """Refuse what would drop the likeliest token."""
-        _require(0 < self.p <= 1, "min_p", self.p, "in [0, 1]")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
-        top = logits.max(axis=-1, keepdims=True)
-        return _forbid(logits, logits - top < np.log(self.p))
-
-
-@dataclass(frozen=True)
-class TypicalP:
-    """Keeps the tokens whose surprise is nearest the expected one, until they reach p together.
-
-    Source: Meister et al., "Locally Typical Sampling" (2022).
-    """
-
-    p: float
-
-    def __post_init__(self) -> None:
-        """Refuse what is no probability."""
-        _require(0 < self.p <= 1, "typical_p", self.p, "in (0, 1]")
-
-    def __call__(self, history: History, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
-        log_p = log_softmax(logits)
-        probabilities = np.exp(log_p)
-        possible = np.isfinite(log_p)
-        surprise = -np.where(possible, log_p, 0.0)
-        entropy = (probabilities * surprise).sum(axis=-1, keepdims=True)
-        oddness = np.where(possible, np.abs(surprise - entropy), np.inf)
-        order = _descending(-oddness)
-        ordered = np.take_along_axis(probabilities, order, axis=-1)
-        before = ordered.cumsum(axis=-1) - ordered
-        counts = np.maximum(1, (before < self.p).sum(axis=-1))
-        return _forbid(logits, _keep_first(order, counts))
+LogitsProcessor: TypeAlias = Stateless | Stateful
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
     """How to bend and draw. None and the value in brackets mean off.
 
-    temperature [1], where 0 is greedy; top_k [0]; top_p [1]; min_p [0]; typical_p [1];
-    repetition_penalty [1]; no_repeat_ngram_size [0].
+    Weights: repetition_penalty [1]; presence_penalty [0]; frequency_penalty [0];
+    no_repeat_ngram_size [0]; dry_multiplier [0], with dry_base, dry_allowed_length,
+    dry_penalty_last_n and dry_sequence_breakers (ids); logit_bias, id -> what is added.
+    Bars: allowed_tokens, banned_tokens, ids; min_new_tokens [0], no end before.
+    Shape: temperature [1], where 0 is greedy and a list a schedule; top_k [0]; top_p [1];
+    min_p [0]; typical_p [1]; epsilon_cutoff [0]; eta_cutoff [0]; top_n_sigma [0];
+    xtc_probability [0], with xtc_threshold; mirostat_tau [0], with mirostat_eta.
+    samplers: names of `_TABLE`; these run last and in this order.
     """
 
-    temperature: float | None = None
+    temperature: float | Sequence[float] | None = None
     top_k: int | None = None
     top_p: float | None = None
     min_p: float | None = None
     typical_p: float | None = None
+    epsilon_cutoff: float | None = None
+    eta_cutoff: float | None = None
+    top_n_sigma: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    mirostat_tau: float | None = None
+    mirostat_eta: float | None = None
     repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
     no_repeat_ngram_size: int | None = None
+    dry_multiplier: float | None = None
+    dry_base: float | None = None
+    dry_allowed_length: int | None = None
+    dry_penalty_last_n: int | None = None
+    dry_sequence_breakers: Sequence[int] | None = None
+    logit_bias: Mapping[int, float] | None = None
+    allowed_tokens: Sequence[int] | None = None
+    banned_tokens: Sequence[int] | None = None
+    min_new_tokens: int | None = None
+    samplers: Sequence[str] | None = None
 
 
-# option, its neutral value, what it becomes; in the order of application
-_TABLE: tuple[tuple[str, float, Callable[[Any], LogitsProcessor]], ...] = (
-    ("repetition_penalty", 1, RepetitionPenalty),
-    ("no_repeat_ngram_size", 0, NoRepeatNgram),
-    ("temperature", 1, Temperature),
-    ("top_k", 0, TopK),
-    ("top_p", 1, TopP),
-    ("min_p", 0, MinP),
-    ("typical_p", 1, TypicalP),
+@dataclass(frozen=True)
+class _Row:
+    """One processor.
+
+    Attributes:
+        name: what `samplers` calls it.
+        make: from the value of the option that switches it on.
+        neutral: the value that leaves it off.
+        option: that option, where it has another name.
+        also: further options -> the argument of `make`; None leaves its default.
+        ranks: whether beam search ranks by it, which draws nothing.
+    """
+
+    name: str
+    make: Callable[..., LogitsProcessor]
+    neutral: Any
+    option: str = ""
+    also: Mapping[str, str] | None = None
+    ranks: bool = True
+
+    def build(self, options: SamplingOptions) -> LogitsProcessor | None:
+        value = getattr(options, self.option or self.name)
+        if value is None or value == self.neutral:
+            return None
+        more = {argument: getattr(options, name) for name, argument in (self.also or {}).items()}
+        return self.make(value, **{k: v for k, v in more.items() if v is not None})
+
+
+def _bias(biases: Mapping[int, float]) -> LogitBias:
+    return LogitBias(tuple(biases.items()))
+
+
+def _allowed(tokens: Sequence[int]) -> AllowedTokens:
+    return AllowedTokens(tuple(tokens))
+
+
+def _banned(tokens: Sequence[int]) -> BannedTokens:
+    return BannedTokens(tuple(tokens))
+
+
+def _temperature(value: float | Sequence[float]) -> LogitsProcessor:
+    return TemperatureSchedule(tuple(value)) if isinstance(value, Sequence) else Temperature(value)
+
+
+_DRY = {
+    "dry_base": "base",
+    "dry_allowed_length": "allowed_length",
+    "dry_penalty_last_n": "last_n",
+    "dry_sequence_breakers": "breakers",
+}
+
+# in the order of application
+_TABLE = (
+    _Row("repetition_penalty", RepetitionPenalty, 1),
+    _Row("presence_penalty", PresencePenalty, 0),
+    _Row("frequency_penalty", FrequencyPenalty, 0),
+    _Row("dry", Dry, 0, "dry_multiplier", _DRY),
+    _Row("logit_bias", _bias, {}),
+    _Row("allowed_tokens", _allowed, None),
+    _Row("banned_tokens", _banned, ()),
+    _Row("min_new_tokens", MinNewTokens, 0),
+    _Row("no_repeat_ngram_size", NoRepeatNgram, 0),  # last of these: it sees what is left
+    _Row("temperature", _temperature, 1, ranks=False),
+    _Row("top_k", TopK, 0, ranks=False),
+    _Row("top_p", TopP, 1, ranks=False),
+    _Row("min_p", MinP, 0, ranks=False),
+    _Row("typical_p", TypicalP, 1, ranks=False),
+    _Row("epsilon_cutoff", EpsilonCutoff, 0, ranks=False),
+    _Row("eta_cutoff", EtaCutoff, 0, ranks=False),
+    _Row("top_n_sigma", TopNSigma, 0, ranks=False),
+    _Row("xtc", Xtc, 0, "xtc_probability", {"xtc_threshold": "threshold"}, ranks=False),
+    _Row("mirostat", Mirostat, 0, "mirostat_tau", {"mirostat_eta": "eta"}, ranks=False),
 )
-PENALTIES = frozenset({"repetition_penalty", "no_repeat_ngram_size"})
+PROCESSOR_NAMES = tuple(row.name for row in _TABLE)
 
 
-def build(options: SamplingOptions) -> tuple[list[LogitsProcessor], Sampler]:
+def build(
+    options: SamplingOptions, *, end_id: int | None = None, ranking: bool = False
+) -> tuple[list[LogitsProcessor], Sampler]:
     """The processors that the options switch on, in order, and the sampler.
+
+    Args:
+        end_id: the token that ends a row, for `min_new_tokens`.
+        ranking: only those that have a meaning where nothing is drawn.
 
     Raises:
         ValueError: an option that is out of range.
     """
     greedy = options.temperature == 0
-    processors = [
-        make(value)
-        for name, neutral, make in _TABLE
-        if (value := getattr(options, name)) is not None
-        and value != neutral
-        and not (greedy and name == "temperature")
-    ]
-    return processors, Greedy() if greedy else Categorical()
+    if greedy:
+        options = replace(options, temperature=None)
+    built: list[LogitsProcessor] = []
+    for row in _ordered(options.samplers or ()):
+        processor = row.build(options) if row.ranks or not ranking else None
+        if isinstance(processor, MinNewTokens):
+            processor = replace(processor, end_id=end_id)
+        if processor is not None:
+            built.append(processor)
+    return built, Greedy() if greedy else Categorical()
+
+
+def _ordered(names: Sequence[str]) -> list[_Row]:
+    """The table with the rows named moved behind all others."""
+    unknown = [name for name in names if name not in PROCESSOR_NAMES]
+    if unknown:
+        raise ValueError(
+            f"samplers must be names among {', '.join(PROCESSOR_NAMES)}, not {unknown[0]!r}"
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"samplers must name each only once, not {', '.join(names)}")
+    rows = {row.name: row for row in _TABLE}
+    return [row for row in _TABLE if row.name not in names] + [rows[name] for name in names]
+
+
+def begin(
+    processors: Sequence[LogitsProcessor],
+    prompt: Sequence[int],
+    vocab_size: int,
+    rngs: Sequence[np.random.Generator],
+    steps: int,
+) -> Rows:
+    """Rows that all begin with one prompt, one for each generator.
+
+    Args:
+        prompt: the start token, which is nothing said, and the rest.
+        steps: how many tokens a row may take at most.
+    """
+    need = NOTHING
+    for processor in processors:
+        need = need.join(getattr(processor, "need", NOTHING))
+    past = Past.of(prompt[1:], vocab_size, need)
+    return Rows(
+        past=(past,) * len(rngs),
+        rngs=tuple(rngs),
+        steps=steps,
+        memory=(None,) * len(processors),
+    )
+
+
+def bend(processors: Sequence[LogitsProcessor], rows: Rows, logits: Logits) -> tuple[Logits, Rows]:
+    """All processors one after the other. -> logits (B, V), the rows with what was remembered
+
+    Raises:
+        ValueError: no distribution is left: penalties or biases so large that they overflow.
+    """
+    if not processors:
+        return logits, rows
+    memory = rows.memory
+    with np.errstate(over="ignore", invalid="ignore"):
+        for index, processor in enumerate(processors):
+            if hasattr(processor, "adapt"):  # isinstance with a protocol takes longer than a cut
+                logits, new = processor.adapt(rows, logits, memory[index])
+                memory = (*memory[:index], new, *memory[index + 1 :])
+            else:
+                logits = processor(rows, logits)
+    if not are_distributions(logits):
+        raise ValueError("penalties or biases this large leave no distribution to draw from")
+    return logits, rows if memory is rows.memory else replace(rows, memory=memory)
+
+
+__all__ = [
+    "PROCESSOR_NAMES",
+    "AllowedTokens",
+    "BannedTokens",
+    "Dry",
+    "EpsilonCutoff",
+    "EtaCutoff",
+    "FrequencyPenalty",
+    "LogitBias",
+    "LogitsProcessor",
+    "MinNewTokens",
+    "MinP",
+    "Mirostat",
+    "Need",
+    "NoRepeatNgram",
+    "PresencePenalty",
+    "RepetitionPenalty",
+    "SamplingOptions",
+    "Stateful",
+    "Stateless",
+    "Temperature",
+    "TemperatureSchedule",
+    "TopK",
+    "TopNSigma",
+    "TopP",
+    "TypicalP",
+    "Xtc",
+    "begin",
+    "bend",
+    "build",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -32,6 +33,11 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     wide -= wide.max(axis=-1, keepdims=True)
     wide -= np.log(np.exp(wide).sum(axis=-1, keepdims=True))
     return wide
+
+
+def are_distributions(logits: Logits) -> bool:
+    """Whether each row has a finite maximum: no NaN, no +inf, not only -inf. (B, V)"""
+    return math.isfinite(logits.max(axis=-1).sum())  # what is not finite stays so in a sum
 
 
 class Greedy:

@@ -25,6 +25,7 @@ from generative.tokenizers.music_vocabulary import (
     VALUES,
     VOCAB_SIZE,
     describe,
+    is_measured_exactly,
     meaning,
     ruler_steps,
     token_id,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from generative.tokenizers.music_limits import MusicLimits
 
 START_ID = token_id("start")
 BAR_ID = token_id("bar")
@@ -160,40 +163,52 @@ class MusicGrammar:
 
     With `bars`, a piece ends in its `bars`-th bar; with `seconds`, nothing begins so late or later,
     and it ends when no further bar fits; with both, whichever comes first. Else it may end after
-    any note. States are immutable, so that beams can share them.
+    any note. `limits` keep what is new to a key, a range or a meter. States are immutable, so that
+    beams can share them.
     """
 
     def __init__(
-        self, tokenizer: MusicTokenizer, bars: int | None = None, seconds: float | None = None
+        self,
+        tokenizer: MusicTokenizer,
+        bars: int | None = None,
+        seconds: float | None = None,
+        limits: MusicLimits | None = None,
     ) -> None:
         """`bars`, `seconds`: how much to add, both at least a little.
 
         Raises:
-            ValueError: no bars, or no seconds.
+            ValueError: no bars, no seconds, or bars of a meter that cannot be counted.
         """
         if bars is not None and bars < 1:
             raise ValueError(f"bars must be at least 1, not {bars}")
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds must be positive, not {seconds}")
+        if bars is not None and limits and limits.meter and not is_measured_exactly(*limits.meter):
+            n, d = limits.meter
+            raise ValueError(f"bars of {n}/{d} are no whole steps, so they cannot be counted")
         self.tokenizer = tokenizer
         self.bars = bars
         self.seconds = seconds
+        self.limits = limits
 
     def start(self) -> State:
         """Before the first token."""
-        return State(bars_left=self.bars, deadline_seconds=self.seconds)
+        return State(bars_left=self.bars, deadline_seconds=self.seconds, limits=self.limits)
 
     def resume(self, ids: Sequence[int]) -> State:
         """After the tokens of a primer; bars and seconds count from its end.
 
         Raises:
-            ValueError: tokens that are no piece, or break off.
+            ValueError: tokens that are no piece, or break off, or in another meter.
         """
         state, piece = _read(ids)
         if state.block not in ("start", "bar", "unit", "tempo", "duration"):
             raise ValueError(f"a primer ends with a whole note, not with {describe(ids[-1])!r}")
         deadline = None if self.seconds is None else piece.seconds + self.seconds
-        return state._replace(bars_left=self.bars, deadline_seconds=deadline)
+        only = self.limits.meter_places if self.limits else None
+        if None not in (only, state.meter) and only != state.meter:
+            raise ValueError("the primer ends in another meter than the one asked for")
+        return state._replace(bars_left=self.bars, deadline_seconds=deadline, limits=self.limits)
 
     def advance(self, state: State, token: int) -> State:
         """Where a token leads.
@@ -206,6 +221,16 @@ class MusicGrammar:
     def allowed(self, state: State) -> NDArray[np.bool_]:
         """Which tokens may come next; never none. (V,)"""
         return music_grammar.allowed(state)
+
+    def progress(self, state: State) -> float | None:
+        """How much of the bars or seconds is there, 0 to 1; None where neither was asked for."""
+        shares = []
+        if self.bars is not None and state.bars_left is not None:
+            part = (state.part + max(0, state.position) / state.ruler_steps) / state.parts
+            shares.append((self.bars - state.bars_left - 1 + part) / self.bars)
+        if self.seconds is not None and state.deadline_seconds is not None:
+            shares.append(1 - (state.deadline_seconds - state.seconds) / self.seconds)
+        return min(1.0, max(0.0, *shares, 0.0)) if shares else None
 
 
 @dataclass(slots=True)

@@ -32,7 +32,9 @@ from generative.tokenizers.music_vocabulary import (
     VALUES,
     VOCAB_SIZE,
     describe,
+    is_measured_exactly,
     meaning,
+    ruler_parts,
     ruler_steps,
 )
 
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from generative.tokenizers.music_limits import MusicLimits
 
 LAST_BAR_STEP = 99_700 * STEPS_PER_BEAT  # with the longest note there, still a file we can read
 
@@ -66,6 +70,8 @@ class State(NamedTuple):
     seconds: float = 0.0  # at `step`
     bar_step: int = 0  # where the bar begins
     ruler_steps: int = MAX_RULER_STEPS
+    parts: int = 1  # rulers that make a bar, and which of them this is
+    part: int = 0
     position: int = -1  # in the bar; -1 before its first
     beats: int = 0
     meter: tuple[int, int] | None = None
@@ -77,8 +83,10 @@ class State(NamedTuple):
     programs: tuple[int | None, ...] = (None,) * MAX_TRACKS
     velocities: tuple[int | None, ...] = (None,) * MAX_TRACKS
     has_notes: bool = False
+    bar_sounds: bool = False  # a note begins in this bar
     bars_left: int | None = None  # None: as many as may be
     deadline_seconds: float | None = None  # nothing begins then or later
+    limits: MusicLimits | None = None  # a key, a range, a meter
 
 
 Window: TypeAlias = tuple[int, int, int | None]  # from, up to, and a place in between that is out
@@ -95,6 +103,8 @@ def allowed(state: State) -> NDArray[np.bool_]:
             mask[offset + first : offset + end] = True
             if hole is not None:
                 mask[offset + hole] = False
+            if (fitting := _fitting(state, name)) is not None:
+                mask[offset : offset + len(fitting)] &= fitting
     return mask
 
 
@@ -108,9 +118,20 @@ def advance(state: State, token: int) -> State:
     place = token - OFFSETS[name]
     if name in _successors(state):
         first, end, hole = _WINDOWS[name](state)
-        if first <= place < end and place != hole:
+        fitting = _fitting(state, name)
+        if first <= place < end and place != hole and (fitting is None or fitting[place]):
             return _MOVES[name](state, place)
     raise ValueError(f"{describe(token)!r} cannot come here; expected {_expected(state)}")
+
+
+def _fitting(state: State, name: str) -> NDArray[np.bool_] | None:
+    """What limits leave of a kind, where that is no window; None is all of it."""
+    if name == "pitch" and state.limits is not None:
+        return state.limits.pitches
+    if name == "unit" and state.bars_left is not None:
+        # where bars are counted, they have to be exact
+        return np.asarray(_COUNTABLE_UNITS[state.beats])
+    return None
 
 
 def _successors(state: State) -> tuple[str, ...]:
@@ -144,7 +165,15 @@ def _bar_fits(state: State, step: int) -> bool:
 
 
 def _next_bar_fits(state: State) -> bool:
+    """Whether another ruler may follow: the next part of this bar, or a new one."""
+    if state.part + 1 < state.parts:
+        state = state._replace(bars_left=None)
     return _bar_fits(state, state.bar_step + state.ruler_steps)
+
+
+def _has_to_sound(state: State) -> bool:
+    """Whether a note is still due: a piece is never silent, and its last bar counts by a note."""
+    return not state.has_notes or (state.bars_left == 0 and not state.bar_sounds)
 
 
 def _one_if(condition: bool) -> Window:
@@ -157,7 +186,7 @@ def _one_if(condition: bool) -> Window:
 def _start_window(state: State) -> Window:
     limited = state.bars_left is not None or state.deadline_seconds is not None
     is_full = not (limited and _next_bar_fits(state))
-    return _one_if(state.block == "start" or (state.has_notes and is_full))
+    return _one_if(state.block == "start" or (is_full and not _has_to_sound(state)))
 
 
 def _bar_window(state: State) -> Window:
@@ -167,8 +196,8 @@ def _bar_window(state: State) -> Window:
 def _position_window(state: State) -> Window:
     if state.tempo is None:
         return _one_if(True)
-    if state.position >= 0 and not state.has_notes and not _next_bar_fits(state):
-        return NOTHING  # the last chance of a note: a piece is never silent
+    if state.position >= 0 and _has_to_sound(state) and not _next_bar_fits(state):
+        return NOTHING  # the last chance of a note
     end = state.ruler_steps
     if state.deadline_seconds is not None:
         left = ceil((state.deadline_seconds - state.seconds) / _seconds_per_step(state))
@@ -177,13 +206,23 @@ def _position_window(state: State) -> Window:
 
 
 def _beats_window(state: State) -> Window:
+    if state.limits is not None and state.limits.meter_places is not None:
+        only = state.limits.meter_places[0]
+        return (only, only + 1, None) if state.meter is None else NOTHING
     # past the bar's beginning a meter starts a new bar, so there has to be one left
-    if state.position == 0 or _bar_fits(state, state.step):
+    if _at_bar_line(state) or _bar_fits(state, state.step):
         return 0, len(VALUES["beats"]), None
     return NOTHING
 
 
+def _at_bar_line(state: State) -> bool:
+    return state.position == 0 and state.part == 0
+
+
 def _unit_window(state: State) -> Window:
+    if state.limits is not None and state.limits.meter_places is not None:
+        only = state.limits.meter_places[1]
+        return only, only + 1, None
     same = state.meter is not None and state.meter[0] == state.beats
     return 0, len(VALUES["unit"]), state.meter[1] if same and state.meter else None
 
@@ -204,13 +243,19 @@ def _program_window(state: State) -> Window:
 
 
 def _velocity_window(state: State) -> Window:
-    if state.track is None or state.programs[state.track] is None or state.pitch == TOP_PITCH:
+    program = None if state.track is None else state.programs[state.track]
+    if state.track is None or program is None or state.pitch >= _highest_pitch(state, program):
         return NOTHING
     return 0, len(VALUES["velocity"]), state.velocities[state.track]
 
 
 def _pitch_window(state: State) -> Window:
     return NOTHING if _plays_drums(state) is not False else (state.pitch + 1, TOP_PITCH + 1, None)
+
+
+def _highest_pitch(state: State, program: int) -> int:
+    """The highest that an instrument may play here."""
+    return TOP_PITCH if state.limits is None or program >= DRUM_PROGRAMS else state.limits.highest
 
 
 def _drum_window(state: State) -> Window:
@@ -242,13 +287,16 @@ def _start_move(state: State, _: int) -> State:
 
 def _bar_move(state: State, _: int) -> State:
     step = 0 if state.tempo is None else state.bar_step + state.ruler_steps
+    part = 0 if state.tempo is None else (state.part + 1) % state.parts
     return state._replace(
         block="bar",
         step=step,
         seconds=_seconds_at(state, step),
         bar_step=step,
+        part=part,
         position=-1,
-        bars_left=_one_less(state.bars_left),
+        bars_left=state.bars_left if part else _one_less(state.bars_left),
+        bar_sounds=bool(part) and state.bar_sounds,
     )
 
 
@@ -269,13 +317,18 @@ def _beats_move(state: State, place: int) -> State:
 
 
 def _unit_move(state: State, place: int) -> State:
+    meter = VALUES["beats"][state.beats], VALUES["unit"][place]
+    is_new = not _at_bar_line(state)
     return state._replace(
         block="unit",
         meter=(state.beats, place),
-        ruler_steps=ruler_steps(VALUES["beats"][state.beats], VALUES["unit"][place]),
+        ruler_steps=ruler_steps(*meter),
+        parts=ruler_parts(*meter),
+        part=0,
         bar_step=state.step,
         position=0,
-        bars_left=_one_less(state.bars_left) if state.position else state.bars_left,
+        bars_left=_one_less(state.bars_left) if is_new else state.bars_left,
+        bar_sounds=state.bar_sounds and not is_new,
     )
 
 
@@ -306,7 +359,7 @@ def _long_move(state: State, _: int) -> State:
 
 
 def _duration_move(state: State, _: int) -> State:
-    return state._replace(block="duration", sounded=True, has_notes=True)
+    return state._replace(block="duration", sounded=True, has_notes=True, bar_sounds=True)
 
 
 def _one_less(bars_left: int | None) -> int | None:
@@ -317,6 +370,10 @@ def _with(values: tuple[int | None, ...], track: int | None, value: int) -> tupl
     return tuple(value if i == track else old for i, old in enumerate(values))
 
 
+# numerator's place -> which denominators measure its bars in whole steps; one always does
+_COUNTABLE_UNITS = np.array(
+    [[is_measured_exactly(n, d) for d in VALUES["unit"]] for n in VALUES["beats"]]
+)
 _WINDOWS: dict[str, Callable[[State], Window]] = {
     "start": _start_window,
     "bar": _bar_window,

@@ -92,5 +92,16 @@ def ruler_steps(numerator: int, denominator: int) -> int:
         ruler_steps(12, 4)    # 144: a bar of 288 steps is measured in halves
     """
     whole = numerator * STEPS_PER_WHOLE_NOTE
-    parts = ceil(whole / (denominator * MAX_RULER_STEPS))
+    parts = ruler_parts(numerator, denominator)
     return (2 * whole + denominator * parts) // (2 * denominator * parts)  # a half goes up
+
+
+def ruler_parts(numerator: int, denominator: int) -> int:
+    """In how many equal parts a bar is measured: 1, or more for one of over 192 steps."""
+    return ceil(numerator * STEPS_PER_WHOLE_NOTE / (denominator * MAX_RULER_STEPS))
+
+
+def is_measured_exactly(numerator: int, denominator: int) -> bool:
+    """Whether the parts of a bar are whole steps, so that bars can be counted by them."""
+    parts = ruler_parts(numerator, denominator)
+    return numerator * STEPS_PER_WHOLE_NOTE % (denominator * parts) == 0

@@ -1,0 +1,159 @@
+"""Which tokens keep a text within a pattern, some choices or without some words.
+
+Knows the bytes that tokens stand for, so it serves every text tokenizer; knows no tokenizer itself.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from generative.constraints import pattern as patterns
+from generative.constraints.automaton import Automaton, Nfa, intersection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+NEVER = np.iinfo(np.int32).max  # tokens from a state from which no text can be completed
+
+
+class State(NamedTuple):
+    """Where a text stands in the automaton, and how many more tokens it may have."""
+
+    place: int
+    left: int
+
+
+@lru_cache(maxsize=16)
+def compile_text(
+    pattern: str | None, choices: tuple[str, ...] = (), forbid: tuple[str, ...] = ()
+) -> Automaton:
+    """The texts that match the pattern in full, are one of the choices and hold no forbidden word.
+
+    Raises:
+        ValueError: the pattern cannot be read, or a forbidden word is empty.
+    """
+    if not all(forbid):
+        raise ValueError("a forbidden word must not be empty")
+    languages = [] if pattern is None else [patterns.parse(pattern)]
+    if choices:
+        languages.append(_one_of(choices))
+    languages += [_without(word) for word in forbid]
+    if not languages:
+        raise ValueError("a constraint needs a pattern, choices or forbidden words")
+    return intersection(languages)
+
+
+def _one_of(texts: Sequence[str]) -> Nfa:
+    nfa = Nfa()
+    ends = [nfa.literal(0, text.encode()) for text in texts]
+    nfa.final = nfa.state()
+    nfa.silent = [(end, nfa.final) for end in ends]
+    return nfa
+
+
+def _without(word: str) -> Nfa:
+    """Every byte string that does not hold the word; whether it is UTF-8 does not matter."""
+    nfa = Nfa(negated=True)
+    nfa.final = nfa.literal(0, word.encode())
+    nfa.edges += [(0, 0, 255, 0), (nfa.final, 0, 255, nfa.final)]
+    return nfa
+
+
+class TextConstraint:
+    """A constraint for sampling and beams: every text it lets through is in the language.
+
+    A token is allowed only if from behind it the text can still be completed with the tokens left;
+    so there are no dead ends, and no text that breaks off. The end is allowed where the text is
+    complete.
+
+    Example:
+        constraint = TextConstraint(tokenizer.pieces, compile_text("[a-z]+"), end_id, 20)
+        constraint.allowed(constraint.start())    # a..z and what else the tokens spell of them
+    """
+
+    def __init__(
+        self,
+        pieces: Sequence[bytes],
+        automaton: Automaton,
+        end_id: int,
+        max_new_tokens: int,
+        barred: Sequence[int] = (),
+    ) -> None:
+        """`pieces`: the bytes of each token; `barred`: tokens that may not be used.
+
+        Raises:
+            ValueError: no text of the language can be written with these tokens, or so few.
+        """
+        self._end_id = end_id
+        self._max_new_tokens = max_new_tokens
+        self._accepts = automaton.accepts
+        self._next = _token_table(pieces, automaton, {*barred, end_id})
+        self._distances = _distances(self._next, automaton.accepts)  # tokens to a complete text
+        finite = self._distances[self._distances < NEVER]
+        self._enough = 1 + int(finite.max(initial=0))  # with more tokens left nothing changes
+        self._masks: dict[State, NDArray[np.bool_]] = {}
+        shortest = int(self._distances[0])
+        if shortest == NEVER:
+            raise ValueError("the constraint cannot be met: no tokens spell such a text")
+        if shortest > max_new_tokens:
+            raise ValueError(
+                f"the constraint cannot be met in {max_new_tokens} tokens: "
+                f"the shortest such text has {shortest}"
+            )
+
+    def start(self) -> State:
+        """Before the first token."""
+        return State(0, self._max_new_tokens)
+
+    def advance(self, state: State, token: int) -> State:
+        """Where `token` leads."""
+        if token == self._end_id:
+            return State(state.place, 0)
+        return State(int(self._next[state.place, token]), state.left - 1)
+
+    def allowed(self, state: State) -> NDArray[np.bool_]:
+        """What may come next. (V,)"""
+        key = State(state.place, min(state.left, self._enough))
+        mask = self._masks.get(key)
+        if mask is None:
+            mask = self._distances[self._next[key.place]] < key.left
+            mask[self._end_id] = self._accepts[key.place]
+            self._masks[key] = mask
+        return mask
+
+
+def _token_table(
+    pieces: Sequence[bytes], automaton: Automaton, barred: set[int]
+) -> NDArray[np.int32]:
+    """Where each token leads from each state. (S, V)"""
+    dead = len(automaton.table) - 1  # the automaton's state of no return
+    states = np.arange(len(automaton.table), dtype=np.int32)
+    table = np.repeat(states[:, None], len(pieces), axis=1)
+    lengths = np.array([len(piece) for piece in pieces])
+    for place in range(int(lengths.max(initial=0))):
+        longer = np.flatnonzero(lengths > place)
+        values = np.array([pieces[token][place] for token in longer.tolist()])
+        table[:, longer] = automaton.table[table[:, longer], values]
+    # a token without bytes would go on for ever without saying anything
+    silent = np.flatnonzero(lengths == 0)
+    table[:, [*barred, *silent.tolist()]] = dead
+    return table
+
+
+def _distances(table: NDArray[np.int32], accepts: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """How many tokens are needed at least from each state to one that accepts. (S,)"""
+    size = len(table)
+    edges = np.unique(np.arange(size)[:, None] * size + table)
+    sources, targets = np.divmod(edges, size)
+    distances = np.where(accepts, 0, NEVER).astype(np.int32)
+    for step in range(1, size + 1):
+        reached = sources[(distances[targets] == step - 1) & (distances[sources] == NEVER)]
+        if not reached.size:
+            break
+        distances[reached] = step
+    return distances

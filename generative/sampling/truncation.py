@@ -1,0 +1,259 @@
+"""Processors that cut a distribution by its own figures: knows logits, and no past tokens.
+
+They cut the tail or, with XTC, the head; the rest keeps its logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from generative.sampling.penalties import require
+from generative.sampling.samplers import log_softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from generative.sampling.rows import RowArrays, Rows
+    from generative.sampling.samplers import Logits
+
+
+def _forbid(logits: Logits, forbidden: NDArray[np.bool_]) -> Logits:
+    return np.where(forbidden, -np.inf, logits)
+
+
+def _descending(scores: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Ids from the highest score to the lowest, equals by id. (B, V) -> (B, V)"""
+    return np.argsort(-scores, axis=-1, kind="stable")
+
+
+def _keep_first(order: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """The tokens that are not among the first `counts` of an order. (B, V), (B,) -> (B, V)"""
+    kept = np.arange(order.shape[-1]) < counts[:, None]
+    forbidden = np.empty(order.shape, dtype=np.bool_)
+    np.put_along_axis(forbidden, order, ~kept, axis=-1)
+    return forbidden
+
+
+def _below(logits: Logits, scores: NDArray[np.float64], bounds: Logits) -> Logits:
+    """Bars scores below a bound, the likeliest token never. (B, V), (B, V), (B, 1) -> (B, V)"""
+    top = logits == logits.max(axis=-1, keepdims=True)
+    return _forbid(logits, (scores < bounds) & ~top)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Keeps the k likeliest tokens; among equals the lower id. Source: Fan et al. (2018)."""
+
+    k: int
+
+    def __post_init__(self) -> None:
+        """Refuse what would keep nothing."""
+        require(self.k >= 1, "top_k", self.k, "at least 1 (0 switches it off)")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        if self.k >= logits.shape[-1]:
+            return logits
+        counts = np.full(len(logits), self.k)
+        return _forbid(logits, _keep_first(_descending(logits), counts))
+
+
+@dataclass(frozen=True)
+class TopP:
+    """Keeps the likeliest tokens whose probabilities first reach p together (the nucleus).
+
+    Source: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        require(0 < self.p <= 1, "top_p", self.p, "in (0, 1]")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        order = _descending(logits)
+        probabilities = np.exp(log_softmax(np.take_along_axis(logits, order, axis=-1)))
+        before = probabilities.cumsum(axis=-1) - probabilities  # mass of all likelier tokens
+        counts = np.maximum(1, (before < self.p).sum(axis=-1))
+        return _forbid(logits, _keep_first(order, counts))
+
+
+@dataclass(frozen=True)
+class MinP:
+    """Keeps the tokens that are at least p times as likely as the likeliest.
+
+    Source: Nguyen et al., "Turning Up the Heat: Min-p Sampling" (2024).
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        """Refuse what would drop the likeliest token."""
+        require(0 < self.p <= 1, "min_p", self.p, "in [0, 1]")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        top = logits.max(axis=-1, keepdims=True)
+        return _forbid(logits, logits - top < np.log(self.p))
+
+
+def _surprise(log_p: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which tokens are possible, and -ln p of those; 0 for the others."""
+    possible = np.isfinite(log_p)
+    return possible, -np.where(possible, log_p, 0.0)
+
+
+@dataclass(frozen=True)
+class TypicalP:
+    """Keeps the tokens whose surprise is nearest the expected one, until they reach p together.
+
+    Source: Meister et al., "Locally Typical Sampling" (2022).
+    """
+
+    p: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        require(0 < self.p <= 1, "typical_p", self.p, "in (0, 1]")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        log_p = log_softmax(logits)
+        probabilities = np.exp(log_p)
+        possible, surprise = _surprise(log_p)
+        entropy = (probabilities * surprise).sum(axis=-1, keepdims=True)
+        oddness = np.where(possible, np.abs(surprise - entropy), np.inf)
+        order = _descending(-oddness)
+        ordered = np.take_along_axis(probabilities, order, axis=-1)
+        before = ordered.cumsum(axis=-1) - ordered
+        counts = np.maximum(1, (before < self.p).sum(axis=-1))
+        return _forbid(logits, _keep_first(order, counts))
+
+
+@dataclass(frozen=True)
+class EpsilonCutoff:
+    """Keeps the tokens of probability epsilon or more, the likeliest always.
+
+    Source: Hewitt et al., "Truncation Sampling as Language Model Desmoothing" (2022).
+    """
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        require(0 < self.epsilon < 1, "epsilon_cutoff", self.epsilon, "in [0, 1)")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        return _below(logits, log_softmax(logits), np.full((1, 1), np.log(self.epsilon)))
+
+
+@dataclass(frozen=True)
+class EtaCutoff:
+    """Keeps the tokens of probability min(epsilon, sqrt(epsilon) * exp(-entropy)) or more.
+
+    A flat distribution is cut lower than a sharp one. Source: Hewitt et al. (2022).
+    """
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        require(0 < self.epsilon < 1, "eta_cutoff", self.epsilon, "in [0, 1)")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        log_p = log_softmax(logits)
+        _, surprise = _surprise(log_p)
+        entropy = (np.exp(log_p) * surprise).sum(axis=-1, keepdims=True)
+        log_epsilon = np.log(self.epsilon)
+        return _below(logits, log_p, np.minimum(log_epsilon, log_epsilon / 2 - entropy))
+
+
+@dataclass(frozen=True)
+class TopNSigma:
+    """Keeps the tokens whose logit is within n standard deviations of the highest.
+
+    The deviation is that of the logits still possible; temperature does not change what is kept.
+    Source: Tang et al., "Top-n-sigma: Not All Logits Are You Need" (2024).
+    """
+
+    n: float
+
+    def __post_init__(self) -> None:
+        """Refuse what would keep nothing."""
+        require(0 < self.n < np.inf, "top_n_sigma", self.n, "above 0")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
+        """See the class."""
+        wide = logits.astype(np.float64)
+        wide = wide - wide.max(axis=-1, keepdims=True)
+        sigma = np.std(wide, axis=-1, keepdims=True, where=np.isfinite(wide))
+        return _forbid(logits, wide < -self.n * sigma)
+
+
+@dataclass(frozen=True)
+class Xtc:
+    """With a given probability, cuts off all tokens above the threshold but the least of them.
+
+    "Exclude top choices": where several tokens are likely enough, the likeliest are left out, for
+    variety. One random number a row and token. Source: p-e-w, text-generation-webui (2024).
+    """
+
+    probability: float
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what is no probability."""
+        require(0 < self.probability <= 1, "xtc_probability", self.probability, "in [0, 1]")
+        require(0 < self.threshold <= 1, "xtc_threshold", self.threshold, "in (0, 1]")
+
+    def __call__(self, rows: Rows, logits: Logits) -> Logits:
+        """See the class."""
+        struck = np.array([rng.random() < self.probability for rng in rows.rngs])
+        order = _descending(logits)
+        ordered = log_softmax(np.take_along_axis(logits, order, axis=-1))
+        likely = (ordered >= np.log(self.threshold)).sum(axis=-1)
+        cut = np.where(struck, np.maximum(likely - 1, 0), 0)  # so many from the top
+        return _forbid(logits, ~_keep_first(order, cut))
+
+
+@dataclass(frozen=True)
+class Mirostat:
+    """Keeps the text's surprise near tau bits a token: cuts tokens more surprising than mu.
+
+    mu begins at 2 tau and after each token moves by -eta * (surprise - tau), with the surprise
+    under the distribution before the cut (version 2). Each row has its own mu.
+
+    Source: Basu et al., "Mirostat: A Neural Text Decoding Algorithm that Directly Controls
+    Perplexity" (2021), algorithm 2.
+    """
+
+    tau: float
+    eta: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be reached."""
+        require(0 < self.tau < np.inf, "mirostat_tau", self.tau, "above 0")
+        require(0 <= self.eta < np.inf, "mirostat_eta", self.eta, "at least 0")
+
+    def adapt(
+        self, rows: Rows, logits: Logits, memory: RowArrays | None
+    ) -> tuple[Logits, RowArrays]:
+        """Cut, and learn from the token that was taken last.
+
+        memory: mu (B,) and the surprises in bits (B, V) as they were then; None at first.
+        """
+        surprise = -log_softmax(logits) / np.log(2.0)  # (B, V)
+        if memory is None or rows.last is None:
+            mu = np.full(len(logits), 2.0 * self.tau)
+        else:
+            mu, seen = memory
+            observed = seen[np.arange(len(mu)), rows.last]
+            mu = mu - self.eta * (observed - self.tau)
+        return _below(logits, -surprise, -mu[:, None]), (mu, surprise)
