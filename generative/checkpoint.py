@@ -1,9 +1,9 @@
 """A model folder: knows its files and that they are whole, not how models learn or speak.
 
 A folder holds `config.json` (shape, corpus, recipe, scores), `model.safetensors`,
-`tokenizer.json` (with sentencepiece's `.model` beside it) and `README.md`, the model card. Every
-file is replaced in one move, and the weights carry their own checksum, so a folder is whole at any
-moment. No pickle.
+`tokenizer.json` (with sentencepiece's `.model` beside it), `README.md`, the model card, and, where
+training left it, `gradients.safetensors`, the gradients' RMS for learning while reading. Every file
+is replaced in one move and verified by checksum, so a folder is whole at any moment. No pickle.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
+STATISTICS_FILE = "gradients.safetensors"
 CHECKSUM_KEY = "sha256"
 # Installed from a wheel the models lie in the package, in a source tree beside it.
 SHIPPED_FOLDERS = (
@@ -73,6 +74,15 @@ class Checkpoint:
     def kind(self) -> str:
         """ "text" or "music"."""
         return tokenizers.kind_of(self.tokenizer.name)
+
+    def statistics(self) -> Arrays | None:
+        """The RMS of each weight's gradient in training; None where the folder has none.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        path = self.path / STATISTICS_FILE
+        return read_arrays(path)[0] if path.is_file() else None
 
     def build(self, device: str = "cpu") -> LanguageModel:
         """The torch model with these weights, in evaluation mode."""
@@ -241,6 +251,11 @@ def make_folder(path: Path) -> None:
 def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:
     """Write the weights of a model folder."""
     write_arrays(path / WEIGHTS_FILE, dict(weights))
+
+
+def save_statistics(path: Path, statistics: Mapping[str, NDArray[Any]]) -> None:
+    """Write the gradients' RMS of a model folder, in half precision."""
+    write_arrays(path / STATISTICS_FILE, {k: v.astype(np.float16) for k, v in statistics.items()})
 
 
 def write_arrays(path: Path, arrays: Arrays, notes: Mapping[str, str] | None = None) -> None:

@@ -51,6 +51,7 @@ def cli(debug: bool) -> None:
 @model_option
 @sampling_options
 @precision_option
+@click.option("--adapt", type=click.Path(path_type=Path), help="First learn from this text.")
 @click.option("--stop", multiple=True, metavar="STRING", help="End before this; repeatable.")
 @click.option("--pattern", metavar="REGEX", help="What is generated matches this in full.")
 @click.option("--choice", "choices", multiple=True, metavar="TEXT", help="It is one of these.")
@@ -67,12 +68,17 @@ def text(
     output: Path | None,
     precision: str,
     as_json: bool,
+    adapt: Path | None,
     **options: Any,
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
     terminal.check_outputs(output)
     tokens = (max_new_tokens or 0) * (options["num_return_sequences"] or 1)
     loaded = _load(model, "text", precision, tokens)
+    if adapt is not None:
+        from generative.corpus import read_text
+
+        loaded = loaded.adapt(read_text(adapt))
     prefix = terminal.read_prompt(prompt)
     kwargs: dict[str, Any] = {"stop": stop, **given(options)}
     if max_new_tokens is not None:

@@ -113,8 +113,7 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
         CorpusError: a file that cannot be read, or nothing to learn from.
         CheckpointError: the folder cannot be written to.
     """
-    checkpoint.make_folder(folder)
-    with _seekable(asked, folder) as readable:
+    with _seekable(asked) as readable:
         key = readable.key()
         found = store.open_store(folder / store.FOLDER, key)
         if found is not None and (folder / checkpoint.TOKENIZER_FILE).is_file():
@@ -127,12 +126,12 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
 
 
 @contextmanager
-def _seekable(asked: Request, folder: Path) -> Iterator[Request]:
+def _seekable(asked: Request) -> Iterator[Request]:
     """The same request with stdin and pipes copied to files, since text is read several times."""
     if all(file.is_file() for file in (*asked.files, *asked.held_out)):
         yield asked
         return
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".stdin.") as copies:
+    with tempfile.TemporaryDirectory() as copies:
 
         def copied(file: Path) -> Path:
             if file.is_file():

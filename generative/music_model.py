@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 
@@ -110,7 +110,8 @@ class MusicModel:
         """`checkpoint` of a music model; for the rest see `api.load`."""
         self.checkpoint = checkpoint
         self.tokenizer = cast("MusicTokenizer", checkpoint.tokenizer)
-        self._runtime = Runtime(checkpoint, device, precision=precision, compiled=compiled)
+        self._how: dict[str, Any] = {"device": device, "precision": precision, "compiled": compiled}
+        self._runtime = Runtime(checkpoint, **self._how)
 
     def generate(
         self,
@@ -190,6 +191,16 @@ class MusicModel:
         """
         piece = _as_piece(music)
         return self.likelihood(piece, self.token_nats(self.tokenizer.encode(piece), reset_every))
+
+    def adapt(self, music: str | os.PathLike[str] | Piece) -> MusicModel:
+        """A model that has learnt from a piece, or a MIDI file, by reading it once.
+
+        It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
+        and here. Source: Krause et al. (2018); see `generative.dynamic`.
+        """
+        return MusicModel(
+            self._runtime.adapted(self.tokenizer.encode(_as_piece(music))), **self._how
+        )
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""

@@ -7,6 +7,7 @@ no media.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,18 @@ class Runtime:
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """The same while a copy of the weights learns from what it has read. -> (T,)"""
+        return self._read(ids)[0]
+
+    def adapted(self, ids: Sequence[int]) -> Checkpoint:
+        """The checkpoint as it is after reading; nothing on the disk changes."""
+        model = self._read(ids)[1]
+        weights = {k: v.float().cpu().numpy() for k, v in model.state_dict().items()}
+        return replace(self._checkpoint, weights=weights)
+
+    def _read(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], LanguageModel]:
         from generative.dynamic import dynamic_token_nats
 
+        model = self._checkpoint.build(self._device)
         start_id = self._checkpoint.tokenizer.start_id
-        return dynamic_token_nats(self._checkpoint.build(self._device), ids, start_id)
+        nats = dynamic_token_nats(model, ids, start_id, self._checkpoint.statistics())
+        return nats, model

@@ -138,7 +138,8 @@ class TextModel:
         """`checkpoint` of a text model; for the rest see `api.load`."""
         self.checkpoint = checkpoint
         self.tokenizer = cast("TextTokenizer", checkpoint.tokenizer)
-        self._runtime = Runtime(checkpoint, device, precision=precision, compiled=compiled)
+        self._how: dict[str, Any] = {"device": device, "precision": precision, "compiled": compiled}
+        self._runtime = Runtime(checkpoint, **self._how)
 
     def generate(
         self,
@@ -235,6 +236,14 @@ class TextModel:
             Its `.nats`, `.perplexity`, `.bits_per_char`, `.bits_per_byte` ...
         """
         return self.likelihood(text, self.token_nats(self.tokenizer.encode(text), reset_every))
+
+    def adapt(self, text: str) -> TextModel:
+        """A model that has learnt from a text by reading it once.
+
+        It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
+        and here. Source: Krause et al. (2018); see `generative.dynamic`.
+        """
+        return TextModel(self._runtime.adapted(self.tokenizer.encode(text)), **self._how)
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""

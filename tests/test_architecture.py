@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "card": {"checkpoint", "likelihood"},
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
-        "model", "scoring", "sampling", "store", "tokenizers", "checkpoint",
+        "dynamic", "model", "scoring", "sampling", "store", "tokenizers", "checkpoint",
     },
     "runtime": {"numpy", "checkpoint", "dynamic", "engine", "model", "sampling", "scoring"},
     "generation": {"sampling"},

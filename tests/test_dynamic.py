@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
-from generative.dynamic import SEGMENT_TOKENS, dynamic_token_nats
-from generative.scoring import token_nats
+import generative
+from generative.corpus import read_text
+from generative.dynamic import SEGMENT_TOKENS, dynamic_token_nats, gradient_statistics
+from generative.scoring import cross_entropy, token_nats
+from generative.text_model import TextModel
+from tests.conftest import data
 from tests.test_model import V, small
-
-if TYPE_CHECKING:
-    from generative.text_model import TextModel
 
 
 def test_the_first_segment_is_static_and_the_rest_is_learnt() -> None:
@@ -40,3 +39,33 @@ def test_the_loaded_model_stays_as_it_was(model: TextModel) -> None:
     model.dynamic_token_nats(model.tokenizer.encode("something else " * 20))
     assert model.score("12 bottles stand").nats == before
     assert torch.is_grad_enabled()
+
+
+def test_statistics_are_the_rms_of_the_gradients() -> None:
+    stream = np.array([0, *([1, 2, 3, 4, 5] * 13)])[: SEGMENT_TOKENS + 1]  # one segment
+    network = small()
+    found = gradient_statistics(network, stream)
+    tokens = torch.from_numpy(stream).unsqueeze(1)
+    logits, _ = network(tokens[:-1], network.initial_state(1))
+    cross_entropy(logits, tokens[1:]).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        np.testing.assert_allclose(found[name], parameter.grad.abs().numpy(), atol=1e-7)
+
+
+def test_stored_statistics_serve_as_well_as_those_gathered_while_reading() -> None:
+    ids = [1, 2, 3, 4, 5] * 80
+    static = token_nats(small(), ids, 0)
+    stored = dynamic_token_nats(small(), ids, 0, gradient_statistics(small(), np.array([0, *ids])))
+    assert stored[-SEGMENT_TOKENS:].mean() < static[-SEGMENT_TOKENS:].mean() - 0.01
+
+
+def test_reading_another_author_makes_a_model_expect_more_of_them() -> None:
+    alice = read_text(data("text/books/alice29.txt"))
+    model = generative.load("shakespeare")
+    assert isinstance(model, TextModel)
+    adapted = model.adapt(alice[:8000])
+    rest = alice[8000:14000]
+    before, after = (m.score(rest).nats / len(rest) for m in (model, adapted))
+    assert after < before - 0.1
+    assert model.score(rest).nats == before * len(rest)

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from generative import checkpoint
 from generative.checkpoint import CheckpointError
+from generative.dynamic import gradient_statistics
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
@@ -32,6 +33,7 @@ from generative.training.reports import (
     write_metrics,
 )
 from generative.training.trainer import Trainer
+from generative.training.validation import calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +154,23 @@ def run(
         finished = trainer.run(seconds_spent)
     if not finished:
         raise Interrupted(received[0] if received else signal.SIGTERM, folder)
+    if processes.is_first:
+        _finish(folder, trainer.average, tokens, say)
     return trainer.progress
+
+
+def _finish(
+    folder: Path, model: LanguageModel, tokens: TokenStore, say: Callable[[str], None]
+) -> None:
+    """Calibrate the best weights and gather the gradients' statistics; `model` takes them on."""
+    best, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
+    if tokens.parts["held_out"].tokens:
+        temperature = calibrate(model, tokens.stream("held_out"))
+        say(f"temperature fitted on held-out data: {temperature:.2f}")
+    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    checkpoint.save_weights(folder, weights)
+    checkpoint.save_statistics(folder, gradient_statistics(model, tokens.stream("train")))
 
 
 def _check_best(folder: Path, progress: Progress) -> list[str]:
