@@ -120,7 +120,7 @@ class StoredScales:
         rms = [torch.from_numpy(statistics[n].astype(np.float32)).to(device) for n in names]
         self._scales = _damped(rms), _pulls(rms)
 
-    def next(self, gradients: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: ARG002
+    def next(self, gradients: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: ARG002
         """What the step is divided by, and the part of the way back, for each weight."""
         return self._scales
 
@@ -132,7 +132,7 @@ class RunningScales:
         self._squares = [torch.zeros_like(w) for w in model.parameters()]
         self._steps = 0
 
-    def next(self, gradients: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def next(self, gradients: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
         """See `StoredScales`; the present gradients count."""
         self._steps += 1
         torch._foreach_mul_(self._squares, MEMORY)

@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "card": {"checkpoint", "likelihood"},
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
-        "dynamic", "model", "scoring", "sampling", "store", "tokenizers", "checkpoint",
+        "dynamic", "engine", "model", "scoring", "sampling", "store", "tokenizers", "checkpoint",
     },
     "runtime": {"numpy", "checkpoint", "dynamic", "engine", "model", "sampling", "scoring"},
     "generation": {"sampling"},

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 VALIDATION_LANES = 32
 VALIDATION_WINDOW = 256
-VALIDATION_TOKENS = 1 << 16  # read at most, always the same ones
-CALIBRATION_TOKENS = 1 << 15
+VALIDATION_TOKENS = 1 << 15  # read at most, always the same ones
 TEMPERATURES = (0.9, 1.2)  # among which calibration looks
 
 
@@ -51,7 +50,7 @@ def calibrate(model: LanguageModel, stream: Ids) -> float:
     output = model.output
     if output.weight is model.embedding.weight:
         return 1.0
-    pairs = list(_logits(model, stream[:CALIBRATION_TOKENS]))
+    pairs = list(_logits(model, stream[:VALIDATION_TOKENS]))
 
     def loss(temperature: float) -> float:
         return sum(cross_entropy(x / temperature, y, "sum").item() for x, y in pairs)
