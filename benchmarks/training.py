@@ -4,9 +4,9 @@
 
 The peer is the training loop of pytorch/examples' word_language_model (nn.LSTM, decoder,
 log-softmax over the whole vocabulary, clipped gradient, float32), written anew, with AdamW in place
-of its bare gradient steps so that both walk the same curve. Both begin from the same weights and read the same
-windows, a block of steps each in turn. The machine's own rate is that of large matrix products in
-the type that we train in.
+of its bare gradient steps so that both walk the same curve. Both begin from the same weights and
+read the same windows, a block of steps each in turn. The machine's own rate is that of large matrix
+products in the type that we train in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from generative.training.batches import windows
 from generative.training.config import TrainingConfig
 from generative.training.learner import Learner
 from generative.training.optimizer import build_optimizer, update_average
-from generative.training.recipe import measure_precision
+from generative.training.recipe import tokens_per_second
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def our_step(
         optimizer.step()
         update_average(average, model, config.average_decay, steps)
         steps += 1
-        return nats.item()
+        return float(nats.item())
 
     return step
 
@@ -157,7 +157,10 @@ def main() -> None:
         )
         model = LanguageModel(shape)
         model.set_unigram_bias(counts.tolist())
-        precision, _ = measure_precision(shape, config, known, torch.device("cpu"))
+        precision = max(
+            (torch.float32, torch.bfloat16),
+            key=lambda p: tokens_per_second(shape, config, known, torch.device("cpu"), p),
+        )
         ours = our_step(model, config, known, precision)  # which zeroes what never occurs
         sides = {"plain": plain_step(model, config), "ours": ours}
         times, losses = dict.fromkeys(sides, float("inf")), {name: [0.0] * 0 for name in sides}

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from generative.training.processes import Processes
 
 PROBE_STEPS = 8  # the fastest counts: others may disturb a step, nothing makes one faster
-ASSUMED_SECONDS = 120.0  # where a budget in steps or epochs leaves the time open
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,26 +57,12 @@ TEXT_TIERS = (
     Tier(epochs=20, dropout=0.3, output_dropout=0.4, weight_drop=0.3, hidden_size=512),
     Tier(epochs=float("inf"), dropout=0.4, output_dropout=0.4, weight_drop=0.4, hidden_size=384),
 )
-# From this many seconds on a second layer of 512 beats a single one (ANCHOR: 8 minutes, 1.4065).
-TWO_LAYER_SECONDS = 300.0
+# (layers, width) of text models, the most able first. The first is taken that the budget can feed
+# with so many tokens a recurrent weight: a smaller model learns more in the same time.
+TEXT_SHAPES = ((2, 512), (1, 512), (1, 384), (1, 256))
+TOKENS_PER_WEIGHT = 2.5
 SMALL_CORPUS_TOKENS = 20_000  # below it a wide model only memorises
 SMALL_HIDDEN_SIZE = 128
-
-
-def measure_precision(
-    model: ModelConfig, training: TrainingConfig, known: Tensor, device: torch.device
-) -> tuple[torch.dtype, float]:
-    """Time real training steps in bfloat16 and float32 and take the faster.
-
-    Args:
-        known: (K,) ids that the training data has.
-
-    Returns:
-        The precision, and tokens per second in it.
-    """
-    plain = tokens_per_second(model, training, known, device, torch.float32)
-    half = tokens_per_second(model, training, known, device, torch.bfloat16, at_least=plain)
-    return (torch.bfloat16, half) if half > plain else (torch.float32, plain)
 
 
 def tokens_per_second(
@@ -141,15 +126,21 @@ def choose(
     tokens = int(counts.sum()) + documents
     training = TrainingConfig(**{**_training_defaults(kind), **training_choices})
     training = _fit_lanes(training, tokens, processes.size, set(training_choices))
-    shape = {**_shape_defaults(kind, tokens, budget), **model_choices}
-    if shape["tied"] and "tied" not in model_choices:
-        shape["tied"] = shape["embedding_size"] == shape["hidden_size"]
-    config = ModelConfig(vocab_size=len(counts), **shape)
     own = replace(training, batch_size=training.batch_size // processes.size)
     known = torch.from_numpy(np.flatnonzero(counts))
-    measured, rate = measure_precision(config, own, known, processes.device)
-    rate *= processes.size
-    epochs = _expected_epochs(budget, rate, tokens, training)
+    fastest: torch.dtype | None = None
+    for shape in _shapes(kind, tokens, model_choices):
+        config = ModelConfig(vocab_size=len(counts), **shape)
+        if fastest is None:
+            fastest, rate = _fastest_precision(config, own, known, processes.device)
+        else:
+            rate = tokens_per_second(config, own, known, processes.device, fastest)
+        rate *= processes.size
+        read = _tokens_read(budget, rate, tokens, training)
+        if read >= TOKENS_PER_WEIGHT * _recurrent_weights(config):
+            break
+    assert fastest is not None  # there is at least one shape
+    epochs = read / tokens
     if kind == "text":
         tier = next(t for t in TEXT_TIERS if epochs <= t.epochs)
         drops: dict[str, Any] = {
@@ -162,14 +153,49 @@ def choose(
     return Recipe(
         model=config,
         training=training,
-        precision=precision or measured,
+        precision=precision or fastest,
         reason=(
             f"{config.num_layers}x{config.hidden_size} {config.cell}, dropout {config.dropout}, "
             f"B={training.batch_size} T={training.sequence_length}: "
             f"{tokens:,} tokens to learn from, about {epochs:.1f} passes at "
-            f"{rate:,.0f} tokens/s ({_name(precision or measured)})"
+            f"{rate:,.0f} tokens/s ({_name(precision or fastest)})"
         ),
     )
+
+
+def _shapes(kind: str, tokens: int, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    """Settings of the models to consider, the most able first, all as the user chose."""
+    if kind == "music":
+        tied = {"hidden_size": 256, "embedding_size": 256, "num_layers": 2, "tied": True}
+        shapes = [{**tied, "dropout": 0.2, "output_dropout": 0.2, **chosen}]
+    else:
+        sizes = ((1, SMALL_HIDDEN_SIZE),) if tokens < SMALL_CORPUS_TOKENS else TEXT_SHAPES
+        shapes = [{"num_layers": layers, "hidden_size": width, **chosen} for layers, width in sizes]
+        if {"num_layers", "hidden_size"} & set(chosen):  # then the rest is not weighed either
+            shapes = [{"num_layers": 1, "hidden_size": 512, **chosen}]
+    for shape in shapes:
+        if shape.get("tied") and "tied" not in chosen:
+            shape["tied"] = shape["embedding_size"] == shape["hidden_size"]
+    return shapes
+
+
+def _recurrent_weights(config: ModelConfig) -> int:
+    """How many numbers the layers have."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in LanguageModel(config).layers.parameters())
+
+
+def _fastest_precision(
+    model: ModelConfig, training: TrainingConfig, known: Tensor, device: torch.device
+) -> tuple[torch.dtype, float]:
+    """Time real training steps in float32 and bfloat16.
+
+    Returns:
+        The faster precision, and tokens per second in it.
+    """
+    plain = tokens_per_second(model, training, known, device, torch.float32)
+    half = tokens_per_second(model, training, known, device, torch.bfloat16, at_least=plain)
+    return (torch.bfloat16, half) if half > plain else (torch.float32, plain)
 
 
 def _name(precision: torch.dtype) -> str:
@@ -185,26 +211,6 @@ def _training_defaults(kind: str) -> dict[str, Any]:
             "transpose": 5,
         }
     return {}
-
-
-def _shape_defaults(kind: str, tokens: int, budget: Budget) -> dict[str, Any]:
-    if kind == "music":
-        return {
-            "hidden_size": 256,
-            "embedding_size": 256,
-            "num_layers": 2,
-            "tied": True,
-            "dropout": 0.2,
-            "output_dropout": 0.2,
-        }
-    small = tokens < SMALL_CORPUS_TOKENS
-    seconds = budget.amount * 60.0 if budget.unit == "minutes" else ASSUMED_SECONDS
-    return {
-        "hidden_size": SMALL_HIDDEN_SIZE if small else 512,
-        "embedding_size": 128,
-        "num_layers": 2 if seconds >= TWO_LAYER_SECONDS and not small else 1,
-        "tied": False,
-    }
 
 
 def _fit_lanes(
@@ -235,13 +241,12 @@ def _fit_lanes(
     return replace(training, batch_size=rows, sequence_length=length)
 
 
-def _expected_epochs(
+def _tokens_read(
     budget: Budget, tokens_per_second: float, tokens: int, training: TrainingConfig
 ) -> float:
-    """How often the budget will read the corpus."""
-    read = {
+    """How many tokens training will read within the budget."""
+    return {
         "minutes": budget.amount * 60.0 * tokens_per_second,
         "steps": budget.amount * training.batch_size * training.sequence_length,
         "epochs": budget.amount * tokens,
     }[budget.unit]
-    return read / tokens
