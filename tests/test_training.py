@@ -165,16 +165,24 @@ def choose(tokens: int, budget: Budget, **choices: Any) -> recipe.Recipe:
         budget=budget,
         processes=Processes(device=torch.device("cpu")),
         precision=torch.float32,
-        model_choices={"hidden_size": 8, **choices},
+        model_choices={k: v for k, v in {"hidden_size": 8, **choices}.items() if v is not None},
         training_choices={},
     )
 
 
 def test_the_oftener_a_corpus_is_read_the_more_dropout() -> None:
-    drops = [choose(100_000, Budget(unit="epochs", amount=e)).model.dropout for e in (1, 5, 15, 50)]
+    budgets = (Budget(unit="epochs", amount=e) for e in (1, 50, 5_000))
+    drops = [choose(100_000, budget, hidden_size=64).model.dropout for budget in budgets]
     assert drops == sorted(drops)
     assert drops[0] < drops[-1]
     assert choose(100_000, Budget(unit="epochs", amount=50), dropout=0.05).model.dropout == 0.05
+
+
+def test_the_longer_the_budget_the_more_able_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipe, "TEXT_SHAPES", ((2, 32), (1, 32), (1, 16)))
+    budgets = (Budget(unit="steps", amount=s) for s in (1, 220, 2_000))
+    shapes = [choose(100_000, budget, hidden_size=None).model for budget in budgets]
+    assert [(s.num_layers, s.hidden_size) for s in shapes] == [(1, 16), (1, 32), (2, 32)]
 
 
 def test_small_corpora_get_lanes_that_they_can_fill() -> None:

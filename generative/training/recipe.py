@@ -6,7 +6,7 @@ Knows measured facts about what works (benchmarks/LOG.md has the runs), not how 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,29 +38,30 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Tier:
-    """What pays for a run that passes over its corpus at most `epochs` times.
+    """What pays for a text model under so much strain at most.
 
-    The more often a corpus is read, the more there is to gain from forgetting parts of the model.
+    The strain is (recurrent weights / tokens of the corpus) * passes over it: the more a model
+    could remember and the more often it reads, the more it gains from forgetting parts of itself.
     """
 
-    epochs: float
+    strain: float
     dropout: float
     output_dropout: float
     weight_drop: float
-    hidden_size: int
 
 
-# Fitted to runs of two minutes on corpora of 0.15 to 1.2 MB.
+# Fitted to runs of 2 and 20 minutes on corpora of 0.15 to 1.2 MB.
 TEXT_TIERS = (
-    Tier(epochs=2, dropout=0.0, output_dropout=0.1, weight_drop=0.0, hidden_size=512),
-    Tier(epochs=10, dropout=0.1, output_dropout=0.2, weight_drop=0.0, hidden_size=512),
-    Tier(epochs=20, dropout=0.3, output_dropout=0.4, weight_drop=0.3, hidden_size=512),
-    Tier(epochs=float("inf"), dropout=0.4, output_dropout=0.4, weight_drop=0.4, hidden_size=384),
+    Tier(strain=5, dropout=0.05, output_dropout=0.1, weight_drop=0.0),
+    Tier(strain=20, dropout=0.1, output_dropout=0.2, weight_drop=0.0),
+    Tier(strain=45, dropout=0.2, output_dropout=0.3, weight_drop=0.2),
+    Tier(strain=70, dropout=0.3, output_dropout=0.4, weight_drop=0.3),
+    Tier(strain=float("inf"), dropout=0.4, output_dropout=0.4, weight_drop=0.4),
 )
 # (layers, width) of text models, the most able first. The first is taken that the budget can feed
 # with so many tokens a recurrent weight: a smaller model learns more in the same time.
-TEXT_SHAPES = ((2, 512), (1, 512), (1, 384), (1, 256))
-TOKENS_PER_WEIGHT = 2.5
+TEXT_SHAPES = ((2, 512), (2, 384), (1, 512), (1, 448), (1, 384), (1, 320), (1, 256))
+TOKENS_PER_WEIGHT = 8.0
 SMALL_CORPUS_TOKENS = 20_000  # below it a wide model only memorises
 SMALL_HIDDEN_SIZE = 128
 
@@ -142,14 +143,12 @@ def choose(
     assert fastest is not None  # there is at least one shape
     epochs = read / tokens
     if kind == "text":
-        tier = next(t for t in TEXT_TIERS if epochs <= t.epochs)
-        drops: dict[str, Any] = {
-            "dropout": tier.dropout,
-            "output_dropout": tier.output_dropout,
-            "weight_drop": tier.weight_drop,
-            "hidden_size": min(tier.hidden_size, config.hidden_size),
-        }
-        config = replace(config, **{k: v for k, v in drops.items() if k not in model_choices})
+        strain = epochs * _recurrent_weights(config) / tokens
+        tier = asdict(next(t for t in TEXT_TIERS if strain <= t.strain))
+        del tier["strain"]
+        config = replace(config, **{k: v for k, v in tier.items() if k not in model_choices})
+        if "learning_rate" not in training_choices:
+            training = replace(training, learning_rate=_learning_rate(config))
     return Recipe(
         model=config,
         training=training,
@@ -177,6 +176,12 @@ def _shapes(kind: str, tokens: int, chosen: dict[str, Any]) -> list[dict[str, An
         if shape.get("tied") and "tied" not in chosen:
             shape["tied"] = shape["embedding_size"] == shape["hidden_size"]
     return shapes
+
+
+def _learning_rate(config: ModelConfig) -> float:
+    """The narrower, the higher; with a second layer lower."""
+    rate: float = TrainingConfig.learning_rate * (512 / config.hidden_size) ** 0.5
+    return round(rate if config.num_layers == 1 else 0.8 * rate, 5)
 
 
 def _recurrent_weights(config: ModelConfig) -> int:
