@@ -163,18 +163,17 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         CheckpointError: damaged, or written by a later version.
     """
     values = _read_json(path / CONFIG_FILE)
-    digest = values.pop(CHECKSUM_KEY, None)
     version = values.get("format")
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{path / CONFIG_FILE}: format {version!r}, this version reads {FORMAT_VERSION}; "
             "upgrade generative or train the model anew"
         )
-    if digest != _json_checksum(values):
+    if not is_sealed(values):
         raise CheckpointError(
             f"{path / CONFIG_FILE}: damaged or edited: the checksum does not match its contents"
         )
-    values = {k: v for k, v in values.items() if k not in ("format", "files")}
+    values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:
         return ModelConfig.from_dict(values.pop("model")), values
     except (KeyError, AttributeError, TypeError, ValueError) as error:
@@ -226,8 +225,19 @@ def save_description(
         write_bytes(path / name, data)
     checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     values = {"format": FORMAT_VERSION, "model": config.to_dict(), **details, "files": checksums}
+    write_sealed_json(path / CONFIG_FILE, values)
+
+
+def write_sealed_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON object with a checksum of all else in it, in one move."""
     values = json.loads(json.dumps(values))  # as it will be read
-    write_json(path / CONFIG_FILE, {**values, CHECKSUM_KEY: _json_checksum(values)})
+    write_json(path, {**values, CHECKSUM_KEY: _json_checksum(values)})
+
+
+def is_sealed(values: dict[str, Any]) -> bool:
+    """Whether a JSON object is as `write_sealed_json` wrote it."""
+    rest = {key: value for key, value in values.items() if key != CHECKSUM_KEY}
+    return bool(values.get(CHECKSUM_KEY) == _json_checksum(rest))
 
 
 def _json_checksum(values: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from generative import checkpoint, corpus, store, tokenizers
+from generative.checkpoint import CheckpointError
 from generative.corpus import CorpusError
 from generative.store import StoreWriter, TokenStore
 
@@ -123,6 +124,20 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
         made = checkpoint.load_tokenizer(folder) if use_tokenizer else None
         read = _ingest_music if asked.kind == "music" else _ingest_text
         return read(readable, folder, key, made)
+
+
+def ingested(folder: Path) -> tuple[Tokenizer, TokenStore]:
+    """What another process has put into a model folder.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    found = store.open_store(folder / store.FOLDER)
+    if found is None:
+        raise CheckpointError(
+            f"{folder / store.FOLDER}: no tokens; all processes of a run must see one folder"
+        )
+    return checkpoint.load_tokenizer(folder), found
 
 
 @contextmanager

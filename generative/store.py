@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative.checkpoint import CheckpointError, make_folder, write_json
+from generative.checkpoint import (
+    CHECKSUM_KEY,
+    CheckpointError,
+    is_sealed,
+    make_folder,
+    write_sealed_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +164,7 @@ class StoreWriter:
         )
         values = asdict(store)
         del values["folder"]
-        write_json(self._folder / DESCRIPTION_FILE, {"format": FORMAT_VERSION, **values})
+        write_sealed_json(self._folder / DESCRIPTION_FILE, {"format": FORMAT_VERSION, **values})
         return store
 
 
@@ -196,8 +202,11 @@ def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
     """
     try:
         values = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT_VERSION or (key is not None and values["key"] != key):
+        if not is_sealed(values) or values.pop("format") != FORMAT_VERSION:
             return None
+        if key is not None and values["key"] != key:
+            return None
+        del values[CHECKSUM_KEY]
         parts = {
             name: Part(**{**part, "counts": {int(k): v for k, v in part["counts"].items()}})
             for name, part in values.pop("parts").items()

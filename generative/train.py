@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from generative import card, checkpoint
 from generative.checkpoint import CheckpointError
 from generative.evaluation import score_ids
-from generative.ingest import ingest, request
+from generative.ingest import ingest, ingested, request
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
 
@@ -127,6 +127,7 @@ def train(
     from generative.training.reports import Watching
 
     wanted = training_run.precision(precision)
+    watching = Watching(histograms=histograms, wandb=wandb)
     with shared.joined(training_run.device(device)) as processes:
         say = (report if processes.is_first else None) or (lambda _: None)
         launch = shared.launch()
@@ -135,13 +136,15 @@ def train(
         with processes.first_then_others():
             if processes.is_first:
                 _check_output(folder, resume)
-            made, tokens = ingest(asked, folder, use_tokenizer=resume)
-            for file, reason in tokens.notes["skipped"]:
-                say(f"skipped {file}: {reason}")
-            if not resume and processes.is_first:
-                recipe = _choose(asked.kind, tokens, made, budget, processes, wanted, chosen)
-                details = _details(tokens, recipe, budget, licence, launch)
-                checkpoint.save_description(folder, recipe.model, made, details)
+                made, tokens = ingest(asked, folder, use_tokenizer=resume)
+                for file, reason in tokens.notes["skipped"]:
+                    say(f"skipped {file}: {reason}")
+                if not resume:
+                    recipe = _choose(asked.kind, tokens, made, budget, processes, wanted, chosen)
+                    details = _details(tokens, recipe, budget, licence, launch)
+                    checkpoint.save_description(folder, recipe.model, made, details)
+            else:
+                made, tokens = ingested(folder)
         recipe = _stored_recipe(folder)
         say(f"resuming {folder}: {recipe.reason}" if resume else recipe.reason)
         progress = training_run.run(
@@ -153,7 +156,7 @@ def train(
             processes=processes,
             resume_run=resume,
             say=say,
-            watching=Watching(histograms=histograms, wandb=wandb),
+            watching=watching,
             seconds_spent=time.monotonic() - began,
         )
         score = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.util
 import io
 import os
 import time
@@ -36,6 +37,17 @@ class Watching:
 
     histograms: bool = False
     wandb: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done here.
+
+        Raises:
+            ValueError: Weights & Biases is not installed.
+        """
+        if self.wandb is not None and importlib.util.find_spec("wandb") is None:
+            raise ValueError(
+                "--wandb needs the package wandb: pip install wandb, or leave the option out"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,17 +155,9 @@ class WandbLog:
     """The same for Weights & Biases, where that is installed and asked for."""
 
     def __init__(self, folder: Path, project: str, notes: dict[str, Any]) -> None:
-        """Begin a run of `project`; `notes` are its configuration.
+        """Begin a run of `project`; `notes` are its configuration."""
+        import wandb
 
-        Raises:
-            ValueError: the package is not there.
-        """
-        try:
-            import wandb
-        except ImportError as error:
-            raise ValueError(
-                "--wandb needs the package wandb: pip install wandb, or leave the option out"
-            ) from error
         self._run = wandb.init(project=project, dir=str(folder), config=notes, resume="allow")
         self._histogram = wandb.Histogram
 
