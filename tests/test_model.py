@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from generative.model import cells
 from generative.model.cells import CELLS
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
@@ -167,3 +168,14 @@ def test_prefill_is_many_steps() -> None:
         stepped, other = stepper.step(np.array([token]), other)
     np.testing.assert_allclose(logits, stepped, atol=1e-5)
     torch.testing.assert_close(state.layers, other.layers)
+
+
+def test_dropped_weights_are_zero_or_scaled_up() -> None:
+    torch.manual_seed(0)
+    weight = torch.ones(400, 101, requires_grad=True)
+    assert cells.dropped(weight, 0.0) is weight
+    out = cells.dropped(weight, 0.25)
+    assert set(out.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert (out == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    out.sum().backward()
+    torch.testing.assert_close(weight.grad, out.detach())

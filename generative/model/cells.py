@@ -12,7 +12,6 @@ from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 CellState = tuple[Tensor, ...]
 
@@ -25,6 +24,21 @@ class Cell(Protocol):
     def __call__(self, x: Tensor, state: CellState, weight_drop: float) -> tuple[Tensor, CellState]:
         """x (T, B, I), state -> out (T, B, H), new state."""
         ...
+
+
+def dropped(weight: Tensor, probability: float) -> Tensor:
+    """A matrix with some numbers at 0 and the others scaled up (DropConnect; Wan et al. 2013).
+
+    One random byte a number, so the probability is rounded to 256ths: on a CPU ten times as fast as
+    `F.dropout`, which would take a sixth of a training step.
+    """
+    levels = min(255, round(256 * probability))
+    if levels == 0:
+        return weight
+    words = torch.empty(-(-weight.numel() // 8), dtype=torch.int64, device=weight.device)
+    noise = words.random_(torch.iinfo(torch.int64).min, None).view(torch.uint8)
+    keep = (noise[: weight.numel()] >= levels).view_as(weight)
+    return weight * (keep * (256 / (256 - levels)))
 
 
 def _recurrent_parameters(module: nn.Module, gates: int, input_size: int, hidden_size: int) -> None:
@@ -59,7 +73,7 @@ class LSTM(nn.Module):
         self, x: Tensor, state: CellState, weight_drop: float = 0.0
     ) -> tuple[Tensor, CellState]:
         """x: (T, B, I); h, c: (B, H) -> (T, B, H), (h, c)."""
-        weight_hidden = F.dropout(self.weight_hidden, weight_drop, self.training)
+        weight_hidden = dropped(self.weight_hidden, weight_drop if self.training else 0.0)
         weights = [self.weight_input, weight_hidden, self.bias, torch.zeros_like(self.bias)]
         h, c = state
         out, h, c = torch.lstm(  # the fused kernel: no Python loop over time
@@ -95,7 +109,7 @@ class GRU(nn.Module):
         self, x: Tensor, state: CellState, weight_drop: float = 0.0
     ) -> tuple[Tensor, CellState]:
         """x: (T, B, I); h: (B, H) -> (T, B, H), (h,)."""
-        weight_hidden = F.dropout(self.weight_hidden, weight_drop, self.training)
+        weight_hidden = dropped(self.weight_hidden, weight_drop if self.training else 0.0)
         weights = [self.weight_input, weight_hidden, self.bias, torch.zeros_like(self.bias)]
         (h,) = state
         out, h = torch.gru(x, h.unsqueeze(0), weights, True, 1, 0.0, self.training, False, False)
