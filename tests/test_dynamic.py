@@ -64,8 +64,8 @@ def test_reading_another_author_makes_a_model_expect_more_of_them() -> None:
     alice = read_text(data("text/books/alice29.txt"))
     model = generative.load("shakespeare")
     assert isinstance(model, TextModel)
-    adapted = model.adapt(alice[:8000])
-    rest = alice[8000:14000]
+    adapted = model.adapt(alice[:4000])
+    rest = alice[4000:8000]
     before, after = (m.score(rest).nats / len(rest) for m in (model, adapted))
-    assert after < before - 0.1
-    assert model.score(rest).nats == before * len(rest)
+    assert after < before - 0.05
+    assert model.score(rest).nats / len(rest) == before
