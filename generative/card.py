@@ -64,8 +64,9 @@ def _score_lines(scores: dict[str, Any]) -> list[str]:
         return ["Nothing was held out, so there is no honest score."]
     held_out = Likelihood(**scores["held_out"])
     lines = [
-        "On held-out data that no gradient saw (the best weights on the way were chosen on part of "
-        f"it), state carried through each document, {held_out.tokens:,} tokens:",
+        "On held-out data that no gradient saw (the best weights on the way, and one temperature, "
+        "were chosen on part of it), state carried through each document, "
+        f"{held_out.tokens:,} tokens:",
         "",
     ]
     for label, name in _SCORES:

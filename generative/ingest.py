@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Starting other processes takes about a second: worth it from about so much work on.
 PARALLEL_CHARS = 64 << 20
 PARALLEL_FILES = 300
+ENCODED_BY_NUMPY = frozenset({"char", "byte"})  # so that threads run side by side
 NAMES_KEPT = 5  # of the corpus's files, for the model card
 
 T = TypeVar("T")
@@ -218,7 +219,8 @@ def _ingest_text(
         ) as writer,
         _progress(own + other, "chars") as bar,
     ):
-        for ids in _in_order(encode, texts(), jobs):
+        threads = asked.tokenizer in ENCODED_BY_NUMPY
+        for ids in _in_order(encode, texts(), jobs, threads=threads):
             part, begins, chars = places.pop(0)
             writer.append(part, ids, begins_document=begins)
             bar.update(chars)
@@ -234,7 +236,7 @@ def _encode_text(
     return ids.astype(np.min_scalar_type(tokenizer.vocab_size - 1))
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)  # a process of its own has to make one
 def _tokenizer(config: str, files: tuple[tuple[str, bytes], ...]) -> Any:
     return tokenizers.from_config(json.loads(config), dict(files))
 
@@ -314,21 +316,27 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_order(function: Callable[[T], R], items: Iterable[T], jobs: int) -> Iterator[R]:
-    """`map`, by so many processes where that is more than one; results in the items' order."""
+def _in_order(
+    function: Callable[[T], R], items: Iterable[T], jobs: int, *, threads: bool = False
+) -> Iterator[R]:
+    """`map`, by so many workers where that is more than one; results in the items' order.
+
+    Threads do where the work is NumPy's; else processes, each with memory of its own.
+    """
     if jobs == 1:
         yield from map(function, items)
         return
     from joblib import Parallel, delayed
     from joblib.externals.loky import get_reusable_executor
 
+    backend = "threading" if threads else "loky"
     try:
         # joblib asks for a few items ahead only, and needs no guard in the user's own script
-        yield from Parallel(n_jobs=jobs, return_as="generator", mmap_mode=None, batch_size=1)(
-            delayed(function)(item) for item in items
-        )
+        workers = Parallel(n_jobs=jobs, backend=backend, return_as="generator", batch_size=1)
+        yield from workers(delayed(function)(item) for item in items)
     finally:
-        get_reusable_executor().shutdown(wait=True)  # its processes would hold memory
+        if not threads:
+            get_reusable_executor().shutdown(wait=True)  # its processes would hold memory
 
 
 def _progress(total: int, unit: str) -> tqdm[Any]:

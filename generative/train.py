@@ -19,6 +19,7 @@ from generative.evaluation import score_ids
 from generative.ingest import ingest, ingested, request
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
+from generative.training.reports import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,6 +115,7 @@ def train(
     folder = Path(output)
     budget = _budget({"minutes": minutes, "steps": steps, "epochs": epochs})
     chosen = _sort_choices({"seed": seed, **choices})
+    watching = Watching(histograms=histograms, wandb=wandb)
     asked = request(
         _as_list(sources),
         tokenizer=tokenizer,
@@ -124,10 +126,8 @@ def train(
     )
     from generative.training import processes as shared
     from generative.training import run as training_run
-    from generative.training.reports import Watching
 
     wanted = training_run.precision(precision)
-    watching = Watching(histograms=histograms, wandb=wandb)
     with shared.joined(training_run.device(device)) as processes:
         say = (report if processes.is_first else None) or (lambda _: None)
         launch = shared.launch()

@@ -37,12 +37,14 @@ if __name__ == "__main__":
 """
 
 
-def train(folder: Path, corpus: Path, processes: int, *how: str) -> dict[str, Any]:
-    """The weights that so many processes come to."""
+def launch(
+    folder: Path, corpus: Path, processes: int, *how: str
+) -> subprocess.CompletedProcess[str]:
+    """Train by so many processes; `how` names the launcher's options and the program."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launcher += ["--nproc-per-node", str(processes)]
     program = [*how, str(corpus), "-o", str(folder), *OPTIONS.split(), "--weight-drop", "0.1"]
-    done = subprocess.run(
+    return subprocess.run(
         [*launcher, *program],
         check=False,
         capture_output=True,
@@ -50,6 +52,11 @@ def train(folder: Path, corpus: Path, processes: int, *how: str) -> dict[str, An
         env=ONE_THREAD,
         timeout=200,
     )
+
+
+def train(folder: Path, corpus: Path, processes: int, *how: str) -> dict[str, Any]:
+    """The weights that so many processes come to."""
+    done = launch(folder, corpus, processes, *how)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("held out:") == 1  # one speaks for all
     return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
@@ -77,6 +84,18 @@ def test_a_killed_process_loses_nothing(
     survived = train(tmp_path / "model", rhyme, 2, "--max-restarts", "1", str(script))
     for name, array in by_two.items():
         np.testing.assert_array_equal(survived[name], array)
+
+
+def test_another_number_of_processes_goes_on_with_a_run(
+    rhyme: Path, tmp_path: Path, by_two: dict[str, Any]
+) -> None:
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    died = launch(tmp_path / "model", rhyme, 2, str(script))
+    assert died.returncode != 0
+    alone = train(tmp_path / "model", rhyme, 1, "-m", "generative.train", "--resume")
+    for name, array in by_two.items():
+        np.testing.assert_allclose(alone[name], array, atol=1e-5)
 
 
 def test_a_lone_process_tells_itself_everything() -> None:

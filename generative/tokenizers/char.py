@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 NUM_CODE_POINTS = 0x110000
 FIRST_CHAR_ID = len(BYTE_PIECES)  # 257
+FIRST_BEYOND = 128  # ASCII characters are their bytes
 MIN_COUNT = 2  # a character needs this many occurrences to earn an id
 
 
@@ -64,9 +65,10 @@ class CharTokenizer:
         for text in texts:
             if text.isascii():  # nothing to count, and fifty times as fast to see
                 continue
-            values, occurrences = np.unique(_code_points(text), return_counts=True)
+            points = _code_points(text)
+            values, occurrences = np.unique(points[points >= FIRST_BEYOND], return_counts=True)
             counts.update(dict(zip(values.tolist(), occurrences.tolist(), strict=True)))
-        earned = [p for p, count in counts.items() if p >= 128 and count >= MIN_COUNT]
+        earned = [point for point, count in counts.items() if count >= MIN_COUNT]
         earned.sort(key=lambda point: (-counts[point], point))
         if vocab_size is not None:
             earned = earned[: vocab_size - FIRST_CHAR_ID]
@@ -89,10 +91,11 @@ class CharTokenizer:
         """`encode` as an array, for corpora."""
         if text.isascii():
             return np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int32)
-        ids = self._id_of[points := _code_points(text)]
-        unknown = np.flatnonzero(ids < 0)
-        if not len(unknown):
+        points = _code_points(text)
+        ids = self._id_of.take(points, mode="clip")  # every code point is in the table
+        if ids.min() >= 0:
             return ids
+        unknown = np.flatnonzero(ids < 0)
         parts: list[NDArray[np.int32]] = []
         begin = 0
         for at in unknown.tolist():
