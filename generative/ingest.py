@@ -12,6 +12,8 @@ import json
 import os
 import sys
 import tempfile
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from generative.store import StoreWriter, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -326,17 +329,19 @@ def _in_order(
     if jobs == 1:
         yield from map(function, items)
         return
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky import get_reusable_executor  # needs no guard in a user's script
 
-    backend = "threading" if threads else "loky"
+    executor = ThreadPoolExecutor(jobs) if threads else get_reusable_executor(max_workers=jobs)
+    pending: deque[Future[R]] = deque()
     try:
-        # joblib asks for a few items ahead only, and needs no guard in the user's own script
-        workers = Parallel(n_jobs=jobs, backend=backend, return_as="generator", batch_size=1)
-        yield from workers(delayed(function)(item) for item in items)
+        for item in items:
+            pending.append(executor.submit(function, item))
+            if len(pending) > 2 * jobs:  # no further ahead: memory would grow with the corpus
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        if not threads:
-            get_reusable_executor().shutdown(wait=True)  # its processes would hold memory
+        executor.shutdown(wait=True)
 
 
 def _progress(total: int, unit: str) -> tqdm[Any]:

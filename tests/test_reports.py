@@ -63,7 +63,12 @@ def test_weights_and_biases_are_told_where_they_are_installed(
     )
     module: Any = types.ModuleType("wandb")
     module.__spec__ = importlib.machinery.ModuleSpec("wandb", None)
-    module.init = lambda **options: told.append(options) or run
+
+    def init(**options: Any) -> Any:
+        told.append(options)
+        return run
+
+    module.init = init
     module.Histogram = len
     monkeypatch.setitem(sys.modules, "wandb", module)
     project = Watching(wandb="songs").wandb
