@@ -46,9 +46,11 @@ def test_events_that_cannot_be_written_are_an_error(
         raise OSError(28, "No space left on device")
 
     log = EventLog(tmp_path)
-    monkeypatch.setattr(log._writer, "flush", full)
-    with pytest.raises(CheckpointError, match="cannot be written: No space left"):
-        log.add(METRICS, None, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(log._writer, "flush", full)
+        with pytest.raises(CheckpointError, match="cannot be written: No space left"):
+            log.add(METRICS, None, {})
+    log.close()
 
 
 def test_weights_and_biases_are_told_where_they_are_installed(
