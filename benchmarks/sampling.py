@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from generative.checkpoint import Checkpoint
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.runtime import Runtime
 from generative.text_model import TextModel
 from generative.tokenizers.text import StreamDecoder, join
 
@@ -86,7 +87,7 @@ def ours(
     found: Checkpoint, precision: str = "float32", sequences: int = 1
 ) -> Callable[[int], None]:
     """The package's public door."""
-    model = TextModel(found, precision=precision)
+    model = TextModel(Runtime(found, precision=precision))
 
     def draw(count: int) -> None:
         made = model.generate(

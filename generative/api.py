@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from generative import checkpoint
+from generative.runtime import Runtime
 
 DEFAULT_MODEL = {"text": "shakespeare", "music": "chorales"}
 # kind -> (module, class); text needs no MIDI library
@@ -41,7 +42,7 @@ def load(
 
     Returns:
         A `TextModel` or a `MusicModel`, by what it was trained on. (Typed as Any because only the
-        folder knows which; construct either class from `checkpoint.load` where types matter.)
+        folder knows which; where types matter, construct either class from a `Runtime`.)
 
     Raises:
         CheckpointError: no such model, or a damaged one.
@@ -50,4 +51,4 @@ def load(
     found = checkpoint.load(default_model() if name is None else name)
     module, cls = MODELS[found.kind]
     made = getattr(importlib.import_module(module), cls)
-    return made(found, device, precision=precision, compiled=compiled)
+    return made(Runtime(found, device, precision=precision, compiled=compiled))

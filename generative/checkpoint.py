@@ -258,9 +258,11 @@ def make_folder(path: Path) -> None:
         raise CheckpointError(f"{path}: cannot be written to; name another folder with -o")
 
 
-def save_weights(path: Path, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Write the weights of a model folder."""
-    write_arrays(path / WEIGHTS_FILE, dict(weights))
+def save_weights(
+    path: Path, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, str] | None = None
+) -> None:
+    """Write the weights of a model folder; `notes` lie in the same file."""
+    write_arrays(path / WEIGHTS_FILE, dict(weights), notes)
 
 
 def save_statistics(path: Path, statistics: Mapping[str, NDArray[Any]]) -> None:

@@ -13,7 +13,7 @@ import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -154,10 +154,23 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
 def text_chunks(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """`read_text` in stretches of about a megabyte, for files larger than memory."""
     name = "stdin" if str(path) == STDIN else str(path)
+    with opened(path) as file:
+        yield from _decoded(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file's bytes, or stdin's for "-".
+
+    Raises:
+        CorpusError: unreadable.
+    """
     try:
-        with contextlib.ExitStack() as stack:
-            file = sys.stdin.buffer if name == "stdin" else stack.enter_context(path.open("rb"))
-            yield from _decoded(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
+        if str(path) == STDIN:
+            yield sys.stdin.buffer
+        else:
+            with path.open("rb") as file:
+                yield file
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
 

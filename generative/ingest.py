@@ -10,14 +10,15 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -29,7 +30,7 @@ from generative.store import StoreWriter, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
 
@@ -147,7 +148,7 @@ def ingested(folder: Path) -> tuple[Tokenizer, TokenStore]:
 @contextmanager
 def _seekable(asked: Request) -> Iterator[Request]:
     """The same request with stdin and pipes copied to files, since text is read several times."""
-    if all(file.is_file() for file in (*asked.files, *asked.held_out)):
+    if asked.kind == "music" or all(file.is_file() for file in (*asked.files, *asked.held_out)):
         yield asked
         return
     with tempfile.TemporaryDirectory() as copies:
@@ -156,17 +157,14 @@ def _seekable(asked: Request) -> Iterator[Request]:
             if file.is_file():
                 return file
             copy = Path(copies) / ("stdin" if str(file) == corpus.STDIN else file.name)
-            with copy.open("w", encoding="utf-8", newline="") as out:
-                out.writelines(corpus.text_chunks(file, asked.encoding))
+            with corpus.opened(file) as pipe, copy.open("wb") as out:
+                shutil.copyfileobj(pipe, out)
             return copy
 
-        yield Request(
-            **{
-                **vars(asked),
-                "files": tuple(map(copied, asked.files)),
-                "held_out": tuple(map(copied, asked.held_out)),
-                "encoding": "utf-8",
-            }
+        yield replace(
+            asked,
+            files=tuple(map(copied, asked.files)),
+            held_out=tuple(map(copied, asked.held_out)),
         )
 
 
@@ -214,12 +212,7 @@ def _ingest_text(
             yield text
 
     with (
-        StoreWriter(
-            folder / store.FOLDER,
-            vocab_size=tokenizer.vocab_size,
-            start_id=tokenizer.start_id,
-            key=key,
-        ) as writer,
+        _writer(folder, tokenizer, key) as writer,
         _progress(own + other, "chars") as bar,
     ):
         threads = asked.tokenizer in ENCODED_BY_NUMPY
@@ -265,12 +258,7 @@ def _ingest_music(
         raise CorpusError(f"none of {len(files)} MIDI files can be read: {reasons}")
     held_out = set(asked.held_out)
     drawn = set() if held_out else corpus.held_out_pieces(len(pieces), asked.seed)
-    with StoreWriter(
-        folder / store.FOLDER,
-        vocab_size=tokenizer.vocab_size,
-        start_id=tokenizer.start_id,
-        key=key,
-    ) as writer:
+    with _writer(folder, tokenizer, key) as writer:
         for i, (file, ids) in enumerate(pieces):
             part = "held_out" if i in drawn or file in held_out else "train"
             writer.append(part, ids, begins_document=True)
@@ -290,6 +278,15 @@ def _encode_music(file: Path) -> tuple[NDArray[np.integer], str | None]:
     except ValueError as error:  # longer than there are tokens for
         return np.zeros(0, dtype=np.uint16), f"{file}: {error}"
     return ids.astype(np.uint16), None
+
+
+def _writer(folder: Path, tokenizer: Tokenizer, key: str) -> StoreWriter:
+    return StoreWriter(
+        folder / store.FOLDER,
+        vocab_size=tokenizer.vocab_size,
+        start_id=tokenizer.start_id,
+        key=key,
+    )
 
 
 def _notes(
@@ -329,9 +326,7 @@ def _in_order(
     if jobs == 1:
         yield from map(function, items)
         return
-    from joblib.externals.loky import get_reusable_executor  # needs no guard in a user's script
-
-    executor = ThreadPoolExecutor(jobs) if threads else get_reusable_executor(max_workers=jobs)
+    executor = ThreadPoolExecutor(jobs) if threads else _processes(jobs)
     pending: deque[Future[R]] = deque()
     try:
         for item in items:
@@ -342,6 +337,13 @@ def _in_order(
             yield pending.popleft().result()
     finally:
         executor.shutdown(wait=True)
+
+
+def _processes(jobs: int) -> Executor:
+    """Processes that, unlike the standard library's, need no guard in a user's own script."""
+    import loky
+
+    return cast("Executor", loky.get_reusable_executor(max_workers=jobs))
 
 
 def _progress(total: int, unit: str) -> tqdm[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
@@ -19,7 +19,6 @@ from generative.generation import (
 )
 from generative.likelihood import Likelihood
 from generative.piece import Piece
-from generative.runtime import Runtime
 from generative.tokenizers.music import MusicGrammar
 from generative.tokenizers.music_limits import MusicLimits
 
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from generative.checkpoint import Checkpoint
+    from generative.runtime import Runtime
     from generative.sampling import Sampled
     from generative.tokenizers.music import MusicTokenizer
 
@@ -99,19 +98,11 @@ class MusicModel:
 
     kind = "music"
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: str = "cpu",
-        *,
-        precision: str = "float32",
-        compiled: bool = True,
-    ) -> None:
-        """`checkpoint` of a music model; for the rest see `api.load`."""
-        self.checkpoint = checkpoint
-        self.tokenizer = cast("MusicTokenizer", checkpoint.tokenizer)
-        self._how: dict[str, Any] = {"device": device, "precision": precision, "compiled": compiled}
-        self._runtime = Runtime(checkpoint, **self._how)
+    def __init__(self, runtime: Runtime) -> None:
+        """`runtime` of a checkpoint of music."""
+        self._runtime = runtime
+        self.checkpoint = runtime.checkpoint
+        self.tokenizer = cast("MusicTokenizer", runtime.checkpoint.tokenizer)
 
     def generate(
         self,
@@ -198,9 +189,7 @@ class MusicModel:
         It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
         and here. Source: Krause et al. (2018); see `generative.dynamic`.
         """
-        return MusicModel(
-            self._runtime.adapted(self.tokenizer.encode(_as_piece(music))), **self._how
-        )
+        return MusicModel(self._runtime.adapted(self.tokenizer.encode(_as_piece(music))))
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""

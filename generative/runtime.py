@@ -45,7 +45,7 @@ class Runtime:
             ValueError: a precision that is none.
         """
         engine.check_precision(precision)
-        self._checkpoint = checkpoint
+        self.checkpoint = checkpoint
         self._device = device
         self._precision = precision
         self._compiled = compiled
@@ -53,16 +53,16 @@ class Runtime:
     @cached_property
     def torch_model(self) -> LanguageModel:
         """The model with gradients and exact forward passes."""
-        return self._checkpoint.build(self._device)
+        return self.checkpoint.build(self._device)
 
     @cached_property
     def stepper(self) -> Stepper[Any]:
         """What sampling steps: the engine on a CPU, torch for other devices and cells."""
-        config = self._checkpoint.config
+        config = self.checkpoint.config
         if self._device == "cpu" and config.cell in engine.ENGINE_CELLS:
             return engine.build(
                 config,
-                self._checkpoint.weights,
+                self.checkpoint.weights,
                 precision=self._precision,
                 compiled=self._compiled,
             )
@@ -78,23 +78,28 @@ class Runtime:
         """-ln p of each token given all before it. -> (T,)"""
         from generative.scoring import token_nats
 
-        start_id = self._checkpoint.tokenizer.start_id
+        start_id = self.checkpoint.tokenizer.start_id
         return token_nats(self.torch_model, ids, start_id, reset_every)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """The same while a copy of the weights learns from what it has read. -> (T,)"""
         return self._read(ids)[0]
 
-    def adapted(self, ids: Sequence[int]) -> Checkpoint:
-        """The checkpoint as it is after reading; nothing on the disk changes."""
+    def adapted(self, ids: Sequence[int]) -> Runtime:
+        """The same with the weights as they are after reading; nothing on the disk changes."""
         model = self._read(ids)[1]
         weights = {k: v.float().cpu().numpy() for k, v in model.state_dict().items()}
-        return replace(self._checkpoint, weights=weights)
+        return Runtime(
+            replace(self.checkpoint, weights=weights),
+            self._device,
+            precision=self._precision,
+            compiled=self._compiled,
+        )
 
     def _read(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], LanguageModel]:
         from generative.dynamic import dynamic_token_nats
 
-        model = self._checkpoint.build(self._device)
-        start_id = self._checkpoint.tokenizer.start_id
-        nats = dynamic_token_nats(model, ids, start_id, self._checkpoint.statistics())
+        model = self.checkpoint.build(self._device)
+        start_id = self.checkpoint.tokenizer.start_id
+        nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
         return nats, model

@@ -17,7 +17,6 @@ from generative.generation import (
     token_logprobs,
 )
 from generative.likelihood import Likelihood
-from generative.runtime import Runtime
 from generative.sampling import Sampled, sample
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from generative.checkpoint import Checkpoint
+    from generative.runtime import Runtime
     from generative.tokenizers import TextTokenizer
     from generative.tokenizers.text import StreamDecoder
 
@@ -127,19 +126,11 @@ class TextModel:
 
     kind = "text"
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: str = "cpu",
-        *,
-        precision: str = "float32",
-        compiled: bool = True,
-    ) -> None:
-        """`checkpoint` of a text model; for the rest see `api.load`."""
-        self.checkpoint = checkpoint
-        self.tokenizer = cast("TextTokenizer", checkpoint.tokenizer)
-        self._how: dict[str, Any] = {"device": device, "precision": precision, "compiled": compiled}
-        self._runtime = Runtime(checkpoint, **self._how)
+    def __init__(self, runtime: Runtime) -> None:
+        """`runtime` of a checkpoint of text."""
+        self._runtime = runtime
+        self.checkpoint = runtime.checkpoint
+        self.tokenizer = cast("TextTokenizer", runtime.checkpoint.tokenizer)
 
     def generate(
         self,
@@ -243,7 +234,7 @@ class TextModel:
         It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
         and here. Source: Krause et al. (2018); see `generative.dynamic`.
         """
-        return TextModel(self._runtime.adapted(self.tokenizer.encode(text)), **self._how)
+        return TextModel(self._runtime.adapted(self.tokenizer.encode(text)))
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from generative.likelihood import Likelihood
     from generative.store import TokenStore
     from generative.tokenizers import Tokenizer
-    from generative.training.processes import Processes
     from generative.training.recipe import Recipe
+    from generative.training.resume import Progress
 
 DEFAULT_MINUTES = 10.0
 SCORED_TOKENS = 250_000  # the score after training reads at most about this much held-out data
@@ -126,6 +126,7 @@ def train(
     )
     from generative.training import processes as shared
     from generative.training import run as training_run
+    from generative.training.recipe import choose
 
     wanted = training_run.precision(precision)
     with shared.joined(training_run.device(device)) as processes:
@@ -140,7 +141,16 @@ def train(
                 for file, reason in tokens.notes["skipped"]:
                     say(f"skipped {file}: {reason}")
                 if not resume:
-                    recipe = _choose(asked.kind, tokens, made, budget, processes, wanted, chosen)
+                    recipe = choose(
+                        kind=asked.kind,
+                        counts=tokens.counts("train", made.vocab_size),
+                        documents=tokens.parts["train"].documents,
+                        budget=budget,
+                        processes=processes,
+                        precision=wanted,
+                        model_choices=chosen[0],
+                        training_choices=chosen[1],
+                    )
                     details = _details(tokens, recipe, budget, licence, launch)
                     checkpoint.save_description(folder, recipe.model, made, details)
             else:
@@ -159,10 +169,7 @@ def train(
             watching=watching,
             seconds_spent=time.monotonic() - began,
         )
-        score = None
-        if processes.is_first:
-            details = _details(tokens, recipe, budget, licence, launch)
-            score = _finish(folder, recipe, made, tokens, details, progress)
+        score = _finish(folder, made, tokens, budget, progress) if processes.is_first else None
         processes.wait()
     return TrainingResult(
         path=folder,
@@ -223,29 +230,6 @@ def _goes_on(folder: Path, launch: str | None, restarted: bool) -> bool:
     return restarted or (launch is not None and recipe.get("launch") == launch)
 
 
-def _choose(
-    kind: str,
-    tokens: TokenStore,
-    tokenizer: Tokenizer,
-    budget: Budget,
-    processes: Processes,
-    precision: Any,
-    chosen: tuple[dict[str, Any], dict[str, Any]],
-) -> Recipe:
-    from generative.training.recipe import choose
-
-    return choose(
-        kind=kind,
-        counts=tokens.counts("train", tokenizer.vocab_size),
-        documents=tokens.parts["train"].documents,
-        budget=budget,
-        processes=processes,
-        precision=precision,
-        model_choices=chosen[0],
-        training_choices=chosen[1],
-    )
-
-
 def _stored_recipe(folder: Path) -> Recipe:
     """The recipe of the run in a folder."""
     from generative.training.recipe import Recipe
@@ -292,25 +276,21 @@ def _details(
 
 
 def _finish(
-    folder: Path,
-    recipe: Recipe,
-    tokenizer: Tokenizer,
-    tokens: TokenStore,
-    details: dict[str, Any],
-    progress: Any,
+    folder: Path, tokenizer: Tokenizer, tokens: TokenStore, budget: Budget, progress: Progress
 ) -> Likelihood | None:
     """Score the kept weights on held-out documents, state carried through each, and note it."""
     from generative.api import load
 
-    held_out = tokens.documents("held_out")
-    score = score_ids(load(folder), held_out, SCORED_TOKENS)
+    score = score_ids(load(folder), tokens.documents("held_out"), SCORED_TOKENS)
+    config, details = checkpoint.read_config(folder)
+    details["recipe"]["budget"] = asdict(budget)  # a resumed run may have been given more
     details["scores"] = {
         "steps": progress.step,
         "seconds": round(progress.seconds, 1),
         "validation_loss": progress.best_loss,
         "held_out": asdict(score) if score else None,
     }
-    checkpoint.save_description(folder, recipe.model, tokenizer, details)
+    checkpoint.save_description(folder, config, tokenizer, details)
     card.write(folder)
     return score
 

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
     "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
     "store": {"numpy", "checkpoint"},
-    "ingest": {"joblib", "numpy", "tqdm", "checkpoint", "corpus", "midi", "store", "tokenizers"},
+    "ingest": {"loky", "numpy", "tqdm", "checkpoint", "corpus", "midi", "store", "tokenizers"},
     "card": {"checkpoint", "likelihood"},
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "synth": {"numpy", "checkpoint", "piece"},
     "pianoroll": {"matplotlib", "checkpoint", "piece"},
-    "api": {"checkpoint", "text_model", "music_model"},
+    "api": {"checkpoint", "runtime", "text_model", "music_model"},
     "evaluation": {"numpy", "checkpoint", "corpus", "likelihood", "tokenizers"},
     "train": {
         "api", "card", "checkpoint", "cli", "evaluation", "ingest", "likelihood", "model", "store",

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 SAMPLE_TOKENS = 120
 SAMPLE_TEMPERATURE = 0.8
+TEMPERATURE_NOTE = "temperature"  # beside calibrated weights
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PRECISIONS = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -162,14 +163,18 @@ def run(
 def _finish(
     folder: Path, model: LanguageModel, tokens: TokenStore, say: Callable[[str], None]
 ) -> None:
-    """Calibrate the best weights and gather the gradients' statistics; `model` takes them on."""
-    best, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    """Calibrate the best weights and gather the gradients' statistics; `model` takes them on.
+
+    Calibrated weights say so, and are left as they are: a run that was killed here, or is longer
+    now but found none that are better, comes to the same weights as an undisturbed one.
+    """
+    best, notes = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
-    if tokens.parts["held_out"].tokens:
+    if tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
         temperature = calibrate(model, tokens.stream("held_out"))
         say(f"temperature fitted on held-out data: {temperature:.2f}")
-    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-    checkpoint.save_weights(folder, weights)
+        weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+        checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
     checkpoint.save_statistics(folder, gradient_statistics(model, tokens.stream("train")))
 
 
