@@ -1,12 +1,14 @@
 """Tokens per second of sampling: this package beside what a user of torch writes, in one run.
 
-    python benchmarks/sampling.py            # --quick for a short look
+    python benchmarks/sampling.py --text held_out.txt           # --quick for a short look
 
 Everything runs on one thread from random weights, vocabulary 96, temperature 0.8, top-p 0.95, ours
 through `TextModel.generate`. The peers: the usual loop (embedding, `nn.LSTM`, a linear layer, one
-step a call, sorted nucleus, multinomial), the same with the cell written out in `addmm`, and a GPT
-with a key-value cache and about as many parameters. BLAS is the rate at which NumPy's matrix-vector
-products read the weights that a token needs. Rounds of all sides take turns; the best one counts.
+step a call, sorted nucleus, multinomial), the same with the cell written out in `addmm`, and GPTs
+with a key-value cache: one of about as many parameters, and nanoGPT's beside the Shakespeare model
+that ships, which has the lower held-out loss of the two. BLAS is the rate at which NumPy's
+matrix-vector products read the weights that a token needs. Rounds of all sides take turns; the
+best one counts. Then whole commands beside `import torch`, and what int8 costs on a text.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import math
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +31,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import generative
+from generative import engine
 from generative.checkpoint import Checkpoint
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
@@ -41,7 +47,11 @@ VOCABULARY, EMBEDDING, BATCH = 96, 128, 64
 SHAPES = ((2, 128), (2, 256), (3, 512), (3, 1024))
 GPT_SHAPES, GPT_LENGTHS = ((2, 256), (3, 512)), (100, 1_000, 10_000)
 GPT_LAYERS, GPT_HEADS = 4, 4
+# layers, heads, width: 10.65M parameters and 1.4697 nats per char of Tiny Shakespeare by nanoGPT's
+# README, where the model that ships has 1.40 in windows of the same 256 characters
+NANO_GPT = (6, 6, 384)
 TEMPERATURE, TOP_P = 0.8, 0.95
+INT8_CHARS = 32_000
 NEVER = -100.0  # a logit; random weights would end a text every 96 tokens
 
 
@@ -64,6 +74,10 @@ class Printable:
     def decoder(self) -> StreamDecoder:
         """`decode`, one id at a time."""
         return StreamDecoder(self.pieces)
+
+    def describe(self, token: int) -> str:
+        """A token for human eyes."""
+        return repr(self.decode([token]))
 
 
 def checkpoint(layers: int, hidden: int) -> Checkpoint:
@@ -98,6 +112,21 @@ def ours(
             num_return_sequences=sequences,
         )
         assert len(made.sequences[-1].tokens) == count // sequences
+
+    return draw
+
+
+def shipped() -> Callable[[int], None]:
+    """The Shakespeare model that ships, which never ends by itself."""
+    model = generative.load("shakespeare")
+
+    def draw(count: int) -> None:
+        drawn = 0
+        while drawn < count:
+            made = model.generate(
+                max_new_tokens=count - drawn, temperature=TEMPERATURE, top_p=TOP_P, seed=drawn
+            )
+            drawn += max(1, len(made.sequences[0].tokens))
 
     return draw
 
@@ -162,16 +191,16 @@ def addmm_loop(layers: int, hidden: int) -> Callable[[int], None]:
 class Block(nn.Module):
     """A transformer block that remembers the keys and values of all tokens so far."""
 
-    def __init__(self, width: int, length: int) -> None:
+    def __init__(self, width: int, heads: int, length: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.cache = torch.zeros(2, 1, GPT_HEADS, length, width // GPT_HEADS)
+        self.cache = torch.zeros(2, 1, heads, length, width // heads)
 
     def forward(self, x: Tensor, at: int) -> Tensor:
         """(1, width), the token's place -> (1, width)"""
-        q, k, v = self.qkv(self.norm1(x)).view(3, 1, GPT_HEADS, 1, -1)
+        q, k, v = self.qkv(self.norm1(x)).view(3, 1, self.cache.shape[2], 1, -1)
         self.cache[0, :, :, at], self.cache[1, :, :, at] = k[:, :, 0], v[:, :, 0]
         seen = F.scaled_dot_product_attention(
             q, self.cache[0, :, :, : at + 1], self.cache[1, :, :, : at + 1]
@@ -181,10 +210,9 @@ class Block(nn.Module):
         return result
 
 
-def gpt_loop(parameters: int, length: int) -> Callable[[int], None]:
-    """A GPT of about so many parameters, which attends to everything it has written."""
-    width = round(math.sqrt(parameters / (12 * GPT_LAYERS)) / (8 * GPT_HEADS)) * 8 * GPT_HEADS
-    blocks = nn.ModuleList(Block(width, length) for _ in range(GPT_LAYERS))
+def gpt_loop(layers: int, heads: int, width: int, length: int) -> Callable[[int], None]:
+    """A GPT that attends to everything it has written."""
+    blocks = nn.ModuleList(Block(width, heads, length) for _ in range(layers))
     embedding, places = nn.Embedding(VOCABULARY, width), nn.Embedding(length, width)
     norm, output = nn.LayerNorm(width), nn.Linear(width, VOCABULARY)
 
@@ -283,29 +311,81 @@ def batch(shapes: Sequence[tuple[int, int]], seconds: float, rounds: int) -> Non
         )
 
 
+def gpt_width(parameters: int) -> int:
+    """How wide a GPT of `GPT_LAYERS` layers is that has about so many parameters."""
+    return round(math.sqrt(parameters / (12 * GPT_LAYERS)) / (8 * GPT_HEADS)) * 8 * GPT_HEADS
+
+
 def transformer(shapes: Sequence[tuple[int, int]], lengths: Sequence[int], rounds: int) -> None:
-    """The third table."""
-    print("\nover a GPT with a key-value cache and as many parameters, by tokens written")
-    print("layers x hidden " + "".join(f"{length:>10,}" for length in lengths))
+    """The third table: by equal parameters, and by held-out loss."""
+    print("\nover a GPT with a key-value cache, by tokens written")
+    print(f"{'':<36}" + "".join(f"{length:>10,}" for length in lengths))
+    pairs = {}
     for layers, hidden in shapes:
         found = checkpoint(layers, hidden)
-        engine = ours(found)
-        gpt = gpt_loop(sum(array.size for array in found.weights.values()), max(lengths))
+        width = gpt_width(sum(array.size for array in found.weights.values()))
+        gpt = gpt_loop(GPT_LAYERS, GPT_HEADS, width, max(lengths))
+        pairs[f"{layers}x{hidden}, as many parameters"] = ours(found), gpt
+    pairs["shakespeare, nanoGPT of no lower loss"] = shipped(), gpt_loop(*NANO_GPT, max(lengths))
+    for name, (mine, gpt) in pairs.items():
         cells = []
         for length in lengths:
-            engine(length)
+            mine(length)
             turns = rounds if length < max(GPT_LENGTHS) else 1
-            pairs = [(_timed(engine, length), _timed(gpt, length)) for _ in range(turns)]
-            ratio = min(theirs for _, theirs in pairs) / min(mine for mine, _ in pairs)
+            times = [(_timed(mine, length), _timed(gpt, length)) for _ in range(turns)]
+            ratio = min(theirs for _, theirs in times) / min(our for our, _ in times)
             cells.append(f"{ratio:10.1f}")
-        print(f"{f'{layers}x{hidden}':<15} " + "".join(cells), flush=True)
+        print(f"{name:<36}" + "".join(cells), flush=True)
+
+
+def whole_commands(rounds: int) -> None:
+    """The fourth table: processes from start to end, once everything is compiled and cached."""
+    python = sys.executable
+    command = [python, "-c", "from generative.cli import main; main()"]
+    sides = {
+        'python -c "import torch"': [python, "-c", "import torch"],
+        "generate text -n 1": [*command, "text", "-n", "1"],
+        "generate --help": [*command, "--help"],
+    }
+    seconds = {name: min(_process(side) for _ in range(rounds)) for name, side in sides.items()}
+    print("\nwhole commands, seconds, and over import torch")
+    for name, took in seconds.items():
+        print(f"{name:<26} {took:6.2f} {took / next(iter(seconds.values())):6.2f}")
+
+
+def _process(command: Sequence[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def int8_bits_per_char(text: Path) -> None:
+    """What int8 costs on the end of a text, read as many parts side by side."""
+    found = generative.load("shakespeare").checkpoint
+    ids = np.array(found.tokenizer.encode(text.read_text(encoding="utf-8")[-INT8_CHARS:]))
+    ids = ids[: len(ids) // BATCH * BATCH].reshape(BATCH, -1).T  # (T, B)
+    bits = {}
+    for precision in engine.PRECISIONS:
+        stepper = engine.build(found.config, found.weights, precision=precision)
+        state, total = stepper.initial_state(BATCH), 0.0
+        last = np.full(BATCH, found.tokenizer.start_id)
+        for row in ids:
+            logits, state = stepper.step(last, state)
+            wide = logits.astype(np.float64)
+            total += float((np.logaddexp.reduce(wide, axis=1) - wide[range(BATCH), row]).sum())
+            last = row
+        bits[precision] = total / ids.size / math.log(2)
+    print(f"\nbits per char of {ids.size:,} chars: float32 {bits['float32']:.4f},", end=" ")
+    print(f"int8 {bits['int8']:.4f}, {bits['int8'] - bits['float32']:+.4f}")
 
 
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small models, short rounds")
-    quick = parser.parse_args().quick
+    parser.add_argument("--text", type=Path, help="held-out text: also what int8 costs on it")
+    asked = parser.parse_args()
+    quick: bool = asked.quick
     torch.set_num_threads(1)
     torch.manual_seed(0)
     seconds, rounds = (0.2, 2) if quick else (0.5, 6)
@@ -315,6 +395,9 @@ def main() -> None:
     transformer(
         GPT_SHAPES[:1] if quick else GPT_SHAPES, GPT_LENGTHS[:2] if quick else GPT_LENGTHS, rounds
     )
+    whole_commands(rounds)
+    if asked.text:
+        int8_bits_per_char(asked.text)
 
 
 if __name__ == "__main__":

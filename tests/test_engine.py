@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tracemalloc
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -380,7 +380,7 @@ def test_a_full_disk_does_not_stop_the_first_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Full:
-        signatures = ()
+        overloads: ClassVar[dict[str, str]] = {}
         calls = 0
 
         def __call__(self, number: int) -> int:

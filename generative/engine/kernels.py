@@ -143,6 +143,39 @@ def _emit_sums(
 _FUSE = ("contract",)
 
 
+def _emit_totals(builder: Any, vectors: list[Any]) -> list[Any]:
+    """Emit the sum of each of 1, 2, 4 ... vectors of as many lanes at least.
+
+    Pairs of vectors are folded into one, the halves of the first beside those of the second, so
+    that no lane idles. Each sum adds lanes i and i + half, whatever it is folded with.
+    """
+    count, lanes = len(vectors), vectors[0].type.count
+    segment = lanes  # lanes that still belong to one sum
+    while segment > 1:
+        segment //= 2
+        if len(vectors) > 1:
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            places = range(2 * lanes)
+        else:
+            pairs = [(vectors[0], vectors[0])]
+            places = range(lanes)
+        halves = [[at + half for at in places if at // segment % 2 == 0] for half in (0, segment)]
+        vectors = [_emit_folded(builder, *pair, halves, lanes) for pair in pairs]
+    return [
+        builder.extract_element(vectors[0], ir.Constant(ir.IntType(32), i)) for i in range(count)
+    ]
+
+
+def _emit_folded(builder: Any, a: Any, b: Any, halves: list[list[int]], lanes: int) -> Any:
+    """Emit the sum of two choices of lanes from a and b; lanes beyond the choice hold anything."""
+    kind = ir.VectorType(ir.IntType(32), lanes)
+    chosen = [
+        builder.shuffle_vector(a, b, ir.Constant(kind, [*half, *[0] * (lanes - len(half))]))
+        for half in halves
+    ]
+    return builder.fadd(*chosen)
+
+
 def _dot_float(columns: int) -> Any:
     """A function: ROWS rows of matrix (R, P) times `columns` of vectors (B, P), all float32."""
     shape = (ROWS, columns)
@@ -150,16 +183,9 @@ def _dot_float(columns: int) -> Any:
     @intrinsic
     def dot(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            one = ir.FloatType()
-            wide = ir.VectorType(one, FLOAT_LANES)
-            reduce = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(one, [one, wide]),
-                f"llvm.vector.reduce.fadd.v{FLOAT_LANES}f32",
-            )
+            wide = ir.VectorType(ir.FloatType(), FLOAT_LANES)
             sums = _emit_sums(context, builder, signature, args, shape, wide)
-            start = ir.Constant(one, 0.0)
-            totals = [builder.call(reduce, [start, s], fastmath=("reassoc",)) for s in sums]
+            totals = _emit_totals(builder, sums)
             return context.make_tuple(builder, signature.return_type, totals)
 
         result = types.UniTuple(types.float32, ROWS * columns)
@@ -586,7 +612,7 @@ class _Announcement(event.Listener):
 
 def call(*arguments: Any) -> int:
     """`run`, with a line on stderr (or in the log) if it has to be compiled first."""
-    if run.signatures:  # type: ignore[attr-defined]
+    if run.overloads:  # type: ignore[attr-defined]
         return cast("int", run(*arguments))
     with event.install_listener("numba:compile", _Announcement()):
         try:

@@ -59,13 +59,13 @@ def by_rank(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
         for place, at in enumerate(_highest(scores, min(2 * plan.group_size, scores.size))):
             row, token = divmod(at, size)
             parent = members[row]
-            if token == plan.end_id:
-                keep = place < plan.group_size
-            else:
-                keep = len(going_on) < plan.group_size
-                going_on += [token] * keep
-            if keep:
-                chosen.append(Choice(parent, token, float(totals[parent, token])))
+            if token != plan.end_id:
+                going_on.append(token)
+            elif place >= plan.group_size:
+                continue
+            chosen.append(Choice(parent, token, float(totals[parent, token])))
+            if len(going_on) == plan.group_size:
+                break
         if plan.groups > 1:
             np.add.at(taken, np.array(going_on, dtype=np.int64), 1.0)
     return chosen
