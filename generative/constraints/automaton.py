@@ -1,7 +1,7 @@
 """Languages over bytes: knows states and transitions, not where the languages come from.
 
-The only file that knows the library (automata-lib), which makes automata deterministic and small
-and combines them. An edge there is a class of bytes that no part of the languages tells apart.
+The only file that knows the library (automata-lib), which makes automata small and combines them.
+An edge there is a class of bytes that no part of the languages tells apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from automata.fa.dfa import DFA
     from numpy.typing import NDArray
 
-MAX_STATES = 20_000  # of a language before it is made deterministic
+MAX_STATES = 20_000  # of a language, before and after it is made deterministic
+MAX_MEMBERS = 1_000_000  # of all the sets of states that are the new ones: a few seconds
+TOO_LARGE = f"the pattern is too large to follow (at most {MAX_STATES} states); simplify it"
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Nfa:
             ValueError: there are too many already.
         """
         if self.states >= MAX_STATES:
-            raise ValueError(f"the pattern is too large: it needs more than {MAX_STATES} states")
+            raise ValueError(TOO_LARGE)
         self.states += 1
         return self.states - 1
 
@@ -92,24 +94,64 @@ def _byte_classes(languages: Sequence[Nfa]) -> NDArray[np.int64]:
 
 
 def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
-    from automata.fa.dfa import DFA  # here, since only constrained texts need it
-    from automata.fa.nfa import NFA
+    """The language with one way for each byte: its states are sets of the old ones.
 
-    transitions: dict[int, dict[str, set[int]]] = {s: {} for s in range(language.states)}
+    Made here since the library's way has no bound, and a short pattern may need 2 ** n sets.
+
+    Raises:
+        ValueError: it needs too many.
+    """
+    from automata.fa.dfa import DFA  # here, since only constrained texts need it
+
+    closures = _closures(language)
+    ways: list[dict[int, set[int]]] = [{} for _ in range(language.states)]  # class -> where to
     for source, low, high, target in language.edges:
         for number in range(int(class_of[low]), int(class_of[high]) + 1):
-            transitions[source].setdefault(chr(number), set()).add(target)
-    for source, target in language.silent:
-        transitions[source].setdefault("", set()).add(target)
-    nfa = NFA(
-        states=set(range(language.states)),
+            ways[source].setdefault(number, set()).update(closures[target])
+    numbers = {closures[0]: 0}
+    waiting, members = [closures[0]], len(closures[0])
+    transitions: dict[int, dict[str, int]] = {}
+    while waiting:
+        states = waiting.pop()
+        reached: dict[int, set[int]] = {}
+        for state in states:
+            for number, targets in ways[state].items():
+                reached.setdefault(number, set()).update(targets)
+        edges = transitions.setdefault(numbers[states], {})
+        for number, targets in reached.items():
+            target_states = frozenset(targets)
+            if target_states not in numbers:
+                members += len(target_states)
+                if len(numbers) == MAX_STATES or members > MAX_MEMBERS:
+                    raise ValueError(TOO_LARGE)
+                numbers[target_states] = len(numbers)
+                waiting.append(target_states)
+            edges[chr(number)] = numbers[target_states]
+    dfa = DFA(
+        states=set(numbers.values()),
         input_symbols={chr(number) for number in set(class_of.tolist())},
         transitions=transitions,
         initial_state=0,
-        final_states={language.final},
-    )
-    dfa = DFA.from_nfa(nfa, retain_names=False, minify=True)
+        final_states={number for states, number in numbers.items() if language.final in states},
+        allow_partial=True,
+    ).minify()
     return dfa.complement(minify=True) if language.negated else dfa
+
+
+def _closures(language: Nfa) -> list[frozenset[int]]:
+    """For each state those that it leads to without a byte, itself included."""
+    silent: dict[int, list[int]] = {}
+    for source, target in language.silent:
+        silent.setdefault(source, []).append(target)
+    closures = []
+    for state in range(language.states):
+        seen, waiting = {state}, [state]
+        while waiting:
+            more = [target for target in silent.get(waiting.pop(), ()) if target not in seen]
+            seen.update(more)
+            waiting += more
+        closures.append(frozenset(seen))
+    return closures
 
 
 def _as_table(dfa: DFA, class_of: NDArray[np.int64]) -> Automaton:
