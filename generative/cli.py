@@ -73,8 +73,10 @@ def text(
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
     terminal.check_outputs(output)
-    tokens = (max_new_tokens or 0) * (options["num_return_sequences"] or 1)
-    loaded = _load(model, "text", precision, tokens)
+    if options["top_logprobs"] is not None and not as_json:
+        raise click.UsageError("--top-logprobs is told with --json")
+    count = max(options["num_return_sequences"] or 1, options["num_beams"] or 1)
+    loaded = _load(model, "text", precision, max_new_tokens, count)
     if adapt is not None:
         from generative.corpus import read_text
 
@@ -86,15 +88,12 @@ def text(
     to_terminal = output is None or str(output) == STDIO
     several = (options["num_beams"] or 1) > 1 or (options["num_return_sequences"] or 1) > 1
     if to_terminal and not (no_stream or as_json or several):
-        from generative.generation import resolve_seed
-
-        seed = resolve_seed(kwargs.pop("seed", None))
-        chunks = loaded.stream(prefix, seed=seed, **kwargs)
-        write_text(prefix)
-        for chunk in chunks:
+        stream = loaded.stream(prefix, **kwargs)
+        write_text(prefix + next(stream, ""))  # together: what is refused is refused before
+        for chunk in stream:
             write_text(chunk)
         write_text("\n")
-        terminal.note_seed(seed, options["seed"])
+        terminal.note_seed(stream.seed, options["seed"])
         return
     made = loaded.generate(prefix, **kwargs)
     if as_json:
@@ -333,22 +332,30 @@ def info(model: str | None, as_json: bool) -> None:
 
 
 def _load(
-    name: str | None, kind: str | None, precision: str = "float32", tokens: int | None = None
+    name: str | None,
+    kind: str | None,
+    precision: str = "float32",
+    tokens: int | None = None,
+    rows: int = 1,
 ) -> Any:
     """The model of that name, if it is of the kind that the command makes.
 
-    tokens: how many will be asked for; compiling, or loading what was compiled, pays for many only.
+    tokens: how many a row will be asked for, None for the default; compiling, or loading what was
+        compiled, pays for many only.
+    rows: sequences or beams side by side.
     """
     if kind is not None:
         # Read when NumPy is imported: a vector is no work for several threads of BLAS.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from generative.api import default_model, load
+    from generative.generation import DEFAULT_NEW_TOKENS
     from generative.runtime import LONG_REQUEST
 
+    count = rows * (DEFAULT_NEW_TOKENS if tokens is None else tokens)
     loaded = load(
         name or default_model(kind or "text"),
         precision=precision,
-        compiled=(tokens or 0) >= LONG_REQUEST,
+        compiled=count >= LONG_REQUEST,
     )
     if kind is not None and loaded.kind != kind:
         raise ValueError(
@@ -380,7 +387,9 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if debug:
             raise
+        from generative.sampling import OptionError
+
         message = " ".join(str(error).split()) or type(error).__name__
         say(f"generate: {message}")
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, OptionError) else 1)
     sys.exit(0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from generative.sampling import (
+    OptionError,
     Sampled,
     SamplingOptions,
     Stepper,
@@ -22,8 +23,9 @@ from generative.sampling import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from generative.sampling import Alternative, Detail
+    from generative.sampling import Alternative, Detail, Stop
 
+DEFAULT_NEW_TOKENS = 200  # of a text
 SEED_BITS = 32
 MAX_SEED = 2**63 - 1
 
@@ -51,7 +53,8 @@ class GenerateOptions(TypedDict, total=False):
 
     Repeats and single tokens:
     repetition_penalty: tokens that were there already lose weight [1] (Keskar et al. 2019).
-    presence_penalty, frequency_penalty: they lose so much once, or each time [0] (OpenAI).
+    presence_penalty, frequency_penalty: they lose so much once, or each time [0] (OpenAI); the
+        prompt counts.
     no_repeat_ngram_size: no n tokens in a row appear twice [0] (Paulus et al. 2018).
     dry_multiplier: what lengthens a repetition of n tokens loses multiplier * dry_base [1.75] **
         (n - dry_allowed_length [2]) [0]; looks dry_penalty_last_n [1024] tokens back and never
@@ -62,7 +65,8 @@ class GenerateOptions(TypedDict, total=False):
     samplers: names of these processors; they run after all others and in this order.
 
     Beams:
-    num_beams: hypotheses side by side; 1 samples.
+    num_beams: hypotheses side by side; 1 samples. A search ranks by the model's own probabilities,
+        penalties and bars: the distribution's shape, its tail and its seed mean nothing to it.
     beam_method: "search" for the likeliest; "sample" fills the beam by chance; "stochastic" draws
         sequences without replacement (Kool et al. 2019).
     length_penalty: beams rank by the sum of log-probabilities / length ** length_penalty [0].
@@ -155,7 +159,7 @@ def resolve_seed(seed: int | None) -> int:
     if seed is None:
         return secrets.randbits(SEED_BITS)
     if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed must be in 0..{MAX_SEED}, not {seed}")
+        raise OptionError(f"seed must be in 0..{MAX_SEED}, not {seed}")
     return seed
 
 
@@ -164,7 +168,7 @@ def split_options(options: GenerateOptions) -> tuple[SamplingOptions, dict[str, 
 
     Raises:
         TypeError: an option that does not exist.
-        ValueError: one that is out of range.
+        OptionError: one that is out of range.
     """
     rest: dict[str, Any] = {
         "num_beams": 1,
@@ -183,14 +187,27 @@ def split_options(options: GenerateOptions) -> tuple[SamplingOptions, dict[str, 
     rest |= {k: given.pop(k) for k in list(rest) if k in given}
     for name in ("num_beams", "num_return_sequences"):
         if rest[name] < 1:
-            raise ValueError(f"{name} must be at least 1, not {rest[name]}")
+            raise OptionError(f"{name} must be at least 1, not {rest[name]}")
     if rest["top_logprobs"] is not None and rest["top_logprobs"] < 0:
-        raise ValueError(f"top_logprobs must be at least 0, not {rest['top_logprobs']}")
+        raise OptionError(f"top_logprobs must be at least 0, not {rest['top_logprobs']}")
     if rest["num_beams"] == 1 and rest["num_beam_groups"] != 1:
-        raise ValueError("num_beam_groups needs num_beams, which it divides")
+        raise OptionError("num_beam_groups needs num_beams, which it divides")
     sampling = SamplingOptions(**given)
     build(sampling)  # refuses what is out of range now, not at the first token
     return sampling, rest
+
+
+def check_length(max_new_tokens: int, options: SamplingOptions) -> None:
+    """Refuse lengths that contradict each other.
+
+    Raises:
+        OptionError: saying which.
+    """
+    if max_new_tokens < 0:
+        raise OptionError(f"max_new_tokens must be at least 0, not {max_new_tokens}")
+    if (options.min_new_tokens or 0) > max_new_tokens:
+        least = options.min_new_tokens
+        raise OptionError(f"min_new_tokens ({least}) exceeds max_new_tokens ({max_new_tokens})")
 
 
 def generate_tokens(
@@ -203,22 +220,21 @@ def generate_tokens(
     seed: int,
     constraint: Any = None,
     constraint_state: Any = None,
-    stop: Callable[[int, int], bool] | None = None,
+    stop: Stop | None = None,
 ) -> list[Sampled]:
     """Sequences that continue `prompt`, sampled or found by beam search, best first.
 
     Args:
         prompt: ids, the start token first.
         end_id: the token that ends a sequence.
-        stop: called with (row, token) for each drawn token; True ends that row. Not with beams.
+        stop: asked after each token whether it ends its sequence.
         constraint, constraint_state: a grammar and where the prompt has led it.
 
     Raises:
         ValueError: an option that is out of range, or options that exclude each other.
     """
     sampling, rest = split_options(options)
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must not be negative, but is {max_new_tokens}")
+    check_length(max_new_tokens, sampling)
     count: int = rest["num_return_sequences"]
     if rest["num_beams"] > 1:
         return beam_search(
@@ -235,6 +251,7 @@ def generate_tokens(
             end_id=end_id,
             constraint=constraint,
             constraint_state=constraint_state,
+            stop=stop,
             options=sampling,
             top_logprobs=rest["top_logprobs"],
         )[0]

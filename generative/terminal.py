@@ -148,8 +148,8 @@ def emit(text: str, output: Path | None) -> None:
 
 
 def note_seed(seed: int, asked: int | None) -> None:
-    """Say which seed was drawn, where none was asked for and a person is watching."""
-    if asked is None and sys.stderr.isatty():
+    """Say which seed was drawn, where none was asked for."""
+    if asked is None:
         say(f"seed {seed}")
 
 

@@ -9,15 +9,17 @@ import numpy as np
 
 from generative.constraints import TextConstraint, compile_text
 from generative.generation import (
+    DEFAULT_NEW_TOKENS,
     GenerateOptions,
     TokenLogprob,
+    check_length,
     generate_tokens,
     resolve_seed,
     split_options,
     token_logprobs,
 )
 from generative.likelihood import Likelihood
-from generative.sampling import Sampled, sample
+from generative.sampling import OptionError, Sampled, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from generative.runtime import Runtime
+    from generative.sampling import Stop
     from generative.tokenizers import TextTokenizer
     from generative.tokenizers.text import StreamDecoder
 
-DEFAULT_NEW_TOKENS = 200
 DRY_BREAKERS = ("\n", ":", '"', "*")  # what ends a repetition where nothing else is said
 
 
@@ -41,7 +43,8 @@ class TextSequence:
         tokens: its ids; the end token is not among them.
         nats: -ln p of these tokens under the model itself, before any option bent it.
         finish_reason: "length", "end" (the model ended the text) or "stop".
-        score: what ranks beams; for samples the log-probability, -nats.
+        score: what ranks beams, the stop string and the end included; for samples the
+            log-probability of all that was drawn.
         logprobs: of each token, with alternatives; empty unless `top_logprobs` asked for them.
     """
 
@@ -116,6 +119,22 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
 
 
+class TextStream:
+    """A text as it comes, piece by piece; `seed` makes it again."""
+
+    def __init__(self, pieces: Iterator[str], seed: int) -> None:
+        self._pieces = pieces
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[str]:
+        """The pieces."""
+        return self._pieces
+
+    def __next__(self) -> str:
+        """The next piece."""
+        return next(self._pieces)
+
+
 class TextModel:
     """A trained model of text.
 
@@ -160,15 +179,9 @@ class TextModel:
         """
         stops = _strings("stop", stop)
         options = self._with_breakers(options)
+        options = self._with_end(options, pattern, choices)
         constraint = self._constraint(pattern, choices, forbid, stops, max_new_tokens, options)
         seed = resolve_seed(options.get("seed"))
-        count = split_options(options)[1]["num_return_sequences"]
-        filters = [StopFilter(self.tokenizer.decoder(), stops) for _ in range(count)]
-
-        def reached_stop(row: int, token: int) -> bool:
-            filters[row].feed(token)
-            return filters[row].stopped
-
         sampled = generate_tokens(
             self._runtime.stepper,
             self._prompt_ids(prompt),
@@ -177,7 +190,7 @@ class TextModel:
             options=options,
             seed=seed,
             constraint=constraint,
-            stop=reached_stop if stops else None,
+            stop=self._listener(stops) if stops else None,
         )
         return TextGeneration(
             sequences=tuple(self._sequence(one, stops) for one in sampled), seed=seed
@@ -193,7 +206,7 @@ class TextModel:
         choices: Sequence[str] = (),
         forbid: str | Sequence[str] = (),
         **options: Unpack[GenerateOptions],
-    ) -> Iterator[str]:
+    ) -> TextStream:
         """`generate`'s text as it comes: never half a character, never part of a stop string.
 
         Raises:
@@ -201,20 +214,23 @@ class TextModel:
         """
         stops = _strings("stop", stop)
         options = self._with_breakers(options)
+        options = self._with_end(options, pattern, choices)
         sampling, rest = split_options(options)
+        check_length(max_new_tokens, sampling)
         if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
             raise ValueError("only a single sampled sequence can be streamed; use generate()")
         shown = StopFilter(self.tokenizer.decoder(), stops)
+        seed = resolve_seed(options.get("seed"))
         draws = sample(
             self._runtime.stepper,
             self._prompt_ids(prompt),
             max_new_tokens=max_new_tokens,
             options=sampling,
-            seed=resolve_seed(options.get("seed")),
+            seed=seed,
             end_id=self.tokenizer.start_id,
             constraint=self._constraint(pattern, choices, forbid, stops, max_new_tokens, options),
         )
-        return _streamed(draws, shown)
+        return TextStream(_streamed(draws, shown), seed)
 
     def score(self, text: str, *, reset_every: int | None = None) -> Likelihood:
         """How likely the model finds a text, every token counted, the first one too.
@@ -262,6 +278,24 @@ class TextModel:
         breakers = tuple(i for i, piece in enumerate(self.tokenizer.pieces) if piece.endswith(ends))
         return {**options, "dry_sequence_breakers": breakers}
 
+    def _with_end(
+        self, options: GenerateOptions, pattern: str | None, choices: Sequence[str]
+    ) -> GenerateOptions:
+        """With leave to end where pattern or choices say so.
+
+        Raises:
+            OptionError: it is barred, or put off.
+        """
+        if pattern is None and not choices:
+            return options
+        end = self.tokenizer.start_id
+        if end in (options.get("banned_tokens") or ()):
+            raise OptionError(f"banned_tokens holds the end, {end}, which pattern and choices need")
+        if options.get("min_new_tokens"):
+            raise OptionError("pattern and choices say the length: leave out min_new_tokens")
+        allowed = options.get("allowed_tokens")
+        return options if allowed is None else {**options, "allowed_tokens": (*allowed, end)}
+
     def _constraint(
         self,
         pattern: str | None,
@@ -274,6 +308,7 @@ class TextModel:
         forbid = _strings("forbid", forbid)
         if isinstance(choices, str):
             raise TypeError("choices must be a list of strings, not one string")
+        _check_text("choice", choices)
         if stops and (pattern is not None or choices):
             raise ValueError("stop would cut what pattern or choices ask for; use one of them")
         if pattern is None and not choices and not forbid:
@@ -294,36 +329,62 @@ class TextModel:
     def _prompt_ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.start_id, *self.tokenizer.encode(prompt)]
 
+    def _listener(self, stops: Sequence[str]) -> Stop:
+        """Hears whether a sequence has said one of the stop strings."""
+        endings = [stop.encode() for stop in stops]
+        longest = max(map(len, endings))
+        pieces = self.tokenizer.pieces
+
+        def hear(said: bytes | None, token: int) -> tuple[bytes, bool]:
+            said = (said or b"") + pieces[token]
+            return said[-longest:], any(ending in said for ending in endings)
+
+        return hear
+
     def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:
-        shown = StopFilter(self.tokenizer.decoder(), stops)
-        text, kept = "", len(sampled.tokens)
-        if stops:
-            for token in sampled.tokens:
-                text += shown.feed(token)
-                if shown.stopped:
-                    break
-            text += shown.finish()
-        else:
-            text = self.tokenizer.decode(sampled.tokens)
-        if shown.stopped:  # leave out the tokens that spelled the stop string alone
-            lengths = np.cumsum([len(self.tokenizer.pieces[t]) for t in sampled.tokens])
-            kept = int(np.searchsorted(lengths, len(text.encode("utf-8"))) + 1) if text else 0
+        tokens = sampled.tokens
+        text = self.tokenizer.decode(tokens)
+        if sampled.finish_reason == "stop":  # leave out the stop and the tokens of it alone
+            pieces = [self.tokenizer.pieces[token] for token in tokens]
+            said = b"".join(pieces)
+            endings = [stop.encode() for stop in stops]
+            found = [(at + len(e), at) for e in endings if (at := said.find(e)) >= 0]
+            cut = min(found)[1]  # of several the one that was complete first
+            text = said[:cut].decode("utf-8", errors="replace")
+            begins = np.cumsum([0, *map(len, pieces[:-1])])
+            tokens = tokens[: int((begins < cut).sum())]
+        count = len(tokens)
+        nats = -float(sum(sampled.logprobs[:count]))
         return TextSequence(
             text=text,
-            tokens=tuple(sampled.tokens[:kept]),
-            nats=-float(sum(sampled.logprobs[:kept])),
-            finish_reason="stop" if shown.stopped else sampled.finish_reason,
+            tokens=tuple(tokens),
+            nats=nats,
+            finish_reason=sampled.finish_reason,
             score=sampled.score,
-            logprobs=token_logprobs(sampled.details[:kept], self.tokenizer.describe),
+            logprobs=token_logprobs(sampled.details[:count], self.tokenizer.describe),
         )
 
 
 def _strings(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
-    """One string or several; an empty one alone is none."""
+    """One string or several; an empty one alone is none.
+
+    Raises:
+        ValueError: an empty string, or bytes that are no text.
+    """
     strings = tuple(filter(None, [given])) if isinstance(given, str) else tuple(given)
     if not all(strings):
         raise ValueError(f"a {name} string must not be empty")
+    _check_text(name, strings)
     return strings
+
+
+def _check_text(name: str, strings: Sequence[str]) -> None:
+    """Refuse what cannot be written in UTF-8, as bytes of the command line that are no UTF-8."""
+    for string in strings:
+        try:
+            string.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{name} {string!r} is no text: {error.reason}") from None
 
 
 def _streamed(draws: Iterator[list[Any]], shown: StopFilter) -> Iterator[str]:

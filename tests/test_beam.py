@@ -99,6 +99,35 @@ def test_a_penalty_and_a_constraint_rank_by_the_models_own_probabilities() -> No
     np.testing.assert_allclose([f.score for f in both], [f.score for f in plain], rtol=1e-6)
 
 
+def test_a_ban_and_a_constraint_are_one_to_a_search() -> None:
+    class Not1(NoTwice):
+        def allowed(self, state: int) -> Any:
+            return np.arange(4) != 1
+
+    wide: dict[str, Any] = {"num_beams": 64, "num_return_sequences": 5}
+    bound = search(constraint=Not1(), **wide)
+    banned = search(options=SamplingOptions(banned_tokens=(1,)), **wide)
+    assert [f.tokens for f in banned] == [f.tokens for f in bound]
+    np.testing.assert_allclose([f.score for f in banned], [f.score for f in bound], rtol=1e-6)
+
+
+def test_a_search_ranks_by_the_model_whatever_sampling_would_do() -> None:
+    shaped = SamplingOptions(temperature=2.0, top_k=1, top_n_sigma=0.1)
+    assert search(options=shaped) == search()
+
+
+def test_a_stop_ends_a_hypothesis() -> None:
+    def after_2(said: Any, token: int) -> tuple[Any, bool]:
+        return said, token == 2
+
+    found = search(num_beams=64, num_return_sequences=20, stop=after_2)
+    assert {f.finish_reason for f in found} >= {"stop", "end"}
+    for f in found:
+        assert 2 not in f.tokens[:-1]
+        assert (f.finish_reason == "stop") == (f.tokens[-1:] == [2])
+    assert len({(*f.tokens, f.finish_reason) for f in found}) == len(found)
+
+
 def test_what_is_allowed_may_be_as_unlikely_as_it_likes() -> None:
     class Certain(HistoryStepper):
         def step(self, tokens: Any, state: Any) -> Any:
@@ -138,7 +167,7 @@ def test_a_penalty_changes_the_ranking_but_not_the_reported_probabilities() -> N
         ({"num_beams": 0}, "num_beams must be at least 1, not 0"),
         ({"num_return_sequences": 5}, r"must be in 1..num_beams \(4\), not 5"),
         ({"num_beam_groups": 3}, r"num_beam_groups must divide num_beams \(4\), not 3"),
-        ({"diversity_penalty": -1.0}, "diversity_penalty must be at least 0, not -1.0"),
+        ({"diversity_penalty": -1.0}, "diversity_penalty must be finite and at least 0, not -1.0"),
         ({"method": "wild"}, "beam_method must be one of search, sample, stochastic, not 'wild'"),
         ({"method": "sample", "num_beam_groups": 2}, "num_beam_groups must be 1 where"),
     ],

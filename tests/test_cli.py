@@ -117,7 +117,8 @@ def test_the_chain_on_the_command_line(generate: Any) -> None:
         ("--beam-method", "wild"),
     ):
         assert generate("text", "O", *wrong).code == 2
-    assert generate("text", "O", "--samplers", "heat").code == 1
+    assert generate("text", "O", "--samplers", "heat").code == 2
+    assert generate("text", "O", "--top-logprobs", 2).code == 2
 
 
 def test_beams_on_the_command_line(generate: Any) -> None:
@@ -253,7 +254,7 @@ def test_info_lists_the_models_at_hand(generate: Any) -> None:
     [
         (["txt"], 2, "Did you mean 'text'?"),
         (["text", "--temprature", "1"], 2, "temperature"),
-        (["text", "--top-p", "7"], 1, "top_p must be in (0, 1], not 7.0"),
+        (["text", "--top-p", "7"], 2, "top_p must be in (0, 1], not 7.0"),
         (["text", "-m", "shakespear"], 1, "did you mean shakespeare?"),
         (["text", "-m", "chorales"], 1, "a model of music: use `generate music`"),
         (["music", "-m", "shakespeare"], 1, "a model of text: use `generate text`"),
@@ -269,7 +270,11 @@ def test_info_lists_the_models_at_hand(generate: Any) -> None:
             "there is no folder no/such/folder; make it first",
         ),
         (["music", "--bars", "1", "-o", "."], 1, "is a folder; name a file"),
-        (["text", "x", "--temperature", "nan"], 1, "temperature must be at least 0, not nan"),
+        (
+            ["text", "x", "--temperature", "nan"],
+            2,
+            "temperature must be finite and at least 0, not nan",
+        ),
         (["train", "/dev/null", "-o", "out"], 1, "nothing to read"),
     ],
 )

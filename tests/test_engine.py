@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import generative
@@ -204,7 +204,12 @@ def test_rows_that_end_leave_the_others_as_they_were() -> None:
     assert [s.tokens for s in together] == [s.tokens for s in on_the_wheel]
     assert [s.finish_reason for s in together] == [s.finish_reason for s in on_the_wheel]
     assert together[0].tokens == run(one, 1)[0].tokens
-    stops = [run(which, 6, lambda row, token: row == token) for which in (one, OnlySteps(one))]
+
+    def some_day(said: int | None, token: int) -> tuple[int, bool]:
+        return (said or 0) + token, (said or 0) % 5 == 4
+
+    stops = [run(which, 6, some_day) for which in (one, OnlySteps(one))]
+    assert {s.finish_reason for s in stops[0]} == {"stop", "end"}
     assert [s.tokens for s in stops[0]] == [s.tokens for s in stops[1]]
     assert [s.finish_reason for s in stops[0]] == [s.finish_reason for s in stops[1]]
 
@@ -225,13 +230,20 @@ class Uniform:
     uniform=st.floats(0, 1, exclude_max=True),
     temperature=st.sampled_from([None, 0, 0.3, 0.8, 1.9]),
     top_k=st.sampled_from([None, 1, 3, 10, 200]),
-    top_p=st.sampled_from([None, 0.013, 0.47, 0.93]),
+    top_p=st.sampled_from([None, 0.013, 0.3, 0.47, 0.5, 0.93]),
     min_p=st.sampled_from([None, 0.031, 0.83]),
-    typical_p=st.sampled_from([None, 0.21, 0.77]),
+    typical_p=st.sampled_from([None, 0.21, 0.25, 0.77]),
 )
+@example([0] * V, 1.0, 0.5, None, None, 0.3, None, None)
+@example([0] * V, 1.0, 0.5, None, None, None, None, 0.25)
 def test_any_plain_chain_takes_the_same_token(
-    logits: list[int], scale: float, uniform: float, **options: Any
-) -> None:
+    logits: list[int], scale: float, uniform: float, temperature: float | None,
+    top_k: int | None, top_p: float | None, min_p: float | None, typical_p: float | None,
+) -> None:  # fmt: skip
+    options: dict[str, Any] = {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
+        "typical_p": typical_p,
+    }  # fmt: skip
     array = np.array([logits], dtype=np.float32) * np.float32(scale)
     processors, sampler = build(SamplingOptions(**options))
     chain = plain_chain(processors, sampler)
@@ -245,6 +257,22 @@ def test_any_plain_chain_takes_the_same_token(
     wide = array[0].astype(np.float64)
     expected = wide[drawn[0, 0]] - np.logaddexp.reduce(wide)
     np.testing.assert_allclose(logprobs[0, 0], expected, atol=1e-9)
+
+
+def test_numbers_of_other_types_compile_nothing_anew() -> None:
+    one: Any = stepper()
+    plain = {"temperature": 2.0, "top_k": 5, "top_p": 1.0, "min_p": 0.1, "typical_p": 0.5}
+    other = {
+        "temperature": 2, "top_k": np.int32(5), "top_p": 1, "min_p": np.float32(0.1),
+        "typical_p": np.float32(0.5),
+    }  # fmt: skip
+    logits, uniforms = np.zeros((1, V), np.float32), np.full((9, 1), 0.7)
+    drawn = [
+        one.run(PlainChain(**options), logits, one.initial_state(1), uniforms, end)[0].tolist()
+        for options, end in ((plain, 0), (other, np.int64(0)), ({**plain, "top_k": 2**70}, 0))
+    ]
+    assert drawn[0] == drawn[1]
+    assert len(kernels.run.overloads) == 1  # type: ignore[attr-defined]
 
 
 def test_only_plain_chains_are_plain() -> None:

@@ -253,13 +253,13 @@ EACH: dict[str, Any] = {
     "min_new_tokens": 2,
     "no_repeat_ngram_size": 3,
     "temperature": 0.7,
+    "top_n_sigma": 1.5,
     "top_k": 3,
     "top_p": 0.8,
     "min_p": 0.4,
     "typical_p": 0.8,
     "epsilon_cutoff": 0.12,
     "eta_cutoff": 0.3,
-    "top_n_sigma": 1.5,
     "xtc_probability": 1.0,
     "mirostat_tau": 1.0,
 }
@@ -275,7 +275,7 @@ def test_each_processor_does_something_and_any_two_compose_in_either_order() -> 
             **{one: EACH[one], two: EACH[two]}, samplers=(names[one], names[two])
         )
         by_both = bent_by(pair)
-        assert probabilities(by_both).sum() == pytest.approx(1.0)
+        assert kept(by_both)
         assert set(kept(by_both)) <= set(kept(bent_by(SamplingOptions(**{one: EACH[one]}))))
 
 
@@ -327,9 +327,12 @@ def test_neutral_values_add_nothing() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -1.0}, "temperature must be at least 0, not -1.0"),
-        ({"temperature": float("nan")}, "temperature must be at least 0, not nan"),
-        ({"temperature": (1.0, 0.0)}, "a temperature in a list must be above 0, not 0.0"),
+        ({"temperature": -1.0}, "temperature must be finite and at least 0, not -1.0"),
+        ({"temperature": float("nan")}, "temperature must be finite and at least 0, not nan"),
+        (
+            {"temperature": (1.0, 0.0)},
+            "a temperature in a list must be finite and above 0",
+        ),
         ({"temperature": ()}, "temperature must be a number or a list"),
         ({"top_k": -1}, "top_k must be at least 1"),
         ({"top_p": 0.0}, r"top_p must be in \(0, 1\], not 0.0"),
@@ -338,17 +341,17 @@ def test_neutral_values_add_nothing() -> None:
         ({"typical_p": -0.1}, "typical_p must be in"),
         ({"epsilon_cutoff": 1.0}, r"epsilon_cutoff must be in \[0, 1\), not 1.0"),
         ({"eta_cutoff": -1.0}, "eta_cutoff must be in"),
-        ({"top_n_sigma": -1.0}, "top_n_sigma must be above 0"),
+        ({"top_n_sigma": -1.0}, "top_n_sigma must be finite and above 0"),
         ({"xtc_probability": 1.1}, r"xtc_probability must be in \[0, 1\]"),
         ({"xtc_probability": 0.5, "xtc_threshold": 0.0}, r"xtc_threshold must be in \(0, 1\]"),
-        ({"mirostat_tau": -1.0}, "mirostat_tau must be above 0"),
-        ({"mirostat_tau": 1.0, "mirostat_eta": -1.0}, "mirostat_eta must be at least 0"),
-        ({"repetition_penalty": 0.0}, "repetition_penalty must be above 0"),
+        ({"mirostat_tau": -1.0}, "mirostat_tau must be finite and above 0"),
+        ({"mirostat_tau": 1.0, "mirostat_eta": -1.0}, "mirostat_eta must be finite and at least 0"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty must be finite and above 0"),
         ({"presence_penalty": float("inf")}, "presence_penalty must be finite"),
         ({"frequency_penalty": float("nan")}, "frequency_penalty must be finite"),
         ({"no_repeat_ngram_size": -2}, "no_repeat_ngram_size must be at least 1"),
-        ({"dry_multiplier": -1.0}, "dry_multiplier must be at least 0"),
-        ({"dry_multiplier": 1.0, "dry_base": 0.5}, "dry_base must be at least 1"),
+        ({"dry_multiplier": -1.0}, "dry_multiplier must be finite and at least 0"),
+        ({"dry_multiplier": 1.0, "dry_base": 0.5}, "dry_base must be finite and at least 1"),
         ({"dry_multiplier": 1.0, "dry_allowed_length": 0}, "dry_allowed_length must be"),
         ({"dry_multiplier": 1.0, "dry_penalty_last_n": 0}, "dry_penalty_last_n must be"),
         ({"logit_bias": {1: float("-inf")}}, r"logit_bias must be finite \(banned_tokens"),

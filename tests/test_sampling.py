@@ -91,7 +91,7 @@ def test_endings() -> None:
     assert reasons == {"length", "end"}
     assert all(END not in m.tokens for m in run(num_sequences=200))
     assert run(max_new_tokens=0)[0].tokens == []
-    stopped = run(stop=lambda row, token: True)[0]
+    stopped = run(stop=lambda said, token: (said, True))[0]
     assert (len(stopped.tokens), stopped.finish_reason) == (1, "stop")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -104,6 +105,43 @@ def test_the_stop_that_is_complete_first_counts_however_text_is_cut() -> None:
     assert shown.stopped
 
 
+def test_a_stop_after_bytes_that_are_no_text(model: TextModel) -> None:
+    broken: dict[str, Any] = {"logit_bias": {255: 900.0}, "max_new_tokens": 3}
+    (made,) = model.generate("5", seed=1, stop="\ufffd!", **broken).sequences
+    assert (made.text, made.tokens) == ("\ufffd" * 3, (255,) * 3)
+    stop = model.tokenizer.decode([ord("5")])
+    mixed: dict[str, Any] = {"allowed_tokens": [255, ord("5")], "max_new_tokens": 80}
+    (made,) = model.generate("5", seed=1, stop=stop, logit_bias={255: 30.0}, **mixed).sequences
+    assert made.text == "\ufffd" * len(made.tokens)
+    assert set(made.tokens) <= {255}
+
+
+def test_beams_stop_too(model: TextModel) -> None:
+    options: dict[str, Any] = {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 30}
+    found = model.generate("5 bottles", stop=" ", **options).sequences
+    assert len({one.text for one in found}) == len(found)
+    assert not any(" " in one.text for one in found)
+    assert "stop" in {one.finish_reason for one in found}
+
+
+def test_what_is_allowed_may_end_where_a_pattern_says(model: TextModel) -> None:
+    a, end = ord("a"), model.tokenizer.start_id
+    for beams in (1, 3):
+        kwargs: dict[str, Any] = {"max_new_tokens": 10, "num_beams": beams}
+        assert model.generate("x", pattern="a{3}", allowed_tokens=[a], **kwargs).text == "aaa"
+    with pytest.raises(ValueError, match="banned_tokens holds the end"):
+        model.generate("x", pattern="a{3}", banned_tokens=[end])
+    with pytest.raises(ValueError, match="leave out min_new_tokens"):
+        model.generate("x", choices=["x", "abc"], min_new_tokens=2)
+
+
+def test_seeds_do_not_meet(model: TextModel) -> None:
+    second = model.generate("5", seed=5, num_return_sequences=2).sequences[1].text
+    assert model.generate("5", seed=5 + 2**32).text != second
+    stream = model.stream("5", max_new_tokens=9)
+    assert "".join(stream) == model.generate("5", max_new_tokens=9, seed=stream.seed).text
+
+
 def test_greedy_is_top_k_one(model: TextModel) -> None:
     greedy = model.generate("3", max_new_tokens=50, temperature=0).text
     assert greedy == model.generate("3", max_new_tokens=50, top_k=1).text
@@ -118,10 +156,18 @@ def test_beams_are_ranked_and_no_worse_than_greedy(model: TextModel) -> None:
 
 
 def test_impossible_requests_are_refused(model: TextModel) -> None:
-    with pytest.raises(ValueError, match="max_new_tokens must not be negative"):
+    with pytest.raises(ValueError, match="max_new_tokens must be at least 0"):
         model.generate(max_new_tokens=-1)
     with pytest.raises(ValueError, match="seed must be in"):
         model.generate(seed=-1)
+    with pytest.raises(ValueError, match=r"min_new_tokens \(9\) exceeds max_new_tokens \(3\)"):
+        model.generate(min_new_tokens=9, max_new_tokens=3)
+    with pytest.raises(ValueError, match="temperature 0 draws nothing"):
+        model.generate(num_beams=2, beam_method="sample", temperature=0)
+    with pytest.raises(ValueError, match=r"length_penalty must be in -10..10, not nan"):
+        model.generate(num_beams=2, length_penalty=float("nan"))
+    with pytest.raises(ValueError, match=r"stop '.udcff' is no text"):
+        model.generate(stop="\udcff")
     with pytest.raises(ValueError, match="stop string must not be empty"):
         model.generate(stop=[""])
     with pytest.raises(ValueError, match="only a single"):

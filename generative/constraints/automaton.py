@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_STATES = 20_000  # of a language, before and after it is made deterministic
-MAX_MEMBERS = 1_000_000  # of all the sets of states that are the new ones: a few seconds
-TOO_LARGE = f"the pattern is too large to follow (at most {MAX_STATES} states); simplify it"
+MAX_MEMBERS = 1_000_000  # of all sets of states on the way: a few seconds
+TOO_LARGE = "the pattern is too large to follow: too many repeats within repeats; simplify it"
 
 
 @dataclass
@@ -139,17 +139,25 @@ def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
 
 
 def _closures(language: Nfa) -> list[frozenset[int]]:
-    """For each state those that it leads to without a byte, itself included."""
+    """For each state those that it leads to without a byte, itself included.
+
+    Raises:
+        ValueError: they are too many.
+    """
     silent: dict[int, list[int]] = {}
     for source, target in language.silent:
         silent.setdefault(source, []).append(target)
-    closures = []
+    closures: list[frozenset[int]] = []
+    members = 0
     for state in range(language.states):
         seen, waiting = {state}, [state]
         while waiting:
             more = [target for target in silent.get(waiting.pop(), ()) if target not in seen]
             seen.update(more)
             waiting += more
+        members += len(seen)
+        if members > MAX_MEMBERS:
+            raise ValueError(TOO_LARGE)
         closures.append(frozenset(seen))
     return closures
 

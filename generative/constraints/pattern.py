@@ -50,7 +50,7 @@ def parse(pattern: str) -> Nfa:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about sets of the future, which are not ours
             parsed = _parser.parse(pattern, re.ASCII)
-    except (re.error, RecursionError, OverflowError) as error:
+    except (re.error, RecursionError, OverflowError, ValueError) as error:
         raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from error
     nfa = Nfa()
     try:

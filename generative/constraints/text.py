@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MAX_CELLS = 10_000_000  # states times tokens: a second and 40 MB
 NEVER = np.iinfo(np.int32).max  # tokens from a state from which no text can be completed
 
 
@@ -89,6 +90,11 @@ class TextConstraint:
         Raises:
             ValueError: no text of the language can be written with these tokens, or so few.
         """
+        if len(automaton.table) * len(pieces) > MAX_CELLS:
+            raise ValueError(
+                f"the constraint is too large to follow: {len(automaton.table):,} states "
+                f"times {len(pieces):,} tokens; simplify it"
+            )
         self._end_id = end_id
         self._max_new_tokens = max_new_tokens
         self._accepts = automaton.accepts

@@ -76,15 +76,18 @@ class CompiledStepper:
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
         """See `sampling.Runner`."""
         neutral = self._neutral()
+        # plain numbers of one type each: for another type the loop would be compiled anew
         links = kernels.Chain(
-            greedy=chain.greedy,
-            temperature=neutral.temperature if chain.temperature is None else chain.temperature,
-            top_k=neutral.top_k if chain.top_k is None else chain.top_k,
-            top_p=neutral.top_p if chain.top_p is None else chain.top_p,
+            greedy=bool(chain.greedy),
+            temperature=float(
+                neutral.temperature if chain.temperature is None else chain.temperature
+            ),
+            top_k=min(neutral.top_k if chain.top_k is None else int(chain.top_k), self.vocab_size),
+            top_p=float(neutral.top_p if chain.top_p is None else chain.top_p),
             min_p_log=neutral.min_p_log if chain.min_p is None else float(np.log(chain.min_p)),
-            typical_p=neutral.typical_p if chain.typical_p is None else chain.typical_p,
+            typical_p=float(neutral.typical_p if chain.typical_p is None else chain.typical_p),
         )
-        end = NO_TOKEN if end_id is None else end_id
+        end = NO_TOKEN if end_id is None else int(end_id)
         nothing = np.empty((0, len(logits)), dtype=np.int64)
         return self._run(nothing, logits, state, links, uniforms, end)
 

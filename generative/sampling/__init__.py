@@ -2,7 +2,8 @@
 
 from generative.sampling.beam import beam_search
 from generative.sampling.details import Alternative, Detail
-from generative.sampling.loop import Constraint, Draw, Sampled, collect, sample
+from generative.sampling.loop import Constraint, Draw, Sampled, Stop, collect, sample
+from generative.sampling.penalties import OptionError
 from generative.sampling.processors import (
     PROCESSOR_NAMES,
     LogitsProcessor,
@@ -24,6 +25,7 @@ __all__ = [
     "Draw",
     "Greedy",
     "LogitsProcessor",
+    "OptionError",
     "Past",
     "Rows",
     "Sampled",
@@ -31,6 +33,7 @@ __all__ = [
     "SamplingOptions",
     "State",
     "Stepper",
+    "Stop",
     "beam_search",
     "begin",
     "bend",

@@ -17,12 +17,14 @@ from generative.sampling.loop import (
     Constraint,
     G,
     Sampled,
+    Stop,
     check_logits,
     check_prompt,
     measured,
 )
+from generative.sampling.penalties import OptionError, require
 from generative.sampling.processors import LogitsProcessor, SamplingOptions, begin, bend, build
-from generative.sampling.samplers import Logits, log_softmax, row_generator
+from generative.sampling.samplers import Greedy, Logits, log_softmax, row_generator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from generative.sampling.stepper import Stepper
+
+MAX_LENGTH_PENALTY = 10
 
 
 def beam_search(
@@ -47,6 +51,7 @@ def beam_search(
     end_id: int | None = None,
     constraint: Constraint[G] | None = None,
     constraint_state: G | None = None,
+    stop: Stop | None = None,
     options: SamplingOptions | None = None,
     top_logprobs: int | None = None,
 ) -> list[list[Sampled]]:
@@ -65,7 +70,10 @@ def beam_search(
     with Gumbel noise, by which they were drawn). In both a finished sequence keeps its place in
     the beam, and with width 1 both are ordinary sampling.
 
-    Fewer sequences come back only where there are no more.
+    A score counts what the model itself gives: what constraints, bans and blocked n-grams took away
+    is not shared out among the rest, and penalties move belief only among what is left.
+
+    Fewer sequences come back where there are no more, or where groups found the same ones.
 
     Args:
         prompts: of T >= 1 ids each, the start token first.
@@ -75,6 +83,7 @@ def beam_search(
         options: "search" ranks by those that have a meaning where nothing is drawn; the others
             draw from what all of them make.
         constraint, constraint_state: a grammar; what it forbids has probability 0.
+        stop: asked after each token whether it ends the hypothesis.
         top_logprobs: tell each token's processed log-probability, and so many alternatives.
 
     Raises:
@@ -96,14 +105,16 @@ def beam_search(
         return [[Node().sampled("length", 0.0)] for _ in prompts]
     first = constraint.start() if constraint and constraint_state is None else constraint_state
     way = METHODS[method]
-    processors, _ = build(options or SamplingOptions(), end_id=end_id, ranking=not way.draws)
+    processors, sampler = build(options or SamplingOptions(), end_id=end_id, ranking=not way.draws)
+    if way.draws and isinstance(sampler, Greedy):
+        raise OptionError(f"temperature 0 draws nothing: beam_method {method!r} needs more")
     beams = []
     for index, prompt in enumerate(prompts):
         rng = row_generator(seed, index)
         rows = begin(processors, prompt, stepper.vocab_size, [rng], max_new_tokens)
         roots = [Node(grammar=first, group=group) for group in range(num_beam_groups)]
         beams.append(Beam(plan, rng, rows.select([0] * num_beam_groups), roots))
-    _run(stepper, prompts, beams, _Wheel(way, processors, constraint, top_logprobs))
+    _run(stepper, prompts, beams, _Wheel(way, processors, constraint, stop, top_logprobs))
     if not all(beam.done for beam in beams):
         raise ValueError("the constraint allows no sequence here")
     return [beam.result() for beam in beams]
@@ -113,24 +124,27 @@ def check(plan: Plan, method: str) -> None:
     """Refuse numbers that do not fit together.
 
     Raises:
-        ValueError: naming the option, its range and the value seen.
+        OptionError: naming the option, its range and the value seen.
     """
     if method not in METHODS:
-        raise ValueError(f"beam_method must be one of {', '.join(METHODS)}, not {method!r}")
+        raise OptionError(f"beam_method must be one of {', '.join(METHODS)}, not {method!r}")
     if plan.num_beams < 1:
-        raise ValueError(f"num_beams must be at least 1, not {plan.num_beams}")
+        raise OptionError(f"num_beams must be at least 1, not {plan.num_beams}")
     if not 1 <= plan.count <= plan.num_beams:
-        raise ValueError(
+        raise OptionError(
             f"num_return_sequences must be in 1..num_beams ({plan.num_beams}), not {plan.count}"
         )
     if plan.groups < 1 or plan.num_beams % plan.groups:
-        raise ValueError(
+        raise OptionError(
             f"num_beam_groups must divide num_beams ({plan.num_beams}), not {plan.groups}"
         )
     if plan.groups > 1 and method != "search":
-        raise ValueError(f"num_beam_groups must be 1 where beam_method is {method!r}")
-    if not 0 <= plan.diversity_penalty < np.inf:
-        raise ValueError(f"diversity_penalty must be at least 0, not {plan.diversity_penalty}")
+        raise OptionError(f"num_beam_groups must be 1 where beam_method is {method!r}")
+    penalty = plan.diversity_penalty
+    require(0 <= penalty < np.inf, "diversity_penalty", penalty, "finite and at least 0")
+    limit = MAX_LENGTH_PENALTY
+    penalty = plan.length_penalty
+    require(-limit <= penalty <= limit, "length_penalty", penalty, f"in -{limit}..{limit}")
 
 
 @dataclass(frozen=True)
@@ -140,6 +154,7 @@ class _Wheel:
     method: Method
     processors: list[LogitsProcessor]
     constraint: Constraint[Any] | None
+    stop: Stop | None
     top_logprobs: int | None
 
     def turn(self, beam: Beam, logits: Logits) -> list[int]:
@@ -150,9 +165,8 @@ class _Wheel:
         parents: list[int] = []
         live: list[Node] = []
         for choice in self.method.choose(beam, ranked):
-            node = self._node(beam.live[choice.parent], choice, raw, ranked, masses)
-            reason = "end" if node.token == beam.plan.end_id else "length"
-            if reason == "end" or node.length == beam.plan.steps:
+            node, reason = self._node(beam, choice, raw, ranked, masses)
+            if reason is not None:
                 rank = self.method.rank(beam.plan, node)
                 beam.done.append(Finished(rank, reason, node))
             else:
@@ -172,41 +186,45 @@ class _Wheel:
         self, beam: Beam, logits: Logits, raw: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What ranks the next tokens, and the mass that the constraint leaves. -> (B, V), (B,)"""
-        bent, masses, left = logits, np.ones(len(logits)), np.zeros((1, 1))
+        bent, masses = logits, np.ones(len(logits))
         stuck = np.zeros(len(logits), dtype=np.bool_)
         if self.constraint is not None:
             masks = np.stack([self.constraint.allowed(node.grammar) for node in beam.live])
             stuck = ~np.isfinite(np.where(masks, logits, -np.inf).max(axis=-1))
             # a hypothesis at a dead end leaves the beam; until then its row must be one
             bent = np.where(masks | stuck[:, None], logits, -np.inf)
-            masked = np.where(np.isfinite(bent), raw, -np.inf)
-            masses = np.exp(masked).sum(axis=-1)
-            top = masked.max(axis=-1, keepdims=True)  # first, since all of it may be tiny
-            left = top + np.log(np.exp(masked - top).sum(axis=-1, keepdims=True))  # ln mass (B, 1)
+            masses = np.exp(_log_mass(raw, bent))[:, 0]
         if self.processors:
             grammars = [node.grammar for node in beam.live]
             rows = measured(beam.rows, self.constraint, grammars)
             bent, beam.rows = bend(self.processors, rows, bent)
-        # A search ranks by the model's own probabilities, so what the constraint took away stays
-        # away; what draws needs a distribution over what is left.
-        if self.processors or self.method.draws:
+        # A search ranks by the model's own probabilities, so what was barred stays lost; what draws
+        # needs a distribution over what is left.
+        if self.method.draws:
             ranked = log_softmax(bent)
-            if self.constraint is not None and not self.method.draws:
-                ranked += left
+        elif self.processors:
+            ranked = log_softmax(bent) + _log_mass(raw, bent)
         else:
             ranked = np.where(np.isfinite(bent), raw, -np.inf)
         return np.where(stuck[:, None], -np.inf, ranked), masses
 
     def _node(
         self,
-        old: Node,
+        beam: Beam,
         choice: Choice,
         raw: NDArray[np.float64],
         ranked: NDArray[np.float64],
         masses: NDArray[np.float64],
-    ) -> Node:
+    ) -> tuple[Node, str | None]:
+        """A hypothesis with one token more, and why it ends there, if it does."""
         row, token = choice.parent, choice.token
-        count = self.top_logprobs
+        old, plan, count = beam.live[row], beam.plan, self.top_logprobs
+        said, reason = old.said, "length" if old.length + 1 == plan.steps else None
+        if token == plan.end_id:
+            reason = "end"
+        elif self.stop is not None:
+            said, stopped = self.stop(old.said, token)
+            reason = "stop" if stopped else reason
         return Node(
             parent=old,
             token=token,
@@ -218,7 +236,16 @@ class _Wheel:
             grammar=self.constraint.advance(old.grammar, token) if self.constraint else None,
             group=old.group,
             detail=None if count is None else describe_choice(raw[row], ranked[row], token, count),
-        )
+            said=said,
+        ), reason
+
+
+def _log_mass(log_p: NDArray[np.float64], bent: Logits) -> NDArray[np.float64]:
+    """ln of the probability of all that is not barred. (B, V), (B, V) -> (B, 1)"""
+    left = np.where(np.isfinite(bent), log_p, -np.inf)
+    top = left.max(axis=-1, keepdims=True)  # first, since all of it may be tiny
+    mass: NDArray[np.float64] = top + np.log(np.exp(left - top).sum(axis=-1, keepdims=True))
+    return mass
 
 
 def _run(

@@ -26,6 +26,7 @@ class Node(NamedTuple):
         mass: what the constraint left of the model's probability at this token.
         grammar: where the constraint stands.
         group: of diverse search.
+        said: what `loop.Stop` remembers.
     """
 
     parent: Node | None = None
@@ -38,6 +39,7 @@ class Node(NamedTuple):
     grammar: Any = None
     group: int = 0
     detail: Detail | None = None
+    said: Any = None
 
     def sampled(self, reason: str, score: float) -> Sampled:
         """The whole sequence, without its end token."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ G = TypeVar("G")
 # Tokens that a stepper draws by itself before anyone sees them: few a row at first, since someone
 # may be watching, and never so many in all that an interrupt or a stop string waits for long.
 FIRST_RUN, LONGEST_RUN = 4, 64
+# (what a row has said, token) -> the same with it, and whether that ends the row; at first None
+Stop: TypeAlias = "Callable[[Any, int], tuple[Any, bool]]"
 
 
 class Constraint(Protocol[G]):
@@ -149,7 +151,7 @@ def sample(
     end_id: int | None = None,
     constraint: Constraint[G] | None = None,
     constraint_state: G | None = None,
-    stop: Callable[[int, int], bool] | None = None,
+    stop: Stop | None = None,
     top_logprobs: int | None = None,
 ) -> Iterator[list[Draw]]:
     """Draw sequences that continue `prompt`, one token of every living row at a time.
@@ -160,7 +162,7 @@ def sample(
         end_id: the token that ends a row.
         constraint: a grammar, and `constraint_state`, where the prompt has led it (None: its
             start).
-        stop: asked with (row, token) after each draw; True ends the row.
+        stop: asked after each draw whether it ends the row.
         top_logprobs: tell each draw's processed log-probability, and so many alternatives.
 
     Yields:
@@ -179,9 +181,10 @@ def sample(
     rngs = [row_generator(seed, row) for row in rows]
     plain = constraint is None and top_logprobs is None
     chain = plain_chain(processors, sampler) if plain else None
+    ends = _Ends(num_sequences, end_id, stop)
     if chain and isinstance(stepper, Runner):
         check_logits(logits)
-        yield from _run(stepper, chain, logits, state, max_new_tokens, rngs, end_id, stop)
+        yield from _run(stepper, chain, logits, state, max_new_tokens, rngs, ends)
         return
     known = begin(processors, prompt, logits.shape[-1], rngs, max_new_tokens)
     grammar: list[Any] = []
@@ -208,7 +211,7 @@ def sample(
             rows, drawn.tolist(), logprobs.tolist(), masses.tolist(), details, strict=True
         )
         draws = [
-            Draw(row, token, logprob, _finish(row, token, remaining, end_id, stop), mass, detail)
+            Draw(row, token, logprob, ends.reason(row, token, remaining), mass, detail)
             for row, token, logprob, mass, detail in drawn_now
         ]
         yield draws
@@ -232,8 +235,7 @@ def _run(
     state: Any,
     max_new_tokens: int,
     rngs: Sequence[np.random.Generator],
-    end_id: int | None,
-    stop: Callable[[int, int], bool] | None,
+    ends: _Ends,
 ) -> Iterator[list[Draw]]:
     """`sample` by a stepper that draws: a few tokens a call, soon more."""
     rows = list(range(len(rngs)))
@@ -241,17 +243,17 @@ def _run(
     while rows:
         uniforms = np.stack([rngs[row].random(min(size, remaining)) for row in rows], axis=1)
         while len(uniforms) and rows:
-            drawn, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id)
+            drawn, logprobs, logits, state = stepper.run(
+                chain, logits, state, uniforms, ends.end_id
+            )
             alive = list(range(len(rows)))
             for tokens, their in zip(drawn.tolist(), logprobs.tolist(), strict=True):
+                if not alive:
+                    break
                 remaining -= 1
-                if stop is None and remaining and end_id not in tokens:
-                    yield [Draw(rows[i], tokens[i], their[i], None) for i in alive]
-                    continue
                 draws = [
                     Draw(
-                        rows[i], tokens[i], their[i],
-                        _finish(rows[i], tokens[i], remaining, end_id, stop),
+                        rows[i], tokens[i], their[i], ends.reason(rows[i], tokens[i], remaining)
                     )
                     for i in alive
                 ]  # fmt: skip
@@ -264,19 +266,23 @@ def _run(
         size = min(2 * size, max(FIRST_RUN, LONGEST_RUN // max(1, len(rows))))
 
 
-def _finish(
-    row: int,
-    token: int,
-    remaining: int,
-    end_id: int | None,
-    stop: Callable[[int, int], bool] | None,
-) -> str | None:
-    """Why a row ends with this token; None if it goes on."""
-    if token == end_id:
-        return "end"
-    if stop is not None and stop(row, token):
-        return "stop"
-    return "length" if remaining == 0 else None
+class _Ends:
+    """Why rows end: the end token, what they have said, or the length."""
+
+    def __init__(self, num_sequences: int, end_id: int | None, stop: Stop | None) -> None:
+        self.end_id = end_id
+        self._stop = stop
+        self._said: list[Any] = [None] * num_sequences
+
+    def reason(self, row: int, token: int, remaining: int) -> str | None:
+        """Why a row ends with this token; None if it goes on."""
+        if token == self.end_id:
+            return "end"
+        if self._stop is not None:
+            self._said[row], stopped = self._stop(self._said[row], token)
+            if stopped:
+                return "stop"
+        return "length" if remaining == 0 else None
 
 
 def collect(steps: Iterator[list[Draw]], num_sequences: int) -> list[Sampled]:

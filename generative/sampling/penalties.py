@@ -23,14 +23,21 @@ if TYPE_CHECKING:
 MAX_DRY_PENALTY = 1e6  # more than any difference of logits, and never an infinity
 
 
+MAX_DRY_MATCH = 50  # tokens of a repetition that count; as in text-generation-webui
+
+
+class OptionError(ValueError):
+    """An option's value that means nothing, whatever the model."""
+
+
 def require(met: bool, name: str, value: object, meaning: str) -> None:
     """Refuse an option's value.
 
     Raises:
-        ValueError: unless `met`; says the range and the value seen.
+        OptionError: unless `met`; says the range and the value seen.
     """
     if not met:
-        raise ValueError(f"{name} must be {meaning}, not {value}")
+        raise OptionError(f"{name} must be {meaning}, not {value}")
 
 
 def _counts(rows: Rows) -> NDArray[np.int32]:
@@ -50,7 +57,7 @@ class RepetitionPenalty:
 
     def __post_init__(self) -> None:
         """Refuse what is no factor."""
-        require(0 < self.penalty < np.inf, "repetition_penalty", self.penalty, "above 0")
+        require(0 < self.penalty < np.inf, "repetition_penalty", self.penalty, "finite and above 0")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
         """See the class."""
@@ -63,7 +70,7 @@ class RepetitionPenalty:
 class PresencePenalty:
     """A token that was there loses so much, however often; a negative penalty favours it.
 
-    Source: the OpenAI API, with the prompt counted as vLLM and others do not.
+    Source: the OpenAI API. The prompt counts too, which it does not in vLLM.
     """
 
     penalty: float
@@ -82,7 +89,7 @@ class PresencePenalty:
 class FrequencyPenalty:
     """A token loses so much for each time it was there; a negative penalty favours it.
 
-    Source: the OpenAI API, with the prompt counted as vLLM and others do not.
+    Source: the OpenAI API. The prompt counts too, which it does not in vLLM.
     """
 
     penalty: float
@@ -110,7 +117,7 @@ class NoRepeatNgram:
 
     def __post_init__(self) -> None:
         """Refuse what is no length."""
-        require(self.size >= 1, "no_repeat_ngram_size", self.size, "at least 1")
+        require(self.size >= 1, "no_repeat_ngram_size", self.size, "at least 1 (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
         """See the class."""
@@ -133,9 +140,9 @@ class NoRepeatNgram:
 class Dry:
     """What would lengthen a repetition of n tokens loses multiplier * base ** (n - allowed_length).
 
-    n counts how many of the last tokens the past also holds right before the candidate; below
-    `allowed_length` nothing happens. No repetition is counted across a breaker. Lengths are in
-    tokens: with characters allow more of them than the 2 that suit words.
+    n counts how many of the last tokens, 50 at most, the past also holds right before the
+    candidate; below `allowed_length` nothing happens. No repetition is counted across a breaker.
+    Lengths are in tokens: with characters allow more of them than the 2 that suit words.
 
     Source: p-e-w, "DRY: A modern repetition penalty" (text-generation-webui, 2024).
     """
@@ -148,8 +155,10 @@ class Dry:
 
     def __post_init__(self) -> None:
         """Refuse what would reward repetition."""
-        require(0 < self.multiplier < np.inf, "dry_multiplier", self.multiplier, "at least 0")
-        require(1 <= self.base < np.inf, "dry_base", self.base, "at least 1")
+        require(
+            0 < self.multiplier < np.inf, "dry_multiplier", self.multiplier, "finite and at least 0"
+        )
+        require(1 <= self.base < np.inf, "dry_base", self.base, "finite and at least 1")
         require(self.allowed_length >= 1, "dry_allowed_length", self.allowed_length, "at least 1")
         require(self.last_n >= 1, "dry_penalty_last_n", self.last_n, "at least 1")
 
@@ -178,6 +187,7 @@ class Dry:
         size = len(tokens)
         breaks = np.flatnonzero(np.isin(tokens, np.asarray(self.breakers, dtype=np.int32)))
         longest = size - 1 - int(breaks[-1]) if breaks.size else size - 1
+        longest = min(longest, MAX_DRY_MATCH)
         places = np.arange(1, size)  # of the tokens that have one before them
         lengths = np.zeros(size, dtype=np.int64)
         for length in range(1, longest + 1):

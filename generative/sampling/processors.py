@@ -19,6 +19,7 @@ from generative.sampling.penalties import (
     NoRepeatNgram,
     PresencePenalty,
     RepetitionPenalty,
+    require,
 )
 from generative.sampling.rows import NOTHING, Need, Past, RowArrays, Rows
 from generative.sampling.samplers import (
@@ -149,6 +150,7 @@ def _banned(tokens: Sequence[int]) -> BannedTokens:
 
 
 def _temperature(value: float | Sequence[float]) -> LogitsProcessor:
+    require(not isinstance(value, str), "temperature", repr(value), "a number or a list of them")
     return TemperatureSchedule(tuple(value)) if isinstance(value, Sequence) else Temperature(value)
 
 
@@ -171,13 +173,13 @@ _TABLE = (
     _Row("min_new_tokens", MinNewTokens, 0),
     _Row("no_repeat_ngram_size", NoRepeatNgram, 0),  # last of these: it sees what is left
     _Row("temperature", _temperature, 1, ranks=False),
+    _Row("top_n_sigma", TopNSigma, 0, ranks=False),  # first: cuts would shrink its deviation
     _Row("top_k", TopK, 0, ranks=False),
     _Row("top_p", TopP, 1, ranks=False),
     _Row("min_p", MinP, 0, ranks=False),
     _Row("typical_p", TypicalP, 1, ranks=False),
     _Row("epsilon_cutoff", EpsilonCutoff, 0, ranks=False),
     _Row("eta_cutoff", EtaCutoff, 0, ranks=False),
-    _Row("top_n_sigma", TopNSigma, 0, ranks=False),
     _Row("xtc", Xtc, 0, "xtc_probability", {"xtc_threshold": "threshold"}, ranks=False),
     _Row("mirostat", Mirostat, 0, "mirostat_tau", {"mirostat_eta": "eta"}, ranks=False),
 )
@@ -197,8 +199,8 @@ def build(
         ValueError: an option that is out of range.
     """
     greedy = options.temperature == 0
-    if greedy:
-        options = replace(options, temperature=None)
+    if greedy:  # then nothing is drawn either
+        options, ranking = replace(options, temperature=None), True
     built: list[LogitsProcessor] = []
     for row in _ordered(options.samplers or ()):
         processor = row.build(options) if row.ranks or not ranking else None
@@ -211,13 +213,11 @@ def build(
 
 def _ordered(names: Sequence[str]) -> list[_Row]:
     """The table with the rows named moved behind all others."""
+    require(not isinstance(names, str), "samplers", repr(names), "a list of names")
     unknown = [name for name in names if name not in PROCESSOR_NAMES]
-    if unknown:
-        raise ValueError(
-            f"samplers must be names among {', '.join(PROCESSOR_NAMES)}, not {unknown[0]!r}"
-        )
-    if len(set(names)) < len(names):
-        raise ValueError(f"samplers must name each only once, not {', '.join(names)}")
+    known = f"names among {', '.join(PROCESSOR_NAMES)}"
+    require(not unknown, "samplers", ", ".join(map(repr, unknown[:1])), known)
+    require(len(set(names)) == len(names), "samplers", ", ".join(names), "names, each only once")
     rows = {row.name: row for row in _TABLE}
     return [row for row in _TABLE if row.name not in names] + [rows[name] for name in names]
 

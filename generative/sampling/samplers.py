@@ -24,7 +24,7 @@ class Sampler(Protocol):
 
 def row_generator(seed: int, index: int) -> np.random.Generator:
     """The generator of sequence `index`: it does not depend on which others are drawn with it."""
-    return np.random.default_rng([seed, index])
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
 
 
 def log_softmax(logits: Logits) -> NDArray[np.float64]:

@@ -24,7 +24,9 @@ class Temperature:
 
     def __post_init__(self) -> None:
         """Refuse what would turn likely into unlikely."""
-        require(0 < self.temperature < np.inf, "temperature", self.temperature, "at least 0")
+        require(
+            0 < self.temperature < np.inf, "temperature", self.temperature, "finite and at least 0"
+        )
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
         """See the class."""
@@ -53,7 +55,7 @@ class TemperatureSchedule:
         """Refuse what would turn likely into unlikely."""
         require(bool(self.temperatures), "temperature", "an empty list", "a number or a list")
         for value in self.temperatures:
-            require(0 < value < np.inf, "a temperature in a list", value, "above 0")
+            require(0 < value < np.inf, "a temperature in a list", value, "finite and above 0")
 
     def at(self, progress: NDArray[np.float64] | float) -> NDArray[np.float64]:
         """The temperature there: 0 is the first token, 1 the last."""

@@ -29,12 +29,32 @@ def _descending(scores: NDArray[np.floating]) -> NDArray[np.intp]:
     return np.argsort(-scores, axis=-1, kind="stable")
 
 
-def _keep_first(order: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The tokens that are not among the first `counts` of an order. (B, V), (B,) -> (B, V)"""
-    kept = np.arange(order.shape[-1]) < counts[:, None]
-    forbidden = np.empty(order.shape, dtype=np.bool_)
-    np.put_along_axis(forbidden, order, ~kept, axis=-1)
-    return forbidden
+def _are_first(order: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which tokens are among the first `counts` of an order. (B, V), (B,) -> (B, V)"""
+    first = np.empty(order.shape, dtype=np.bool_)
+    np.put_along_axis(first, order, np.arange(order.shape[-1]) < counts[:, None], axis=-1)
+    return first
+
+
+def _until_mass(
+    order: NDArray[np.intp], weights: NDArray[np.float64], p: float
+) -> NDArray[np.bool_]:
+    """The tokens of an order up to the one with which they reach p of all weight, at least one.
+
+    Weights need no sum of 1, so that sums of equal ones are as exact as can be. (B, V) each
+    """
+    ordered = np.take_along_axis(weights, order, axis=-1)
+    reached = ordered.cumsum(axis=-1)
+    before = np.concatenate([np.zeros_like(reached[:, :1]), reached[:, :-1]], axis=-1)
+    total = weights.sum(axis=-1, keepdims=True)
+    return _are_first(order, np.maximum(1, (before < p * total).sum(axis=-1)))
+
+
+def _weights(logits: Logits) -> NDArray[np.float64]:
+    """Probabilities over the likeliest one's. (B, V) -> (B, V)"""
+    wide = logits.astype(np.float64)
+    weights: NDArray[np.float64] = np.exp(wide - wide.max(axis=-1, keepdims=True))
+    return weights
 
 
 def _below(logits: Logits, scores: NDArray[np.float64], bounds: Logits) -> Logits:
@@ -51,14 +71,14 @@ class TopK:
 
     def __post_init__(self) -> None:
         """Refuse what would keep nothing."""
-        require(self.k >= 1, "top_k", self.k, "at least 1 (0 switches it off)")
+        require(self.k >= 1, "top_k", self.k, "at least 1 (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
         """See the class."""
         if self.k >= logits.shape[-1]:
             return logits
         counts = np.full(len(logits), self.k)
-        return _forbid(logits, _keep_first(_descending(logits), counts))
+        return _forbid(logits, ~_are_first(_descending(logits), counts))
 
 
 @dataclass(frozen=True)
@@ -76,11 +96,7 @@ class TopP:
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
         """See the class."""
-        order = _descending(logits)
-        probabilities = np.exp(log_softmax(np.take_along_axis(logits, order, axis=-1)))
-        before = probabilities.cumsum(axis=-1) - probabilities  # mass of all likelier tokens
-        counts = np.maximum(1, (before < self.p).sum(axis=-1))
-        return _forbid(logits, _keep_first(order, counts))
+        return _forbid(logits, ~_until_mass(_descending(logits), _weights(logits), self.p))
 
 
 @dataclass(frozen=True)
@@ -128,11 +144,7 @@ class TypicalP:
         possible, surprise = _surprise(log_p)
         entropy = (probabilities * surprise).sum(axis=-1, keepdims=True)
         oddness = np.where(possible, np.abs(surprise - entropy), np.inf)
-        order = _descending(-oddness)
-        ordered = np.take_along_axis(probabilities, order, axis=-1)
-        before = ordered.cumsum(axis=-1) - ordered
-        counts = np.maximum(1, (before < self.p).sum(axis=-1))
-        return _forbid(logits, _keep_first(order, counts))
+        return _forbid(logits, ~_until_mass(_descending(-oddness), _weights(logits), self.p))
 
 
 @dataclass(frozen=True)
@@ -187,7 +199,7 @@ class TopNSigma:
 
     def __post_init__(self) -> None:
         """Refuse what would keep nothing."""
-        require(0 < self.n < np.inf, "top_n_sigma", self.n, "above 0")
+        require(0 < self.n < np.inf, "top_n_sigma", self.n, "finite and above 0")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
         """See the class."""
@@ -202,7 +214,8 @@ class Xtc:
     """With a given probability, cuts off all tokens above the threshold but the least of them.
 
     "Exclude top choices": where several tokens are likely enough, the likeliest are left out, for
-    variety. One random number a row and token. Source: p-e-w, text-generation-webui (2024).
+    variety, ends and line breaks too. One random number a row and token. Source: p-e-w,
+    text-generation-webui (2024).
     """
 
     probability: float
@@ -220,7 +233,7 @@ class Xtc:
         ordered = log_softmax(np.take_along_axis(logits, order, axis=-1))
         likely = (ordered >= np.log(self.threshold)).sum(axis=-1)
         cut = np.where(struck, np.maximum(likely - 1, 0), 0)  # so many from the top
-        return _forbid(logits, ~_keep_first(order, cut))
+        return _forbid(logits, _are_first(order, cut))
 
 
 @dataclass(frozen=True)
@@ -228,7 +241,8 @@ class Mirostat:
     """Keeps the text's surprise near tau bits a token: cuts tokens more surprising than mu.
 
     mu begins at 2 tau and after each token moves by -eta * (surprise - tau), with the surprise
-    under the distribution before the cut (version 2). Each row has its own mu.
+    under the distribution before the cut, as in the paper; others take it after. Each row has its
+    own mu.
 
     Source: Basu et al., "Mirostat: A Neural Text Decoding Algorithm that Directly Controls
     Perplexity" (2021), algorithm 2.
@@ -239,8 +253,8 @@ class Mirostat:
 
     def __post_init__(self) -> None:
         """Refuse what could not be reached."""
-        require(0 < self.tau < np.inf, "mirostat_tau", self.tau, "above 0")
-        require(0 <= self.eta < np.inf, "mirostat_eta", self.eta, "at least 0")
+        require(0 < self.tau < np.inf, "mirostat_tau", self.tau, "finite and above 0")
+        require(0 <= self.eta < np.inf, "mirostat_eta", self.eta, "finite and at least 0")
 
     def adapt(
         self, rows: Rows, logits: Logits, memory: RowArrays | None
