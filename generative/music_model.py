@@ -236,20 +236,23 @@ class MusicModel:
         room = _room(heard.melody.bars, None) if max_new_tokens is None else max_new_tokens
         seed = resolve_seed(options.get("seed"))
         count = options.get("num_return_sequences") or 1
-        draws = count if (options.get("num_beams") or 1) > 1 else count * HARMONISATIONS
+        attempts = 1 if (options.get("num_beams") or 1) > 1 else HARMONISATIONS
         tries = generate_tokens(
             self._runtime.stepper,
             [self.tokenizer.start_id],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,
-            options={**options, "num_return_sequences": draws},
+            options={**options, "num_return_sequences": count * attempts},
             seed=seed,
             constraint=grammar,
             constraint_state=grammar.start(),
         )
         if any(one.finish_reason == "length" for one in tries):
             raise ValueError(f"the melody did not fit in {room} tokens; give max_new_tokens more")
-        best = sorted(tries, key=lambda one: -one.score)[:count]
+        best = (
+            max(tries[i : i + attempts], key=lambda one: one.score)
+            for i in range(0, len(tries), attempts)
+        )
         made = (self._sequence([], one, None, None) for one in best)
         return Tune(
             sequences=tuple(replace(s, piece=heard.given_back(s.piece)) for s in made), seed=seed

@@ -275,9 +275,12 @@ def _latest_line(state: State) -> int:
     return state.counted_from + int(STEPS_PER_BEAT * behind / state.limits.density)
 
 
-def _may_sound(state: State) -> bool:
-    """Whether density leaves room for a note here."""
-    return state.step >= _earliest_note(state) or _is_last_chance(state)
+def _leaves_room(state: State) -> bool:
+    """Whether density leaves room for a note here; one that is begun is always finished."""
+    return state.block in _BEGUN or state.step >= _earliest_note(state)
+
+
+_BEGUN = frozenset({"track", "program", "velocity"})
 
 
 def _last_step(state: State) -> int:
@@ -354,14 +357,16 @@ def _tempo_window(state: State) -> Window:
 
 
 def _track_window(state: State) -> Window:
-    if not _may_sound(state):
-        return NOTHING
-    end = MAX_TRACKS
-    if (missing := _first_missing(state)) is not None and _is_last_chance(state):
+    begin, end = 0, MAX_TRACKS
+    missing = _first_missing(state)
+    if missing is not None and _is_last_chance(state):
         end = missing + 1  # tracks rise, so none that is still to come is passed over
+        begin = 0 if _leaves_room(state) else missing
+    elif not (_leaves_room(state) or _is_last_chance(state)):
+        return NOTHING
     if state.sounded and state.track is not None:
-        return state.track + 1, end, None
-    return 0, end, state.track
+        return max(begin, state.track + 1), end, None
+    return begin, end, state.track
 
 
 def _program_window(state: State) -> Window:
@@ -394,12 +399,13 @@ def _drum_window(state: State) -> Window:
 def _may_play(state: State, track: int) -> bool:
     """Whether the current track may have a note here."""
     cast = _cast(state)
-    if cast is not None:
-        if not cast.playable[track]:
-            return False
-        if cast.missing is not None and track > cast.missing and _is_last_chance(state):
-            return False
-    return _may_sound(state)
+    if cast is not None and not cast.playable[track]:
+        return False
+    if state.block in _BEGUN:
+        return True
+    if cast is None or cast.missing is None:
+        return _leaves_room(state) or _is_last_chance(state)
+    return _leaves_room(state) and not (track > cast.missing and _is_last_chance(state))
 
 
 def _plays_drums(state: State) -> bool | None:
