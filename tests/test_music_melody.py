@@ -52,7 +52,7 @@ melodies = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(melodies, st.none() | st.lists(st.integers(0, 255), min_size=1, max_size=3), st.integers())
 def test_no_draw_touches_the_melody(melody: Piece, cast: list[int] | None, seed: int) -> None:
     form = TOKENIZER.normal_form(melody)

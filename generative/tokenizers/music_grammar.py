@@ -60,6 +60,8 @@ _OPENING = {
 # what follows a primer of another tempo opens, after its bar, with the new one
 _TEMPO_FIRST = {"bar": ("position",), "position": ("tempo",)}
 
+_BEGUN = frozenset({"track", "program", "velocity"})  # a note is bound to follow
+
 _FOLLOWS = {block.name: block.follows for block in BLOCKS}
 
 
@@ -280,9 +282,6 @@ def _leaves_room(state: State) -> bool:
     return state.block in _BEGUN or state.step >= _earliest_note(state)
 
 
-_BEGUN = frozenset({"track", "program", "velocity"})
-
-
 def _last_step(state: State) -> int:
     """Where this ruler, or the time asked for, ends; nothing begins there or later."""
     end = state.bar_step + state.ruler_steps
@@ -319,11 +318,11 @@ def _position_window(state: State) -> Window:
         return _one_if(True)
     if _tempo_is_due(state):
         return _one_if(True)
-    if _is_last_chance(state):
-        return NOTHING
-    begin = max(state.bar_step + state.position + 1, _earliest_note(state))
-    if _has_to_sound(state) and not _next_bar_fits(state):
-        begin = state.bar_step + state.position + 1
+    begin = state.bar_step + state.position + 1
+    if not _has_to_sound(state) or _next_bar_fits(state):
+        begin = max(begin, _earliest_note(state))
+    elif state.position >= 0:
+        return NOTHING  # the last chance of a note
     end = min(_last_step(state), _latest_line(state) + 1)
     return begin - state.bar_step, end - state.bar_step, None
 
