@@ -114,11 +114,19 @@ def text(
 @sampling_options
 @precision_option
 @click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
+@click.option("--primer-bars", metavar="A-B", help="Only these of its bars: 5-8, -8, 5-.")
+@click.option("--harmonise", type=click.Path(path_type=Path), help="Write voices to this melody.")
+@click.option(
+    "--melody-track", type=click.IntRange(1), help="... in its N-th track with notes. [1]"
+)
 @click.option("--bars", type=click.IntRange(1), help="Exactly so many (new) bars.")
 @click.option("--seconds", type=float, help="So many (new) seconds.")
-@click.option("--key", help='Only pitches of "D minor", or of notes: "C D E G A".')
+@click.option("--key", help='Only pitches of "D minor", "C D E G A", or key "primer".')
 @click.option("--range", "pitch_range", metavar="LOW-HIGH", help="Only pitches in C3-C6.")
 @click.option("--meter", metavar="N/D", help="3/4 throughout.")
+@click.option("--tempo", type=int, metavar="BPM", help="Quarter notes a minute, throughout.")
+@click.option("--instruments", metavar="NAMES", help='Only these, and all: "piano,bass,drums".')
+@click.option("--density", metavar="X", help="Notes a quarter note, or sparse, normal, dense.")
 @click.option("-o", "--output", metavar="FILE.mid", help="Where to write; - is a pipe. [music.mid]")
 @click.option("--wav", type=click.Path(path_type=Path), help="Also render sound.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw a piano roll (PNG).")
@@ -126,6 +134,7 @@ def text(
 def music(
     model: str | None,
     primer: Path | None,
+    harmonise: Path | None,
     output: str | None,
     wav: Path | None,
     plot: Path | None,
@@ -140,10 +149,14 @@ def music(
         raise click.UsageError("MIDI bytes do not belong on a terminal: use -o FILE.mid or a pipe")
     if output == STDIO and as_json:
         raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
+    _check_melody_options(harmonise, primer=primer, **options)
     target = Path(output or "music.mid")
     terminal.check_outputs(target, wav, plot)
     loaded = _load(model, "music", precision, options["max_new_tokens"])
-    made = loaded.generate(primer, **given(options))
+    if harmonise is None:
+        made = loaded.generate(primer, **given(options))
+    else:
+        made = loaded.harmonise(harmonise, **given(options))
     if output == STDIO:
         sys.stdout.buffer.write(midi.to_bytes(made.piece))
         return
@@ -174,6 +187,19 @@ def music(
     terminal.note_seed(made.seed, options["seed"])
     for path, s in zip(paths, made.sequences, strict=True):
         say(f"{path}: {s.piece.bars} bars, {s.piece.note_count} notes, {s.piece.seconds:.1f} s")
+
+
+def _check_melody_options(harmonise: Path | None, **options: Any) -> None:
+    """Refuse what the melody decides by itself, or what only a melody needs."""
+    if harmonise is None:
+        if options["melody_track"] is not None:
+            raise click.UsageError("--melody-track says where in --harmonise FILE the melody is")
+        return
+    decided = ("primer", "primer_bars", "bars", "seconds", "meter", "tempo", "density")
+    if wrong := [name for name in decided if options[name] is not None]:
+        raise click.UsageError(
+            f"with --harmonise the melody decides: leave out --{wrong[0].replace('_', '-')}"
+        )
 
 
 @cli.command()

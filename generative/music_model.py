@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, cast
 
@@ -17,10 +18,15 @@ from generative.generation import (
     resolve_seed,
     token_logprobs,
 )
+from generative.harmonise import hear
+from generative.instruments import instrument_name
+from generative.keys import detect_key
 from generative.likelihood import Likelihood
 from generative.piece import Piece
 from generative.tokenizers.music import MusicGrammar
-from generative.tokenizers.music_limits import MusicLimits
+from generative.tokenizers.music_limits import MusicLimits, parse_instruments
+from generative.tokenizers.music_melody import MelodyGrammar
+from generative.tokenizers.music_vocabulary import DRUM_PROGRAMS, is_measured_exactly
 
 if TYPE_CHECKING:
     import os
@@ -39,6 +45,11 @@ TOKENS_PER_SECOND = 256
 # many draws the first is taken in which the grammar never overruled most of the model's belief.
 ATTEMPTS = 4
 FORCED_MASS = 0.5
+HARMONISATIONS = 16  # drawn, of which the likeliest is kept
+# density in words -> times what the primer, or the model by itself, has
+DENSITIES = {"sparse": 0.5, "normal": 1.0, "dense": 1.5}
+SELF_PORTRAIT = {"seed": 0, "num_return_sequences": 4, "max_new_tokens": 400}
+KEY_OF_PRIMER, KEY_OF_MELODY = "primer", "melody"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,26 +119,40 @@ class MusicModel:
         self,
         primer: str | os.PathLike[str] | Piece | None = None,
         *,
+        primer_bars: str | tuple[int, int] | None = None,
         bars: int | None = None,
         seconds: float | None = None,
         max_new_tokens: int | None = None,
         key: str | Iterable[int] | None = None,
         pitch_range: str | tuple[int, int] | None = None,
         meter: str | tuple[int, int] | None = None,
+        tempo: int | None = None,
+        instruments: str | Sequence[str | int] | None = None,
+        density: str | float | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Tune:
         """Make music that always decodes to a valid file: only what the grammar allows is drawn.
 
         Args:
-            primer: a MIDI file or a piece to continue.
+            primer: a MIDI file or a piece to continue, with its instruments and in its last meter
+                and tempo, unless others are asked for.
+            primer_bars: only these of its bars, "5-8", "-8", "5-" or (5, 8), from 1; what is new
+                begins at the bar line after them.
             bars: exactly so many new bars; of a few draws, one that ends there willingly.
             seconds: so many new seconds; notes that would last longer are cut.
             max_new_tokens: at most; given alone, the model ends the piece where it likes. With none
                 of the three it makes 8 bars.
             key: pitches may only be of "D minor", "Eb major" (see `music_limits.MODES`), of the
-                notes "C D E G A", or of pitch classes 0..11.
+                notes "C D E G A", of pitch classes 0..11, or of the key that the "primer" is in
+                (`keys.detect_key`; if minor, with both sixths and sevenths).
             pitch_range: from "C3-C6" or two MIDI pitches; C4 is 60. Drums are free of both.
             meter: "3/4", throughout; a primer has to end in it.
+            tempo: quarter notes a minute, 16..320, throughout; after a primer from the next bar on.
+            instruments: "piano,bass,drums", or General MIDI names and numbers from 0. These play,
+                one a track, each at least once, and no others.
+            density: notes a quarter note, all instruments together, kept to all along (see
+                `MusicLimits`); or "sparse", "normal", "dense": half, once or one and a half times
+                what the primer has, or else the model by itself.
             options: see `GenerateOptions`.
 
         Raises:
@@ -140,8 +165,14 @@ class MusicModel:
             raise ValueError(f"seconds must be a positive number, not {seconds}")
         if bars is seconds is max_new_tokens is None:
             bars = DEFAULT_BARS
-        begin = [] if primer is None else self.tokenizer.encode(_as_piece(primer))
-        limits = MusicLimits.of(key, pitch_range, meter)
+        start, begin = self._primer(primer, primer_bars)
+        if key == KEY_OF_PRIMER:
+            key = _key_of(start)
+        if isinstance(density, str):
+            density = self._density(density, start)
+        limits = MusicLimits.of(key, pitch_range, meter, tempo, instruments, density)
+        if begin:
+            limits = _like_primer(limits, self.tokenizer.decode(begin))
         grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds, limits=limits)
         room = _room(bars, seconds) if max_new_tokens is None else max_new_tokens
         seed = resolve_seed(options.get("seed"))
@@ -155,14 +186,76 @@ class MusicModel:
             options={**options, "num_return_sequences": count * attempts},
             seed=seed,
             constraint=grammar,
-            constraint_state=grammar.resume(begin),
+            constraint_state=grammar.resume(begin, from_bar_line=primer_bars is not None),
         )
         sampled = [_least_forced(tries[i : i + attempts]) for i in range(0, len(tries), attempts)]
         if bars is not None and any(one.finish_reason == "length" for one in sampled):
             raise ValueError(f"{bars} bars did not fit in {room} tokens; give max_new_tokens more")
-        return Tune(
-            sequences=tuple(self._sequence(begin, one, bars, seconds) for one in sampled),
+        made = tuple(self._sequence(begin, one, bars, seconds) for one in sampled)
+        if instruments is not None:
+            _check_that_all_play(made, parse_instruments(instruments), room)
+        return Tune(sequences=made, seed=seed)
+
+    def harmonise(
+        self,
+        melody: str | os.PathLike[str] | Piece,
+        *,
+        melody_track: int = 1,
+        instruments: str | Sequence[str | int] | None = None,
+        key: str | Iterable[int] | None = None,
+        pitch_range: str | tuple[int, int] | None = None,
+        max_new_tokens: int | None = None,
+        **options: Unpack[GenerateOptions],
+    ) -> Tune:
+        """Write other voices to a melody, which stays as it is, note by note, on the token grid.
+
+        Of 16 draws the one is kept that the model finds likeliest, melody included; with
+        `num_beams` the beams choose. The melody is the first track of what comes back, in its own
+        meter and tempo; the voices fill its bars and end with them.
+
+        Args:
+            melody: a MIDI file or a piece.
+            melody_track: which of its tracks that have notes, from 1; the others are left out.
+            instruments: of the other voices, one each, "viola,cello" (see `generate`); None leaves
+                number and kind to the model.
+            key, pitch_range: of the other voices, as for `generate`; "melody" is the melody's key.
+            max_new_tokens: at most.
+            options: see `GenerateOptions`.
+
+        Raises:
+            MidiError: the file cannot be read.
+            ValueError: no such track, an option out of range, or limits that cannot be met.
+        """
+        piece = _track_of(_as_piece(melody), melody_track)
+        asked = () if instruments is None else parse_instruments(instruments)
+        heard = hear(self._runtime.stepper, self.tokenizer, piece, asked)
+        if key == KEY_OF_MELODY:
+            key = _key_of(piece)
+        limits = MusicLimits.of(key, pitch_range, instruments=heard.instruments)
+        grammar = MelodyGrammar(self.tokenizer, heard.melody, limits)
+        room = _room(heard.melody.bars, None) if max_new_tokens is None else max_new_tokens
+        seed = resolve_seed(options.get("seed"))
+        count = options.get("num_return_sequences") or 1
+        attempts = 1 if (options.get("num_beams") or 1) > 1 else HARMONISATIONS
+        tries = generate_tokens(
+            self._runtime.stepper,
+            [self.tokenizer.start_id],
+            end_id=self.tokenizer.start_id,
+            max_new_tokens=room,
+            options={**options, "num_return_sequences": count * attempts},
             seed=seed,
+            constraint=grammar,
+            constraint_state=grammar.start(),
+        )
+        if any(one.finish_reason == "length" for one in tries):
+            raise ValueError(f"the melody did not fit in {room} tokens; give max_new_tokens more")
+        best = (
+            max(tries[i : i + attempts], key=lambda one: one.score)
+            for i in range(0, len(tries), attempts)
+        )
+        made = (self._sequence([], one, None, None) for one in best)
+        return Tune(
+            sequences=tuple(replace(s, piece=heard.given_back(s.piece)) for s in made), seed=seed
         )
 
     def score(
@@ -209,6 +302,43 @@ class MusicModel:
             seconds=piece.seconds,
         )
 
+    def _primer(
+        self,
+        primer: str | os.PathLike[str] | Piece | None,
+        primer_bars: str | tuple[int, int] | None,
+    ) -> tuple[Piece | None, list[int]]:
+        """What to continue, and its tokens up to where it is continued."""
+        if primer is None:
+            if primer_bars is not None:
+                raise ValueError("primer_bars says which bars of a primer: give one")
+            return None, []
+        piece = _as_piece(primer)
+        if primer_bars is None:
+            return piece, self.tokenizer.encode(piece)
+        first, last = _bar_span(primer_bars, piece.bars)
+        piece = piece.excerpt(first, last)
+        if not piece.note_count:
+            raise ValueError(f"bars {first}-{last} of the primer hold no notes")
+        return piece, self.tokenizer.with_bars(self.tokenizer.encode(piece), last - first + 1)
+
+    def _density(self, word: str, primer: Piece | None) -> float:
+        """Notes a quarter note of "sparse", "normal", "dense", or of a number in words."""
+        if word not in DENSITIES:
+            try:
+                return float(word)
+            except ValueError:
+                choices = ", ".join(DENSITIES)
+                raise ValueError(f"density must be a number or {choices}, not {word!r}") from None
+        pieces = [primer]
+        if primer is None:
+            portrait = cast("GenerateOptions", SELF_PORTRAIT)
+            pieces = [made.piece for made in self.generate(**portrait).sequences]
+        beats = sum(p.duration_ticks / p.ticks_per_beat for p in pieces if p is not None)
+        notes = sum(p.note_count for p in pieces if p is not None)
+        if not notes:
+            raise ValueError(f"density {word!r} is that of the primer, which has no notes")
+        return DENSITIES[word] * notes / beats
+
     def _sequence(
         self, begin: list[int], sampled: Sampled, bars: int | None, seconds: float | None
     ) -> TuneSequence:
@@ -230,6 +360,74 @@ class MusicModel:
 
 def _as_piece(music: str | os.PathLike[str] | Piece) -> Piece:
     return music if isinstance(music, Piece) else midi.read(Path(music))
+
+
+def _bar_span(bars: str | tuple[int, int], count: int) -> tuple[int, int]:
+    """The first and last bar of "5-8", "-8" or "5-", of a piece with so many.
+
+    Raises:
+        ValueError: another form.
+    """
+    if not isinstance(bars, str):
+        return bars
+    match = re.fullmatch(r"(\d*)-(\d*)", bars.strip())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"primer bars must be like 5-8, -8 or 5-, not {bars!r}")
+    return int(match[1] or 1), int(match[2] or count)
+
+
+def _key_of(piece: Piece | None) -> str:
+    """The key to stay in: of a minor one, with the sixths and sevenths of both directions."""
+    if piece is None:
+        raise ValueError("key 'primer' is the key of a primer: give one")
+    return detect_key(piece).replace("minor", "melodic minor")
+
+
+def _like_primer(limits: MusicLimits | None, primer: Piece) -> MusicLimits:
+    """The limits, and where they leave it open, the primer's tempo, meter and instruments.
+
+    primer: in token form.
+    """
+    limits = limits or MusicLimits()
+    meter = primer.meters[-1].numerator, primer.meters[-1].denominator
+    programs = tuple(sorted(t.program + DRUM_PROGRAMS * t.is_drum for t in primer.tracks))
+    return replace(
+        limits,
+        tempo=limits.tempo or int(primer.tempos[-1].beats_per_minute),
+        meter=limits.meter or (meter if is_measured_exactly(*meter) else None),
+        instruments=limits.instruments or programs,
+    )
+
+
+def _track_of(piece: Piece, number: int) -> Piece:
+    """One track of a piece, counted from 1 among those with notes, with its meters and tempos.
+
+    Raises:
+        ValueError: there is no such track.
+    """
+    tracks = [track for track in piece.tracks if track.notes]
+    if not 1 <= number <= len(tracks):
+        raise ValueError(f"the melody has {len(tracks)} tracks with notes, and none is {number}")
+    return replace(piece, tracks=(tracks[number - 1],)).normalised()
+
+
+def _check_that_all_play(
+    made: Sequence[TuneSequence], instruments: tuple[int, ...], room: int
+) -> None:
+    """Refuse a piece that broke off before all instruments had come in.
+
+    Raises:
+        ValueError: naming those that are missing.
+    """
+    for sequence in made:
+        missing = list(instruments)
+        for track in sequence.piece.tracks:
+            program = track.program + DRUM_PROGRAMS * track.is_drum
+            if program in missing:
+                missing.remove(program)
+        if missing:
+            names = ", ".join(map(instrument_name, missing))
+            raise ValueError(f"{room} tokens were too few for {names}: give max_new_tokens more")
 
 
 def _least_forced(tries: Sequence[Sampled]) -> Sampled:

@@ -190,6 +190,39 @@ class Piece:
             meters=tuple(m for m in self.meters if m.at_ticks < end_ticks),
         ).normalised()
 
+    def excerpt(self, first_bar: int, last_bar: int) -> Piece:
+        """Bars `first_bar` to `last_bar`, counted from 1, as a piece that begins there.
+
+        Notes across either bar line are shortened to it; tempo and meter go on as they were.
+
+        Raises:
+            ValueError: bars that the piece does not have.
+        """
+        if not 1 <= first_bar <= last_bar <= self.bars:
+            raise ValueError(
+                f"bars {first_bar}-{last_bar} are not among the {self.bars} bars of the piece"
+            )
+        begin, end = self.bar_lines[first_bar - 1], self.bar_lines[last_bar]
+
+        def after(note: Note) -> Note:
+            onset = max(note.onset_ticks - begin, 0)
+            return replace(note, onset_ticks=onset, duration_ticks=note.end_ticks - begin - onset)
+
+        def from_begin(events: tuple[Event, ...]) -> tuple[Event, ...]:
+            return tuple(replace(e, at_ticks=max(e.at_ticks - begin, 0)) for e in events)
+
+        before_end = self.clipped(end)
+        tracks = (
+            replace(t, notes=tuple(after(n) for n in t.notes if n.end_ticks > begin))
+            for t in before_end.tracks
+        )
+        return replace(
+            before_end,
+            tracks=tuple(tracks),
+            tempos=from_begin(before_end.tempos),
+            meters=from_begin(before_end.meters),
+        ).normalised()
+
     def shifted(self, ticks: int) -> Piece:
         """All of it, so many ticks later."""
 

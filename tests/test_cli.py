@@ -145,6 +145,34 @@ def test_music_under_limits(generate: Any, tmp_path: Path) -> None:
     assert generate("music", "--key", "H").code == 1
 
 
+def test_music_to_measure(generate: Any, tmp_path: Path) -> None:
+    out = tmp_path / "a.mid"
+    asked = ("--tempo", 100, "--instruments", "violin,cello", "--density", 2)
+    assert generate("music", "--bars", 1, "--seed", 1, *asked, "-o", out).code == 0
+    piece = midi.read(out)
+    assert [t.beats_per_minute for t in piece.tempos] == [100]
+    assert sorted(t.program for t in piece.tracks) == [40, 42]
+    primer = ("--primer", TUNES / "slow_tide.mid", "--primer-bars", "5-6", "--key", "primer")
+    assert generate("music", *primer, "--bars", 1, "--seed", 1, "-o", out).code == 0
+    assert midi.read(out).bars == 3
+    result = generate("music", "--instruments", "violn", "-o", out)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "did you mean 'violin'" in result.err
+
+
+def test_harmonise(generate: Any, tmp_path: Path) -> None:
+    tune, out = tmp_path / "tune.mid", tmp_path / "out.mid"
+    midi.write(midi.read(TUNES / "slow_tide.mid").excerpt(1, 2), tune)
+    voices = ("--melody-track", 1, "--num-beams", 2)
+    assert generate("music", "--harmonise", tune, *voices, "-o", out).code == 0
+    assert midi.read(out).bars == 2
+    assert len(midi.read(out).tracks) == 4
+    wrong = generate("music", "--harmonise", tune, "--tempo", 90, "-o", out)
+    assert (wrong.code, "leave out --tempo" in wrong.err) == (2, True)
+    lost = generate("music", "--melody-track", 2, "-o", out)
+    assert (lost.code, "--harmonise FILE" in lost.err) == (2, True)
+
+
 def test_stdin_is_a_prompt(trained: Path) -> None:
     command = [sys.executable, "-c", "from generative.cli import main; main()", "text"]
     for extra in ([], ["-"]):

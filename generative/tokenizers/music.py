@@ -103,6 +103,15 @@ class MusicTokenizer:
         """A token in words: "bar", "pitch 60"."""
         return describe(token)
 
+    def with_bars(self, ids: Sequence[int], bars: int) -> list[int]:
+        """A piece's tokens, and as many empty bars after them as it takes to have so many.
+
+        The last one is complete, so that whatever comes next begins at the bar line after it.
+        """
+        state, piece = _read(ids)
+        rulers = state.parts - 1 - state.part + state.parts * max(0, bars - piece.bars)
+        return [*ids, *[BAR_ID] * rulers]
+
     def notes_in(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> int:
         """How many whole notes are among the tokens."""
         durations = np.asarray(ids) - OFFSETS["duration"]
@@ -163,8 +172,8 @@ class MusicGrammar:
 
     With `bars`, a piece ends in its `bars`-th bar; with `seconds`, nothing begins so late or later,
     and it ends when no further bar fits; with both, whichever comes first. Else it may end after
-    any note. `limits` keep what is new to a key, a range or a meter. States are immutable, so that
-    beams can share them.
+    any note. `limits` keep what is new to a key, a range, a meter, a tempo, instruments or a
+    density. States are immutable, so that beams can share them.
     """
 
     def __init__(
@@ -195,11 +204,17 @@ class MusicGrammar:
         """Before the first token."""
         return State(bars_left=self.bars, deadline_seconds=self.seconds, limits=self.limits)
 
-    def resume(self, ids: Sequence[int]) -> State:
+    def resume(self, ids: Sequence[int], *, from_bar_line: bool = False) -> State:
         """After the tokens of a primer; bars and seconds count from its end.
 
+        Args:
+            ids: a piece, which may end with bars that are empty as yet.
+            from_bar_line: what is new begins with a bar; else it may fill up the primer's last one,
+                unless it goes on in another tempo.
+
         Raises:
-            ValueError: tokens that are no piece, or break off, or in another meter.
+            ValueError: tokens that are no piece, or break off, or in another meter, or that nothing
+                can follow within the limits.
         """
         state, piece = _read(ids)
         if state.block not in ("start", "bar", "unit", "tempo", "duration"):
@@ -208,7 +223,19 @@ class MusicGrammar:
         only = self.limits.meter_places if self.limits else None
         if None not in (only, state.meter) and only != state.meter:
             raise ValueError("the primer ends in another meter than the one asked for")
-        return state._replace(bars_left=self.bars, deadline_seconds=deadline, limits=self.limits)
+        tempo = self.limits.tempo_place if self.limits else None
+        both = (tempo, state.tempo)
+        state = state._replace(
+            bars_left=self.bars,
+            deadline_seconds=deadline,
+            limits=self.limits,
+            opens_with_bar=from_bar_line or (None not in both and tempo != state.tempo),
+            counted_from=state.step,
+            notes=0,
+        )
+        if not self.allowed(state).any():
+            raise ValueError("nothing can follow the primer within the limits; give it more room")
+        return state
 
     def advance(self, state: State, token: int) -> State:
         """Where a token leads.

@@ -14,6 +14,7 @@ measured in equal parts. A meter stated past a bar's beginning starts a new bar 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -56,6 +57,11 @@ _OPENING = {
     "unit": ("tempo",),
 }
 
+# what follows a primer of another tempo opens, after its bar, with the new one
+_TEMPO_FIRST = {"bar": ("position",), "position": ("tempo",)}
+
+_BEGUN = frozenset({"track", "program", "velocity"})  # a note is bound to follow
+
 _FOLLOWS = {block.name: block.follows for block in BLOCKS}
 
 
@@ -86,7 +92,10 @@ class State(NamedTuple):
     bar_sounds: bool = False  # a note begins in this bar
     bars_left: int | None = None  # None: as many as may be
     deadline_seconds: float | None = None  # nothing begins then or later
-    limits: MusicLimits | None = None  # a key, a range, a meter
+    limits: MusicLimits | None = None  # a key, a range, a meter ...
+    opens_with_bar: bool = False  # nothing more belongs to the bar before
+    counted_from: int = 0  # the step from which density counts, and the notes since then
+    notes: int = 0
 
 
 Window: TypeAlias = tuple[int, int, int | None]  # from, up to, and a place in between that is out
@@ -124,10 +133,18 @@ def advance(state: State, token: int) -> State:
     raise ValueError(f"{describe(token)!r} cannot come here; expected {_expected(state)}")
 
 
+def moved(state: State, token: int) -> State:
+    """Where a token leads that is known to fit, be it beyond the limits."""
+    name, _ = meaning(token)
+    return _MOVES[name](state, token - OFFSETS[name])
+
+
 def _fitting(state: State, name: str) -> NDArray[np.bool_] | None:
     """What limits leave of a kind, where that is no window; None is all of it."""
     if name == "pitch" and state.limits is not None:
         return state.limits.pitches
+    if name in ("track", "program") and (cast := _cast(state)) is not None:
+        return cast.playable if name == "track" else cast.left
     if name == "unit" and state.bars_left is not None:
         # where bars are counted, they have to be exact
         return np.asarray(_COUNTABLE_UNITS[state.beats])
@@ -135,7 +152,13 @@ def _fitting(state: State, name: str) -> NDArray[np.bool_] | None:
 
 
 def _successors(state: State) -> tuple[str, ...]:
-    return _OPENING[state.block] if state.tempo is None else _FOLLOWS[state.block]
+    if state.tempo is None:
+        return _OPENING[state.block]
+    if state.opens_with_bar:
+        return ("bar", "start")
+    if state.block in _TEMPO_FIRST and _tempo_is_due(state):
+        return _TEMPO_FIRST[state.block]
+    return _FOLLOWS[state.block]
 
 
 def _expected(state: State) -> str:
@@ -172,8 +195,100 @@ def _next_bar_fits(state: State) -> bool:
 
 
 def _has_to_sound(state: State) -> bool:
-    """Whether a note is still due: a piece is never silent, and its last bar counts by a note."""
-    return not state.has_notes or (state.bars_left == 0 and not state.bar_sounds)
+    """Whether a note is still due.
+
+    A piece is never silent, its last bar counts by a note, and all instruments asked for play.
+    """
+    return (
+        not state.has_notes
+        or (state.bars_left == 0 and not state.bar_sounds)
+        or _first_missing(state) is not None
+    )
+
+
+def _is_last_chance(state: State) -> bool:
+    """Whether what has to sound has to sound here."""
+    return state.position >= 0 and _has_to_sound(state) and not _next_bar_fits(state)
+
+
+def _tempo_is_due(state: State) -> bool:
+    only = None if state.limits is None else state.limits.tempo_place
+    return only is not None and state.tempo != only
+
+
+class _Cast(NamedTuple):
+    """How the instruments asked for share the tracks.
+
+    Attributes:
+        playable: tracks that may play: those of such instruments, and as many new ones as it takes.
+            (64,)
+        left: programs that no track has yet. (256,)
+        missing: the first track that is still to come in; None where all are there.
+    """
+
+    playable: NDArray[np.bool_]
+    left: NDArray[np.bool_]
+    missing: int | None
+
+
+def _cast(state: State) -> _Cast | None:
+    """The instruments asked for, over the tracks that there are; None where all may play."""
+    if state.limits is None or state.limits.instruments is None:
+        return None
+    return _share(state.limits.instruments, state.programs)
+
+
+@lru_cache(maxsize=4096)
+def _share(instruments: tuple[int, ...], programs: tuple[int | None, ...]) -> _Cast:
+    left = list(instruments)
+    playable = np.zeros(MAX_TRACKS, dtype=np.bool_)
+    for track, program in enumerate(programs):
+        if program in left:
+            left.remove(program)
+            playable[track] = True
+    new = [track for track, program in enumerate(programs) if program is None][: len(left)]
+    playable[new] = True
+    return _Cast(playable, np.isin(np.arange(2 * DRUM_PROGRAMS), left), new[0] if new else None)
+
+
+def _first_missing(state: State) -> int | None:
+    cast = _cast(state)
+    return None if cast is None else cast.missing
+
+
+# Density is a band around an even pace: `_earliest_note` keeps a piece from running ahead of it,
+# `_latest_line` from falling behind. A note moves the second on by a step or more, so that whoever
+# has played one can always go on.
+
+
+def _earliest_note(state: State) -> int:
+    """The step from which one more note may begin."""
+    if state.limits is None or state.limits.density is None:
+        return 0
+    ahead = state.notes + 1 - state.limits.density_slack
+    return state.counted_from + ceil(STEPS_PER_BEAT * ahead / state.limits.density)
+
+
+def _latest_line(state: State) -> int:
+    """The last step that may be reached without one more note."""
+    if state.limits is None or state.limits.density is None:
+        return LAST_BAR_STEP + MAX_RULER_STEPS
+    behind = state.notes + state.limits.density_slack
+    return state.counted_from + int(STEPS_PER_BEAT * behind / state.limits.density)
+
+
+def _leaves_room(state: State) -> bool:
+    """Whether density leaves room for a note here; one that is begun is always finished."""
+    return state.block in _BEGUN or state.step >= _earliest_note(state)
+
+
+def _last_step(state: State) -> int:
+    """Where this ruler, or the time asked for, ends; nothing begins there or later."""
+    end = state.bar_step + state.ruler_steps
+    if state.deadline_seconds is None:
+        return end
+    left = ceil((state.deadline_seconds - state.seconds) / _seconds_per_step(state))
+    return min(end, state.step + left)
 
 
 def _one_if(condition: bool) -> Window:
@@ -185,24 +300,31 @@ def _one_if(condition: bool) -> Window:
 
 def _start_window(state: State) -> Window:
     limited = state.bars_left is not None or state.deadline_seconds is not None
-    is_full = not (limited and _next_bar_fits(state))
+    is_full = not limited or (
+        not _next_bar_fits(state) and _last_step(state) <= _latest_line(state)
+    )
     return _one_if(state.block == "start" or (is_full and not _has_to_sound(state)))
 
 
 def _bar_window(state: State) -> Window:
-    return _one_if(state.tempo is None or _next_bar_fits(state))
+    if state.tempo is None:
+        return _one_if(True)
+    keeps_pace = state.bar_step + state.ruler_steps <= _latest_line(state)
+    return _one_if(keeps_pace and _next_bar_fits(state))
 
 
 def _position_window(state: State) -> Window:
     if state.tempo is None:
         return _one_if(True)
-    if state.position >= 0 and _has_to_sound(state) and not _next_bar_fits(state):
+    if _tempo_is_due(state):
+        return _one_if(True)
+    begin = state.bar_step + state.position + 1
+    if not _has_to_sound(state) or _next_bar_fits(state):
+        begin = max(begin, _earliest_note(state))
+    elif state.position >= 0:
         return NOTHING  # the last chance of a note
-    end = state.ruler_steps
-    if state.deadline_seconds is not None:
-        left = ceil((state.deadline_seconds - state.seconds) / _seconds_per_step(state))
-        end = min(end, state.step - state.bar_step + left)
-    return state.position + 1, end, None
+    end = min(_last_step(state), _latest_line(state) + 1)
+    return begin - state.bar_step, end - state.bar_step, None
 
 
 def _beats_window(state: State) -> Window:
@@ -228,13 +350,22 @@ def _unit_window(state: State) -> Window:
 
 
 def _tempo_window(state: State) -> Window:
+    if state.limits is not None and (only := state.limits.tempo_place) is not None:
+        return NOTHING if state.tempo == only else (only, only + 1, None)
     return 0, len(VALUES["tempo"]), state.tempo
 
 
 def _track_window(state: State) -> Window:
+    begin, end = 0, MAX_TRACKS
+    missing = _first_missing(state)
+    if missing is not None and _is_last_chance(state):
+        end = missing + 1  # tracks rise, so none that is still to come is passed over
+        begin = 0 if _leaves_room(state) else missing
+    elif not (_leaves_room(state) or _is_last_chance(state)):
+        return NOTHING
     if state.sounded and state.track is not None:
-        return state.track + 1, MAX_TRACKS, None
-    return 0, MAX_TRACKS, state.track
+        return max(begin, state.track + 1), end, None
+    return begin, end, state.track
 
 
 def _program_window(state: State) -> Window:
@@ -244,7 +375,9 @@ def _program_window(state: State) -> Window:
 
 def _velocity_window(state: State) -> Window:
     program = None if state.track is None else state.programs[state.track]
-    if state.track is None or program is None or state.pitch >= _highest_pitch(state, program):
+    if state.track is None or program is None or not _may_play(state, state.track):
+        return NOTHING
+    if state.pitch >= _highest_pitch(state, program):
         return NOTHING
     return 0, len(VALUES["velocity"]), state.velocities[state.track]
 
@@ -262,9 +395,23 @@ def _drum_window(state: State) -> Window:
     return NOTHING if _plays_drums(state) is not True else (state.pitch + 1, TOP_PITCH + 1, None)
 
 
+def _may_play(state: State, track: int) -> bool:
+    """Whether the current track may have a note here."""
+    cast = _cast(state)
+    if cast is not None and not cast.playable[track]:
+        return False
+    if state.block in _BEGUN:
+        return True
+    if cast is None or cast.missing is None:
+        return _leaves_room(state) or _is_last_chance(state)
+    return _leaves_room(state) and not (track > cast.missing and _is_last_chance(state))
+
+
 def _plays_drums(state: State) -> bool | None:
-    """Whether the current track is a drum kit; None if it cannot play yet."""
+    """Whether the current track is a drum kit; None if it cannot play, here or yet."""
     if state.track is None or state.velocities[state.track] is None:
+        return None
+    if not _may_play(state, state.track):
         return None
     program = state.programs[state.track]
     return program is not None and program >= DRUM_PROGRAMS
@@ -297,6 +444,7 @@ def _bar_move(state: State, _: int) -> State:
         position=-1,
         bars_left=state.bars_left if part else _one_less(state.bars_left),
         bar_sounds=bool(part) and state.bar_sounds,
+        opens_with_bar=False,
     )
 
 
@@ -359,7 +507,9 @@ def _long_move(state: State, _: int) -> State:
 
 
 def _duration_move(state: State, _: int) -> State:
-    return state._replace(block="duration", sounded=True, has_notes=True, bar_sounds=True)
+    return state._replace(
+        block="duration", sounded=True, has_notes=True, bar_sounds=True, notes=state.notes + 1
+    )
 
 
 def _one_less(bars_left: int | None) -> int | None:

@@ -1,4 +1,4 @@
-"""What music may be kept to: keys, ranges and meters in words and numbers; knows no grammar.
+"""What music may be kept to, from keys to instruments, in words and numbers; knows no grammar.
 
 `None` is no limit. Drums have no pitch, so keys and ranges leave them alone.
 """
@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.tokenizers.music_vocabulary import TOP_PITCH, VALUES
+from generative.instruments import instrument_number
+from generative.quantise import STEPS_PER_BEAT
+from generative.tokenizers.music_vocabulary import (
+    MAX_TRACKS,
+    TOP_PITCH,
+    VALUES,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
+LOWEST_DENSITY, HIGHEST_DENSITY = 0.25, STEPS_PER_BEAT  # a step has room for one note at least
 # mode -> its steps above the tonic, in semitones
 MODES = {
     "major": (0, 2, 4, 5, 7, 9, 11),
@@ -117,6 +124,18 @@ def parse_meter(text: str) -> tuple[int, int]:
     return meter
 
 
+def parse_instruments(instruments: str | Sequence[str | int]) -> tuple[int, ...]:
+    """The programs of "piano,bass,drums", or of a list of names and numbers; 128 is the drum kit.
+
+    Raises:
+        ValueError: none, too many, or one that does not exist.
+    """
+    names = instruments.split(",") if isinstance(instruments, str) else list(instruments)
+    if not 1 <= len(names) <= MAX_TRACKS:
+        raise ValueError(f"instruments must be 1 to {MAX_TRACKS}, not {len(names)}")
+    return tuple(instrument_number(str(name)) for name in names)
+
+
 @dataclass(frozen=True)
 class MusicLimits:
     """What new music is kept to.
@@ -125,18 +144,37 @@ class MusicLimits:
         pitch_classes: of 0..11, those that may sound.
         pitch_range: the lowest and highest MIDI pitch.
         meter: the only one, as (numerator, denominator).
+        tempo: the only one, in quarter notes a minute.
+        instruments: programs, 128 and up for drum kits, one a track; no others play, and each of
+            them does.
+        density: notes a quarter note, all instruments together. After t quarter notes there are
+            density * t of them, give or take `density_slack`; but for one that has to be, because a
+            last bar is never empty and every instrument plays.
     """
 
     pitch_classes: frozenset[int] | None = None
     pitch_range: tuple[int, int] | None = None
     meter: tuple[int, int] | None = None
+    tempo: int | None = None
+    instruments: tuple[int, ...] | None = None
+    density: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse limits that leave no note.
 
         Raises:
-            ValueError: no pitch is in both the range and the key.
+            ValueError: no pitch is in both the range and the key, or a number is out of range.
         """
+        tempos = VALUES["tempo"]
+        if self.tempo is not None and self.tempo not in tempos:
+            raise ValueError(
+                f"tempo must be a whole number in {tempos[0]}..{tempos[-1]}, not {self.tempo}"
+            )
+        if self.density is not None and not LOWEST_DENSITY <= self.density <= HIGHEST_DENSITY:
+            raise ValueError(
+                f"density must be {LOWEST_DENSITY} to {HIGHEST_DENSITY} notes a quarter note, "
+                f"not {self.density}"
+            )
         if not self.pitches.any():
             raise ValueError(
                 f"no pitch can be played: none of the classes {sorted(self.pitch_classes or ())} "
@@ -149,13 +187,16 @@ class MusicLimits:
         key: str | Iterable[int] | None = None,
         pitch_range: str | tuple[int, int] | None = None,
         meter: str | tuple[int, int] | None = None,
+        tempo: int | None = None,
+        instruments: str | Sequence[str | int] | None = None,
+        density: float | None = None,
     ) -> MusicLimits | None:
         """From words or numbers; None where nothing is limited.
 
         Raises:
             ValueError: words or numbers that mean nothing.
         """
-        if key is pitch_range is meter is None:
+        if all(x is None for x in (key, pitch_range, meter, tempo, instruments, density)):
             return None
         if key is not None:
             key = parse_key(key) if isinstance(key, str) else frozenset(key)
@@ -166,7 +207,8 @@ class MusicLimits:
             pitch_range = parse_range(given if isinstance(given, str) else f"{given[0]}-{given[1]}")
         if meter is not None:
             meter = parse_meter(meter if isinstance(meter, str) else f"{meter[0]}/{meter[1]}")
-        return cls(key, pitch_range, meter)
+        programs = None if instruments is None else parse_instruments(instruments)
+        return cls(key, pitch_range, meter, tempo, programs, density)
 
     @cached_property
     def pitches(self) -> NDArray[np.bool_]:
@@ -188,3 +230,13 @@ class MusicLimits:
             return None
         numerator, denominator = self.meter
         return VALUES["beats"].index(numerator), VALUES["unit"].index(denominator)
+
+    @cached_property
+    def tempo_place(self) -> int | None:
+        """The tempo's place in its block."""
+        return None if self.tempo is None else VALUES["tempo"].index(self.tempo)
+
+    @cached_property
+    def density_slack(self) -> float:
+        """How many notes more or fewer than an even pace has: two quarter notes' worth, or four."""
+        return max(4.0, 2 * (self.density or 0.0))
