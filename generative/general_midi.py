@@ -6,12 +6,6 @@ Roland GS's.
 
 from __future__ import annotations
 
-PROGRAMS_PER_FAMILY = 8
-FAMILIES = (
-    "Piano", "Chromatic percussion", "Organ", "Guitar", "Bass", "Strings", "Ensemble", "Brass",
-    "Reed", "Pipe", "Synth lead", "Synth pad", "Synth effects", "Ethnic", "Percussive",
-    "Sound effects",
-)  # fmt: skip
 INSTRUMENTS = (
     "Grand piano", "Bright piano", "Electric grand", "Honky-tonk piano",
     "Electric piano 1", "Electric piano 2", "Harpsichord", "Clavinet",

@@ -7,6 +7,6 @@ piece through the user's soundfont. `write_wav` is the door to both.
 from __future__ import annotations
 
 from generative.sound.synth import render
-from generative.sound.wav import PEAK, SAMPLE_RATE, write_wav
+from generative.sound.wav import PEAK, SAMPLE_RATE, check, write_wav
 
-__all__ = ["PEAK", "SAMPLE_RATE", "render", "write_wav"]
+__all__ = ["PEAK", "SAMPLE_RATE", "check", "render", "write_wav"]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from generative.piece import Piece
 
 COMMAND = "fluidsynth"
+ERROR = "fluidsynth: error: "
 GAIN = 0.5  # with its own 0.2 quiet music loses bits; `mastered` sets the loudness
 RIFF_HEADER_BYTES = 12
 
@@ -62,16 +63,18 @@ def render(piece: Piece, soundfont: str | os.PathLike[str]) -> NDArray[np.float3
     with tempfile.TemporaryDirectory() as folder:
         score, sound = Path(folder, "piece.mid"), Path(folder, "piece.wav")
         score.write_bytes(midi.to_bytes(piece))
-        # the WAV by itself goes to a file: what the command prints is not ours to rely on
         options = ["-ni", "-q", "-g", str(GAIN), "-r", str(wav.SAMPLE_RATE), "-T", "wav"]
+        options += ["-o", "synth.default-soundfont="]  # rather than another font, silence
         done = subprocess.run(  # noqa: S603 - our own list of arguments, no shell
             [command, *options, "-O", "s16", "-F", sound, os.fspath(soundfont), score],
             capture_output=True,
             check=False,
         )
-        if done.returncode or not sound.exists():
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else f"exit code {done.returncode}"
-            raise RuntimeError(f"fluidsynth failed with {os.fspath(soundfont)}: {reason}")
+        # its exit code does not tell that a soundfont could not be used, but its errors do
+        lines = done.stderr.decode(errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith(ERROR)]
+        if done.returncode or errors or not sound.exists():
+            reason = errors[0].removeprefix(ERROR) if errors else f"exit code {done.returncode}"
+            raise RuntimeError(f"FluidSynth cannot play {os.fspath(soundfont)}: {reason}")
         samples, rate = wav.decode(sound.read_bytes())
     return mastered(samples, rate)

@@ -29,6 +29,7 @@ NOTE_LEVEL = 0.32  # of a melodic note beside a drum
 LOUDNESS_POWER = 1.6  # amplitude ~ velocity ** this: about 40 dB between ppp and fff
 SILENCE = 1e-4  # of full scale, -80 dB
 TREMOLO_HERTZ = 5.2
+AIR_HERTZ = 5_000.0  # above this no instrument has a body
 BREATH_SECONDS = 0.05
 WIDTH = 0.55  # how far left and right instruments sit
 PAN_PER_SEMITONE = 0.006  # low keys left, as a pianist hears them
@@ -113,6 +114,7 @@ def _layers(timbre: Timbre, frequency: float, seconds: float, sample_rate: int) 
     levels, ratios = np.array(timbre.partials.levels), np.array(timbre.partials.ratios)
     audible = ratios * frequency < 0.45 * sample_rate
     ratios, levels = ratios[audible], levels[audible]  # (P,)
+    levels = levels / np.hypot(1.0, ratios * frequency / AIR_HERTZ)
     decay = timbre.decay_per_second * (frequency / MIDDLE_C_HERTZ) ** 0.5 * ratios**0.7
     if not timbre.hold and timbre.decay_per_second:
         seconds = min(seconds, -np.log(SILENCE) / decay.min())

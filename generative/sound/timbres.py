@@ -111,8 +111,8 @@ NYLON_GUITAR = Timbre(
     tilt=1.0, attack_seconds=0.003, decay_per_second=1.8, release_seconds=0.2, breath=0.04,
 )  # fmt: skip
 STEEL_GUITAR = replace(
-    NYLON_GUITAR, partials=harmonic(1.0, 0.75, 0.55, 0.4, 0.3, rolloff=1.2, count=16,
-    stretch=0.0001),
+    NYLON_GUITAR,
+    partials=harmonic(1.0, 0.75, 0.55, 0.4, 0.3, rolloff=1.2, count=16, stretch=0.0001),
     tilt=0.7, decay_per_second=1.5, detune_cents=0.8,
 )  # fmt: skip
 MUTED_GUITAR = replace(STEEL_GUITAR, decay_per_second=8.0, release_seconds=0.08)

@@ -36,6 +36,18 @@ def check_length(piece: Piece) -> None:
         )
 
 
+def check(soundfont: str | os.PathLike[str] | None = None) -> None:
+    """Refuse, before any work is done, a soundfont that cannot be played.
+
+    Raises:
+        ValueError, RuntimeError: see `fluidsynth.check`.
+    """
+    if soundfont is not None:
+        from generative.sound import fluidsynth
+
+        fluidsynth.check(soundfont)
+
+
 def write_wav(piece: Piece, path: Path, *, soundfont: str | os.PathLike[str] | None = None) -> None:
     """Write the piece as 16-bit stereo WAV, in one move.
 
