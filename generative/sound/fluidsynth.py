@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from generative import midi
 from generative.sound import wav
-from generative.sound.room import mastered
+from generative.sound.room import master
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COMMAND = "fluidsynth"
 ERROR = "fluidsynth: error: "
-GAIN = 0.5  # with its own 0.2 quiet music loses bits; `mastered` sets the loudness
+GAIN = 0.5  # with its own 0.2 quiet music loses bits; `master` sets the loudness
 RIFF_HEADER_BYTES = 12
 
 
@@ -77,4 +77,5 @@ def render(piece: Piece, soundfont: str | os.PathLike[str]) -> NDArray[np.float3
             reason = errors[0].removeprefix(ERROR) if errors else f"exit code {done.returncode}"
             raise RuntimeError(f"FluidSynth cannot play {os.fspath(soundfont)}: {reason}")
         samples, rate = wav.decode(sound.read_bytes())
-    return mastered(samples, rate)
+    master(samples, rate)
+    return samples

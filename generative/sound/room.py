@@ -15,6 +15,7 @@ TAIL_SECONDS = 2.5  # after the last note: the longest release and the echo
 FADE_SECONDS = 0.05
 CREST = 5.0  # peaks stand at most so far above the loud passages (14 dB)
 LIMITER_SECONDS = 0.01
+PART_BLOCKS = 1_000  # limited at a time
 FFT_SAMPLES = 2**18
 
 Samples = NDArray[np.float32]
@@ -26,56 +27,61 @@ class Room:
     def __init__(self, seconds: float, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         length = round((seconds + TAIL_SECONDS) * sample_rate)
-        self._left = np.zeros(length, dtype=np.float32)
-        self._right = np.zeros(length, dtype=np.float32)
+        self._mix = np.zeros((2, length), dtype=np.float32)
         self._echo = np.zeros(length, dtype=np.float32)  # what is sent to the walls
 
     def add(self, sound: Samples, at_seconds: float, pan: float, echo: float) -> None:
         """Mix a sound (N,) in, from a time on; `pan` -1 is left, 1 is right, of equal power."""
         at = round(at_seconds * self.sample_rate)
-        sound = sound[: len(self._left) - at]
+        sound = sound[: len(self._echo) - at]
         angle = (pan + 1.0) * np.pi / 4
         here = slice(at, at + len(sound))
-        self._left[here] += sound * np.float32(np.cos(angle))
-        self._right[here] += sound * np.float32(np.sin(angle))
+        self._mix[0, here] += sound * np.float32(np.cos(angle))
+        self._mix[1, here] += sound * np.float32(np.sin(angle))
         self._echo[here] += sound * np.float32(echo)
 
     def sound(self) -> Samples:
-        """All of it, with its echo, faded out at the end. -> (N, 2)"""
-        out = np.stack([self._left, self._right], axis=1)
+        """All of it, with its echo, faded out at the end. -> (N, 2), the room's own: it is done."""
         for side in range(2):
-            _convolve_into(out[:, side], self._echo, _echo_response(side, self.sample_rate))
+            _convolve_into(self._mix[side], self._echo, _echo_response(side, self.sample_rate))
         fade = round(FADE_SECONDS * self.sample_rate)
-        out[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)[:, None]
-        return out
+        self._mix[:, -fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+        return self._mix.T
 
 
-def mastered(sound: Samples, sample_rate: int) -> Samples:
-    """Sound (N, 2) at an even loudness: rare peaks are pressed down, the loudest sample is `PEAK`.
+def master(sound: Samples, sample_rate: int) -> None:
+    """Bring sound (N, 2) to an even loudness, in place; an hour of it is too large for copies.
 
-    Where a peak is too high, the gain falls to what it needs a block before it and rises again
-    after it, in straight lines, so that nothing is clipped.
+    Rare peaks are pressed down, and the loudest sample becomes `PEAK`. Where a peak is too high,
+    the gain falls to what it needs a block before it and rises again after it, in straight lines,
+    so that nothing is clipped.
     """
     size = round(LIMITER_SECONDS * sample_rate)
-    blocks = np.abs(sound).max(axis=1)
-    blocks = np.pad(blocks, (0, -len(blocks) % size)).reshape(-1, size)
-    peaks = blocks.max(axis=1)  # (K,)
-    loudness = np.sqrt((blocks.astype(np.float64) ** 2).mean(axis=1))
+    parts = [sound[i : i + PART_BLOCKS * size] for i in range(0, len(sound), PART_BLOCKS * size)]
+    peaks, loudness = (
+        np.concatenate(levels) for levels in zip(*(_levels(p, size) for p in parts), strict=True)
+    )  # (K,) each
     if not peaks.any():
-        return sound
+        return
     ceiling = CREST * float(np.percentile(loudness[loudness > 0.01 * loudness.max()], 90))
     needed = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
     padded = np.pad(needed, 2, constant_values=1.0)
     least = np.min([padded[i : i + len(needed) + 2] for i in range(3)], axis=0)  # (K + 2,)
     centres = (np.arange(len(least)) - 0.5) * size
-    out = np.empty_like(sound)
-    step = FFT_SAMPLES
-    for begin in range(0, len(sound), step):
-        part = sound[begin : begin + step]
+    loudest = 0.0
+    for i, part in enumerate(parts):
+        begin = i * PART_BLOCKS * size
         gain = np.interp(np.arange(begin, begin + len(part)), centres, least)
-        out[begin : begin + step] = part * gain.astype(np.float32)[:, None]
-    out *= np.float32(PEAK / np.abs(out).max())
-    return out
+        np.multiply(part, gain.astype(np.float32)[:, None], out=part)
+        loudest = max(loudest, float(np.abs(part).max()))
+    sound *= np.float32(PEAK / loudest)
+
+
+def _levels(sound: Samples, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The peak and the loudness (RMS) of each block of `size` samples. -> (K,), (K,)"""
+    either = np.abs(sound).max(axis=1).astype(np.float64)
+    blocks = np.pad(either, (0, -len(either) % size)).reshape(-1, size)
+    return blocks.max(axis=1), np.sqrt(np.mean(blocks**2, axis=1))
 
 
 def _echo_response(side: int, sample_rate: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generative.sound import drums
-from generative.sound.room import Room, mastered
+from generative.sound.room import Room, master
 from generative.sound.timbres import MIDDLE_C_HERTZ, Timbre, timbre_of
 from generative.sound.timing import spans
 from generative.sound.wav import SAMPLE_RATE, check_length
@@ -65,7 +65,9 @@ def render(piece: Piece, sample_rate: int = SAMPLE_RATE) -> Samples:
     for track in piece.tracks:
         if track.is_drum:
             _strike(room, track, piece)
-    return mastered(room.sound(), sample_rate)
+    sound = room.sound()
+    master(sound, sample_rate)
+    return sound
 
 
 def _keys(piece: Piece) -> Iterator[tuple[Timbre, int, list[Stroke]]]:

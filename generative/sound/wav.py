@@ -22,6 +22,7 @@ SAMPLE_RATE = 44_100  # per second
 MAX_SECONDS = 3600.0
 PEAK = 0.89  # of full scale, -1 dB
 FULL_SCALE = 32_767
+PART = 2**20  # samples rounded at a time
 
 
 def check_length(piece: Piece) -> None:
@@ -73,7 +74,9 @@ def encode(samples: NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> byte
         file.setnchannels(samples.shape[1])
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes(np.round(samples * FULL_SCALE).astype("<i2").tobytes())
+        for begin in range(0, len(samples), PART):
+            part = np.round(samples[begin : begin + PART] * FULL_SCALE)
+            file.writeframesraw(part.astype("<i2").tobytes())
     return data.getvalue()
 
 
