@@ -161,7 +161,7 @@ def music(
     made = loaded.generate(primer, **given(options))
     paths = terminal.numbered(target, len(made.sequences))
     for kind, path in [(main_kind, target), *also.items()]:
-        if path == Path(STDIO):
+        if path is target and output == STDIO:
             sys.stdout.buffer.write(midi.to_bytes(made.piece))
             continue
         each = terminal.numbered(path, len(made.sequences))
