@@ -129,7 +129,12 @@ def text(
 @click.option("--density", metavar="X", help="Notes a quarter note, or sparse, normal, dense.")
 @click.option("-o", "--output", metavar="FILE.mid", help="Where to write; - is a pipe. [music.mid]")
 @click.option("--wav", type=click.Path(path_type=Path), help="Also render sound.")
+@click.option("--soundfont", metavar="FILE.sf2", help="... by FluidSynth with this soundfont.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Also draw a piano roll (PNG).")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="Also a page that plays and shows it."
+)
+@click.option("--musicxml", type=click.Path(path_type=Path), help="Also notation (MusicXML).")
 @json_option
 def music(
     model: str | None,
@@ -137,13 +142,16 @@ def music(
     harmonise: Path | None,
     output: str | None,
     wav: Path | None,
+    soundfont: str | None,
     plot: Path | None,
+    html: Path | None,
+    musicxml: Path | None,
     precision: str,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Generate music as a MIDI file."""
-    from generative import midi
+    """Generate music as a MIDI file, and as sound, picture, page and notation."""
+    from generative import formats, midi
 
     if output == STDIO and sys.stdout.isatty():
         raise click.UsageError("MIDI bytes do not belong on a terminal: use -o FILE.mid or a pipe")
@@ -151,26 +159,28 @@ def music(
         raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
     _check_melody_options(harmonise, primer=primer, **options)
     target = Path(output or "music.mid")
-    terminal.check_outputs(target, wav, plot)
+    also = given({"wav": wav, "plot": plot, "html": html, "musicxml": musicxml})
+    terminal.check_outputs(target, *also.values())
+    main_kind = "midi" if output == STDIO else formats.format_of(target)
+    if soundfont is not None and "wav" not in {main_kind, *also}:
+        raise click.UsageError("--soundfont is how --wav sounds: give --wav FILE too")
+    for kind in (main_kind, *also):
+        formats.check(kind, **({"soundfont": soundfont} if kind == "wav" else {}))
     loaded = _load(model, "music", precision, options["max_new_tokens"])
     if harmonise is None:
         made = loaded.generate(primer, **given(options))
     else:
         made = loaded.harmonise(harmonise, **given(options))
-    if output == STDIO:
-        sys.stdout.buffer.write(midi.to_bytes(made.piece))
-        return
     paths = terminal.numbered(target, len(made.sequences))
-    for path, sequence in zip(paths, made.sequences, strict=True):
-        sequence.save(path)
-    if wav is not None:
-        from generative import synth
-
-        synth.write_wav(made.piece, wav)
-    if plot is not None:
-        from generative import pianoroll
-
-        pianoroll.draw(made.piece, plot)
+    for kind, path in [(main_kind, target), *also.items()]:
+        if path is target and output == STDIO:
+            sys.stdout.buffer.write(midi.to_bytes(made.piece))
+            continue
+        each = terminal.numbered(path, len(made.sequences))
+        for file, sequence in zip(each, made.sequences, strict=True):
+            formats.save(sequence.piece, file, kind, soundfont=soundfont)
+    if output == STDIO:
+        return
     if as_json:
         sequences = [
             {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
 
-from generative import midi
+from generative import formats, midi
 from generative.generation import (
     GenerateOptions,
     TokenLogprob,
@@ -77,9 +77,14 @@ class TuneSequence:
         """exp(nats / tokens)."""
         return Likelihood(nats=self.nats, tokens=len(self.tokens)).perplexity
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a MIDI file, in one move."""
-        midi.write(self.piece, Path(path))
+    def save(
+        self, path: str | os.PathLike[str], *, soundfont: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write it by the path's suffix: .mid, .wav, .png, .html or .musicxml.
+
+        See `generative.formats.save`.
+        """
+        formats.save(self.piece, path, soundfont=soundfont)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +99,11 @@ class Tune:
         """The first sequence's music."""
         return self.sequences[0].piece
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the first sequence as a MIDI file."""
-        self.sequences[0].save(path)
+    def save(
+        self, path: str | os.PathLike[str], *, soundfont: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Write the first sequence, by the path's suffix."""
+        self.sequences[0].save(path, soundfont=soundfont)
 
 
 class MusicModel:

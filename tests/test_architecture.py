@@ -41,11 +41,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "harmonise": {"numpy", "piece", "sampling", "tokenizers"},
     "music_model": {
-        "numpy", "checkpoint", "generation", "harmonise", "instruments", "keys", "likelihood",
-        "midi", "piece", "runtime", "sampling", "tokenizers",
+        "numpy", "checkpoint", "formats", "generation", "harmonise", "instruments", "keys",
+        "likelihood", "midi", "piece", "runtime", "sampling", "tokenizers",
     },
-    "synth": {"numpy", "checkpoint", "piece"},
-    "pianoroll": {"matplotlib", "checkpoint", "piece"},
+    "general_midi": set(),
+    "sound": {"numpy", "checkpoint", "midi", "piece"},
+    "pianoroll": {"matplotlib", "checkpoint", "general_midi", "piece"},
+    "page": {"checkpoint", "general_midi", "midi", "pianoroll", "piece", "sound"},
+    "notation": {"music21", "checkpoint", "midi", "pianoroll", "piece"},
+    "formats": {"midi", "notation", "page", "pianoroll", "piece", "sound"},
     "api": {"checkpoint", "runtime", "text_model", "music_model"},
     "evaluation": {"numpy", "checkpoint", "corpus", "likelihood", "tokenizers"},
     "train": {
@@ -56,7 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"click"},
     "cli": {
         "click", "options", "terminal", "api", "card", "checkpoint", "corpus", "evaluation",
-        "generation", "midi", "pianoroll", "runtime", "synth", "train",
+        "formats", "generation", "midi", "runtime", "train",
     },
 }  # fmt: skip
 

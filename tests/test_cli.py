@@ -203,18 +203,28 @@ def test_music_writes_a_file_and_says_so(
     assert midi.read(tmp_path / "music.mid").bars == 2
 
 
-def test_music_json_sound_and_picture(generate: Any, tmp_path: Path) -> None:
-    paths = [tmp_path / name for name in ("a.mid", "a.wav", "a.png")]
-    result = generate(
-        "music", "--bars", 2, "-o", paths[0], "--wav", paths[1], "--plot", paths[2], "--json"
-    )
+def test_music_json_sound_picture_and_page(generate: Any, tmp_path: Path) -> None:
+    mid, wav, png, html = (tmp_path / f"a.{suffix}" for suffix in ("mid", "wav", "png", "html"))
+    also = "--wav", wav, "--plot", png, "--html", html
+    result = generate("music", "--bars", 2, "-o", mid, *also, "--json")
     (sequence,) = result.json["sequences"]
-    assert sequence["file"] == str(paths[0])
-    assert sequence["notes"] == midi.read(paths[0]).note_count
+    assert sequence["file"] == str(mid)
+    assert sequence["notes"] == midi.read(mid).note_count
     assert sequence["bars"] == 2
-    assert sequence["seconds"] == pytest.approx(midi.read(paths[0]).seconds, abs=1e-3)
-    assert paths[1].read_bytes().startswith(b"RIFF")
-    assert paths[2].read_bytes().startswith(b"\x89PNG")
+    assert sequence["seconds"] == pytest.approx(midi.read(mid).seconds, abs=1e-3)
+    assert wav.read_bytes().startswith(b"RIFF")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert html.read_bytes().startswith(b"<!DOCTYPE html>")
+
+
+def test_several_pieces_each_have_their_files(generate: Any, tmp_path: Path) -> None:
+    several = "--num-return-sequences", 2, "--seed", 1, "--bars", 1
+    assert (
+        generate("music", *several, "-o", tmp_path / "a.html", "--plot", tmp_path / "b").code == 0
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a-1.html", "a-2.html", "b-1", "b-2",
+    ]  # fmt: skip
 
 
 def test_music_to_a_pipe_and_after_a_primer(generate: Any) -> None:
@@ -303,6 +313,9 @@ def test_info_lists_the_models_at_hand(generate: Any) -> None:
             2,
             "temperature must be finite and at least 0, not nan",
         ),
+        (["music", "-o", "a.ogg"], 1, "nothing is written as .ogg; use one of .mid, .wav"),
+        (["music", "--soundfont", "a.sf2"], 2, "--soundfont is how --wav sounds"),
+        (["music", "--soundfont", "no.sf2", "--wav", "a.wav"], 1, "no.sf2: cannot be read"),
         (["train", "/dev/null", "-o", "out"], 1, "nothing to read"),
     ],
 )

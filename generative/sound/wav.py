@@ -1,0 +1,97 @@
+"""Samples as WAV files: 16 bits, 44,100 a second; knows not what makes them."""
+
+from __future__ import annotations
+
+import io
+import wave
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from generative.checkpoint import write_bytes
+
+if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from generative.piece import Piece
+
+SAMPLE_RATE = 44_100  # per second
+MAX_SECONDS = 3600.0
+PEAK = 0.89  # of full scale, -1 dB
+FULL_SCALE = 32_767
+PART = 2**20  # samples rounded at a time
+
+
+def check_length(piece: Piece) -> None:
+    """Refuse what would fill the memory.
+
+    Raises:
+        ValueError: the piece lasts longer than an hour.
+    """
+    if piece.seconds > MAX_SECONDS:
+        raise ValueError(
+            f"{piece.seconds:.0f} s of music is longer than the {MAX_SECONDS:.0f} s limit"
+        )
+
+
+def check(soundfont: str | os.PathLike[str] | None = None) -> None:
+    """Refuse, before any work is done, a soundfont that cannot be played.
+
+    Raises:
+        ValueError, RuntimeError: see `fluidsynth.check`.
+    """
+    if soundfont is not None:
+        from generative.sound import fluidsynth
+
+        fluidsynth.check(soundfont)
+
+
+def write_wav(piece: Piece, path: Path, *, soundfont: str | os.PathLike[str] | None = None) -> None:
+    """Write the piece as 16-bit stereo WAV, in one move.
+
+    Args:
+        piece: the music.
+        path: the file.
+        soundfont: an .sf2 or .sf3 file to play it with FluidSynth; None is the synthesizer here.
+
+    Raises:
+        ValueError: it lasts longer than an hour, or the soundfont is none.
+        RuntimeError: a soundfont was given, and FluidSynth is not installed or fails.
+    """
+    from generative.sound import fluidsynth, synth
+
+    samples = synth.render(piece) if soundfont is None else fluidsynth.render(piece, soundfont)
+    write_bytes(path, encode(samples))
+
+
+def encode(samples: NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> bytes:
+    """Samples (N, channels) within -1..1 as a WAV file."""
+    data = io.BytesIO()
+    with wave.open(data, "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        for begin in range(0, len(samples), PART):
+            part = np.round(samples[begin : begin + PART] * FULL_SCALE)
+            file.writeframesraw(part.astype("<i2").tobytes())
+    return data.getvalue()
+
+
+def decode(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """The samples (N, channels) of a 16-bit WAV file, and how many a second.
+
+    Raises:
+        ValueError: not a WAV file of 16 bits.
+    """
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            if file.getsampwidth() != 2:
+                raise ValueError(f"WAV of 16 bits is read, not of {8 * file.getsampwidth()}")
+            frames = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2")
+            samples = (frames / FULL_SCALE).astype(np.float32)
+            return samples.reshape(-1, file.getnchannels()), file.getframerate()
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"not a WAV file: {error}") from None

@@ -1,0 +1,116 @@
+"""Notation that music21 reads back has the notes, bars, signs and instruments of the piece."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections import Counter, defaultdict
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from generative import midi, notation
+from generative.piece import Meter, Piece, Tempo, Track
+from tests.pieces import note, piece_of, real_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def parsed(piece: Piece, folder: Path) -> Any:
+    converter = pytest.importorskip("music21.converter", exc_type=ImportError)
+    notation.write(piece, folder / "tune.musicxml")
+    return converter.parse(folder / "tune.musicxml", forceSource=True)
+
+
+def onsets_and_lengths(part: Any) -> tuple[Counter[tuple[Fraction, int]], dict[int, Fraction]]:
+    """How often each (onset, pitch) begins, and how long each pitch sounds in all."""
+    onsets: Counter[tuple[Fraction, int]] = Counter()
+    lengths: defaultdict[int, Fraction] = defaultdict(Fraction)
+    for item in part.flatten().notes:
+        for single in item.notes if item.isChord else [item]:
+            tie = single.tie.type if single.tie else "start"
+            lengths[single.pitch.midi] += Fraction(item.quarterLength).limit_denominator(48)
+            if tie == "start":
+                onset = Fraction(item.offset).limit_denominator(48)
+                onsets[onset, single.pitch.midi] += 1
+    return onsets, dict(lengths)
+
+
+def expected(track: Track, ticks_per_beat: int) -> tuple[Counter[Any], dict[int, Fraction]]:
+    onsets: Counter[tuple[Fraction, int]] = Counter()
+    lengths: defaultdict[int, Fraction] = defaultdict(Fraction)
+    for sound in track.notes:
+        begin, end = notation.written_span(sound, ticks_per_beat)
+        onsets[begin, sound.pitch] += 1
+        lengths[sound.pitch] += end - begin
+    return onsets, dict(lengths)
+
+
+def test_times_are_written_simply() -> None:
+    assert notation.written(480, 480) == 1
+    assert notation.written(161, 480) == Fraction(1, 3)
+    assert notation.written(59, 480) == Fraction(1, 8)
+    assert notation.written_span(note(0, 1), 480) == (Fraction(0), Fraction(1, 8))
+
+
+@pytest.mark.parametrize(
+    "path", [*real_files("jsb", at_most=1), *real_files("nottingham", at_most=2)]
+)
+def test_notes_come_back(path: Path, tmp_path: Path) -> None:
+    piece = midi.read(path)
+    score = parsed(piece, tmp_path)
+    assert len(score.parts) == len(piece.tracks)
+    for part, track in zip(score.parts, piece.tracks, strict=True):
+        assert onsets_and_lengths(part) == expected(track, piece.ticks_per_beat)
+        assert len(part.getElementsByClass("Measure")) >= piece.bars
+
+
+def test_voices_that_overlap_are_kept_and_tied_over_bar_lines(tmp_path: Path) -> None:
+    held = note(48, 24 * 9, 48)
+    above = [note(24 * i, 24 if i % 2 else 36, 60 + i) for i in range(10)]
+    piece = piece_of(held, *above, note(0, 8, 72), note(8, 8, 74), note(16, 8, 76))
+    score = parsed(piece, tmp_path)
+    assert onsets_and_lengths(score.parts[0]) == expected(piece.tracks[0], 24)
+
+
+def test_meters_tempos_and_instruments_come_back(tmp_path: Path) -> None:
+    piece = Piece(
+        ticks_per_beat=24,
+        tracks=(
+            Track(program=73, notes=(note(0, 72, 72), note(72, 36, 74), note(108, 24, 76))),
+            Track(program=4, notes=(note(0, 72, 48),)),
+            Track(is_drum=True, notes=(note(0, 12, 36), note(24, 12, 38))),
+        ),
+        tempos=(
+            Tempo(at_ticks=0, beats_per_minute=90.0),
+            Tempo(at_ticks=72, beats_per_minute=132.0),
+        ),
+        meters=(
+            Meter(at_ticks=0, numerator=3, denominator=4),
+            Meter(at_ticks=72, numerator=6, denominator=8),
+        ),
+    ).normalised()
+    score = parsed(piece, tmp_path)
+    flute = score.parts[0].flatten()
+    meters = [(m.offset, m.ratioString) for m in flute.getElementsByClass("TimeSignature")]
+    assert meters == [(0.0, "3/4"), (3.0, "6/8")]
+    tempos = [(m.offset, m.number) for m in flute.getElementsByClass("MetronomeMark")]
+    assert tempos == [(0.0, 90), (3.0, 132)]
+    assert [part.partName for part in score.parts] == ["Flute", "Electric piano 1", "Drums"]
+    root = ET.parse(tmp_path / "tune.musicxml").getroot()
+    assert [int(e.text or 0) for e in root.iter("midi-program")][:2] == [74, 5]  # from 1
+    assert [int(e.text or 0) for e in root.iter("midi-channel")][2] == 10
+    assert root.find(".//movement-title") is not None or root.find(".//work-title") is not None
+
+
+def test_silence_is_a_bar_of_rest(tmp_path: Path) -> None:
+    piece = Piece(ticks_per_beat=24, tracks=(Track(notes=()),))
+    score = parsed(piece, tmp_path)
+    assert not list(score.flatten().notes)
+
+
+def test_without_music21_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"pip install 'generative\[notation\]'"):
+        notation.check()
