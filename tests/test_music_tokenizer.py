@@ -14,7 +14,7 @@ from generative import midi
 from generative.piece import Meter, Piece, Tempo, Track
 from generative.quantise import quantised
 from generative.tokenizers.music import MusicGrammar, MusicTokenizer
-from generative.tokenizers.music_grammar import LAST_BAR_STEP, State
+from generative.tokenizers.music_grammar import LAST_STEPS, State
 from generative.tokenizers.music_vocabulary import BLOCKS, VOCAB_SIZE, ruler_steps, token_id
 from tests.pieces import note, piece_of, pieces, real_files
 
@@ -140,7 +140,7 @@ def test_a_piece_without_notes_has_no_tokens() -> None:
 
 def test_a_piece_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="tokens reach to beat"):
-        TOKENIZER.encode(piece_of(note(LAST_BAR_STEP + 1, 1)))
+        TOKENIZER.encode(piece_of(note(LAST_STEPS["score"] + 1, 1)))
 
 
 def test_start_tokens_and_a_broken_note_are_passed_over() -> None:
