@@ -52,6 +52,7 @@ __all__ = ["MidiError", "ReadReport", "read", "read_with_report", "to_bytes", "w
 
 MAX_FILE_BYTES = 4 * 2**20  # the largest of 2,000 real files has 0.3 MB
 MAX_BEATS = 100_000  # 14 hours at 120 beats a minute; beyond it a delta time is corrupt
+MAX_SHARED_CONTROLS = 100_000  # of a track, to all that play its channel in others
 NUM_CHANNELS = 16
 DRUM_CHANNEL = 9  # channel 10, as people count
 MELODIC_CHANNELS = [channel for channel in range(NUM_CHANNELS) if channel != DRUM_CHANNEL]
@@ -204,15 +205,16 @@ def _together(listeners: Sequence[_Listener], header: Header) -> Piece:
     tempos = [tempo for listener in listeners for tempo in listener.tempos]
     if header.fixed_beats_per_minute is not None:
         tempos = [Tempo(at_ticks=0, beats_per_minute=header.fixed_beats_per_minute)]
-    heard = {channel for listener in listeners for channel, _ in listener.notes}
-    # a channel may be set up in a track that plays no note of it
+    instruments = Counter(channel for listener in listeners for channel, _ in listener.notes)
+    # a channel may be set up, or its pedal moved, in a track that plays no note of it
     shared: defaultdict[int, list[Control]] = defaultdict(list)
     for listener in listeners:
-        for channel, controls in listener.controls.items():
+        for channel, controls in listener.unplayed.items():
             if not listener.plays(channel):
-                shared[channel] += controls
-            if channel not in heard:
-                listener.dropped["controller of no instrument"] += len(controls)
+                kept = MAX_SHARED_CONTROLS // instruments[channel] if channel in instruments else 0
+                shared[channel] += controls[:kept]
+                if dropped := len(controls[kept:]):
+                    listener.dropped["controller of no instrument"] += dropped
     return Piece(
         ticks_per_beat=header.ticks_per_beat,
         tracks=tuple(track for listener in listeners for track in listener.tracks(shared)),
@@ -229,7 +231,11 @@ class _Listener:
         self.tempos: list[Tempo] = []
         self.meters: list[Meter] = []
         self.keys: list[Key] = []
-        self.controls: defaultdict[int, list[Control]] = defaultdict(list)  # by channel
+        # by instrument; by channel those before its first note; by channel where each stands
+        self.controls: defaultdict[tuple[int, int], list[Control]] = defaultdict(list)
+        self.unplayed: defaultdict[int, list[Control]] = defaultdict(list)
+        self._settings: defaultdict[int, dict[int, Control]] = defaultdict(dict)
+        self._playing: dict[int, int] = {}  # channel -> program of its last note
         self.dropped: Counter[str] = Counter()
         self.repairs: Counter[str] = Counter()
         self._name = ""
@@ -280,14 +286,17 @@ class _Listener:
     def tracks(self, shared: Mapping[int, Sequence[Control]]) -> list[Track]:
         """The instruments, in the order in which they begin.
 
-        Those that share a channel share its controls; `shared` are those of other tracks.
+        `shared` are controls, by channel, that stand in other tracks.
         """
         return [
             Track(
                 program=program,
                 is_drum=channel == DRUM_CHANNEL,
                 notes=tuple(notes),
-                controls=(*shared.get(channel, ()), *self.controls.get(channel, ())),
+                controls=(
+                    *shared.get(channel, ()),
+                    *self.controls.get((channel, program), ()),
+                ),
                 name=self._name,
             )
             for (channel, program), notes in self.notes.items()
@@ -299,13 +308,26 @@ class _Listener:
             self._note_off(event)
             return
         program = self._programs[channel]
-        self._idle_programs[channel] = False
+        if self._playing.get(channel) != program:
+            self._take_over(channel, program)
         _ = self.notes[channel, program]  # gives the instrument its place in the order
         sounding = self._sounding[channel]
         if pitch in sounding:
             sounding[pitch].append((program, ticks, velocity))
         else:
             sounding[pitch] = deque([(program, ticks, velocity)])
+
+    def _take_over(self, channel: int, program: int) -> None:
+        """Another instrument plays on a channel: it finds all controls as they stand there."""
+        self._idle_programs[channel] = False
+        mine = self.controls[channel, program]
+        if channel in self._playing:
+            known = {control.number: control for control in mine}
+            standing = self._settings[channel].values()
+            mine += [control for control in standing if known.get(control.number) != control]
+        else:
+            mine += self.unplayed.pop(channel, ())
+        self._playing[channel] = program
 
     def _note_off(self, event: Event) -> None:
         ticks, status, channel, (pitch, velocity) = event
@@ -355,9 +377,13 @@ class _Listener:
         self._turn(event, PITCH_BEND, event.data[0] | event.data[1] << 7)
 
     def _turn(self, event: Event, number: int, value: int) -> None:
-        self.controls[event.detail].append(
-            Control(at_ticks=event.ticks, number=number, value=value)
-        )
+        channel = event.detail
+        control = Control(at_ticks=event.ticks, number=number, value=value)
+        self._settings[channel][number] = control
+        if channel in self._playing:
+            self.controls[channel, self._playing[channel]].append(control)
+        else:
+            self.unplayed[channel].append(control)
 
     def _track_name(self, event: Event) -> None:
         if self._name:

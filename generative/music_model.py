@@ -19,6 +19,7 @@ from generative.generation import (
 )
 from generative.likelihood import Likelihood
 from generative.piece import Piece
+from generative.quantise import PERFORMANCE
 from generative.tokenizers.music import MusicGrammar
 from generative.tokenizers.music_limits import MusicLimits
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from generative.tokenizers.music import MusicTokenizer
 
 DEFAULT_BARS = 8  # where nothing else says how much
+DEFAULT_SECONDS = 20.0  # of a performance, which has no bars to count
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
 # A piece of given length may have to go on where the model would end it, and then wander. Of this
@@ -123,7 +125,7 @@ class MusicModel:
             bars: exactly so many new bars; of a few draws, one that ends there willingly.
             seconds: so many new seconds; notes that would last longer are cut.
             max_new_tokens: at most; given alone, the model ends the piece where it likes. With none
-                of the three it makes 8 bars.
+                of the three it makes 8 bars, or 20 seconds of a performance.
             key: pitches may only be of "D minor", "Eb major" (see `music_limits.MODES`), of the
                 notes "C D E G A", or of pitch classes 0..11.
             pitch_range: from "C3-C6" or two MIDI pitches; C4 is 60. Drums are free of both.
@@ -139,7 +141,10 @@ class MusicModel:
         if seconds is not None and not 0 < seconds < np.inf:
             raise ValueError(f"seconds must be a positive number, not {seconds}")
         if bars is seconds is max_new_tokens is None:
-            bars = DEFAULT_BARS
+            if self.tokenizer.grid == PERFORMANCE:
+                seconds = DEFAULT_SECONDS
+            else:
+                bars = DEFAULT_BARS
         begin = [] if primer is None else self.tokenizer.encode(_as_piece(primer))
         limits = MusicLimits.of(key, pitch_range, meter)
         grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds, limits=limits)

@@ -16,6 +16,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "midi": {"mido", "midi_bytes", "piece"},
     "tokenizers": {"numpy", "sentencepiece", "piece", "quantise"},
     "corpus": {"numpy", "midi", "piece"},
+    "inspection": {"checkpoint", "corpus", "midi", "piece", "quantise", "tokenizers"},
     "likelihood": set(),
     "model": {"torch", "numpy"},
     "scoring": {"torch", "numpy", "model"},
@@ -24,7 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
     "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
     "store": {"numpy", "checkpoint"},
-    "ingest": {"loky", "numpy", "tqdm", "checkpoint", "corpus", "midi", "store", "tokenizers"},
+    "ingest": {
+        "loky", "numpy", "tqdm", "checkpoint", "corpus", "midi", "piece", "store", "tokenizers",
+    },
     "card": {"checkpoint", "likelihood"},
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
@@ -38,8 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tokenizers",
     },
     "music_model": {
-        "numpy", "checkpoint", "generation", "likelihood", "midi", "piece", "runtime", "sampling",
-        "tokenizers",
+        "numpy", "checkpoint", "generation", "likelihood", "midi", "piece", "quantise", "runtime",
+        "sampling", "tokenizers",
     },
     "synth": {"numpy", "checkpoint", "piece"},
     "pianoroll": {"matplotlib", "checkpoint", "piece"},
@@ -53,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"click"},
     "cli": {
         "click", "options", "terminal", "api", "card", "checkpoint", "corpus", "evaluation",
-        "generation", "midi", "pianoroll", "runtime", "synth", "train",
+        "generation", "inspection", "midi", "pianoroll", "runtime", "synth", "train",
     },
 }  # fmt: skip
 

@@ -152,13 +152,19 @@ def _spoken_controls(
         at_step[place] = replace(control, value=value)
     now = {SUSTAIN_PEDAL: PEDAL_VALUES[0]}
     kept = []
-    for (_, number), control in sorted(at_step.items()):
+    for (_, number), control in sorted(at_step.items(), key=_order):
         if now.get(number) != control.value:
             kept.append(control)
             now[number] = control.value
         else:
             losses[f"{control_name(number)}: no change"] += 1
     return tuple(kept)
+
+
+def _order(placed: tuple[tuple[int, int], Control]) -> tuple[int, bool, int]:
+    """At a step the sustain pedal comes first."""
+    (step, number), _ = placed
+    return step, number != SUSTAIN_PEDAL, number
 
 
 def _spoken_value(control: Control) -> int:
