@@ -236,14 +236,16 @@ class _Listener:
         self.unplayed: defaultdict[int, list[Control]] = defaultdict(list)
         self._settings: defaultdict[int, dict[int, Control]] = defaultdict(dict)
         self._playing: dict[int, int] = {}  # channel -> program of its last note
+        self._voices: dict[int, list[Note]] = {}  # channel -> the notes of that instrument
         self.dropped: Counter[str] = Counter()
         self.repairs: Counter[str] = Counter()
         self._name = ""
         self._programs = [0] * NUM_CHANNELS
         self._idle_programs = [False] * NUM_CHANNELS  # stated, and no note since
         self.notes: defaultdict[tuple[int, int], list[Note]] = defaultdict(list)
-        # by channel: pitch -> program, onset and velocity of what sounds, the oldest first
-        self._sounding: list[dict[int, deque[tuple[int, int, int]]]]
+        # by channel: pitch -> where the note belongs, onset and velocity of what sounds, the oldest
+        # first
+        self._sounding: list[dict[int, deque[tuple[list[Note], int, int]]]]
         self._sounding = [{} for _ in range(NUM_CHANNELS)]
 
         message_handlers = {
@@ -274,7 +276,7 @@ class _Listener:
         for channel in range(NUM_CHANNELS):
             self._silence(channel, last_ticks, "hanging note closed")
             if self._idle_programs[channel]:
-                self.dropped["program without notes"] += 1
+                self.dropped["program change without effect"] += 1
         if self._name and not self.notes:
             self.dropped["name of a track without notes"] += 1
         self.repairs += reader.repairs
@@ -310,12 +312,11 @@ class _Listener:
         program = self._programs[channel]
         if self._playing.get(channel) != program:
             self._take_over(channel, program)
-        _ = self.notes[channel, program]  # gives the instrument its place in the order
         sounding = self._sounding[channel]
         if pitch in sounding:
-            sounding[pitch].append((program, ticks, velocity))
+            sounding[pitch].append((self._voices[channel], ticks, velocity))
         else:
-            sounding[pitch] = deque([(program, ticks, velocity)])
+            sounding[pitch] = deque(((self._voices[channel], ticks, velocity),))
 
     def _take_over(self, channel: int, program: int) -> None:
         """Another instrument plays on a channel: it finds all controls as they stand there."""
@@ -328,6 +329,7 @@ class _Listener:
         else:
             mine += self.unplayed.pop(channel, ())
         self._playing[channel] = program
+        self._voices[channel] = self.notes[channel, program]  # in the order in which they begin
 
     def _note_off(self, event: Event) -> None:
         ticks, status, channel, (pitch, velocity) = event
@@ -341,14 +343,14 @@ class _Listener:
     def _end_note(self, channel: int, pitch: int, ticks: int) -> None:
         sounding = self._sounding[channel]
         queue = sounding[pitch]
-        program, onset, velocity = queue.popleft()
+        notes, onset, velocity = queue.popleft()
         if not queue:
             del sounding[pitch]
         duration = ticks - onset
         if not duration:
             self.repairs["note of no length"] += 1
             duration = 1
-        self.notes[channel, program].append(
+        notes.append(
             Note(onset_ticks=onset, duration_ticks=duration, pitch=pitch, velocity=velocity)
         )
 
@@ -360,7 +362,7 @@ class _Listener:
 
     def _program_change(self, event: Event) -> None:
         if self._idle_programs[event.detail]:
-            self.dropped["program without notes"] += 1
+            self.dropped["program change without effect"] += 1
         self._programs[event.detail] = event.data[0]
         self._idle_programs[event.detail] = True
 

@@ -23,6 +23,8 @@ STEPS_PER_SECOND = 100
 # a tick is 3.9 ms, so that both ends of a note find their steps of 10 ms again.
 PERFORMANCE_TICKS_PER_BEAT = 960
 
+EXACT_STEPS = 1e-6  # nearer than this is a matter of floating point
+
 # Played music has about 6/24 of its onsets in the fullest 6 of a beat's 24 steps (0.26 to 0.35 in
 # 350 performances), written music nearly all (0.82 and more in 95% of 900 files); a grid that does
 # not begin at tick 0, as in music fitted to a recording, does not matter.
@@ -41,12 +43,20 @@ class QuantiseReport:
     shortened: int  # would have rounded into the next note of its pitch, and ends with its onset
     onsets_moved: int
     durations_moved: int  # rounded
+    velocities_moved: int
     max_onset_error_steps: float  # at most 1/2
     max_duration_error_steps: float  # of those rounded; at most 1/2
 
 
-def quantised(piece: Piece, grid: str = SCORE) -> tuple[Piece, QuantiseReport]:
+def quantised(
+    piece: Piece, grid: str = SCORE, velocities: Sequence[int] = range(128)
+) -> tuple[Piece, QuantiseReport]:
     """The piece on a grid: onsets and durations go to the nearest step, a half goes up.
+
+    Args:
+        piece: any.
+        grid: "score" or "performance".
+        velocities: what each becomes. (128,)
 
     Returns:
         The piece with steps for ticks, in normal form, and what that cost. Done twice on the score
@@ -58,7 +68,7 @@ def quantised(piece: Piece, grid: str = SCORE) -> tuple[Piece, QuantiseReport]:
     def step(ticks: int) -> int:
         return floor(position(ticks) + 0.5)
 
-    rounding = _Rounding(position)
+    rounding = _Rounding(position, velocities)
     tracks = [
         replace(
             track,
@@ -84,6 +94,7 @@ def quantised(piece: Piece, grid: str = SCORE) -> tuple[Piece, QuantiseReport]:
         shortened=rounding.counts["shortened"],
         onsets_moved=rounding.counts["onset"],
         durations_moved=rounding.counts["duration"],
+        velocities_moved=rounding.counts["velocity"],
         max_onset_error_steps=rounding.max_onset_error,
         max_duration_error_steps=rounding.max_duration_error,
     )
@@ -132,49 +143,49 @@ def _fullest_share(piece: Piece) -> float | None:
 class _Rounding:
     """Rounds the notes of a track at a time, and counts what that did."""
 
-    def __init__(self, position: Callable[[int], float]) -> None:
+    def __init__(self, position: Callable[[int], float], velocities: Sequence[int]) -> None:
         self.counts: Counter[str] = Counter()
         self.max_onset_error = self.max_duration_error = 0.0
-        self._position = position
+        self._position, self._velocities = position, velocities
 
     def notes(self, notes: Sequence[Note]) -> tuple[Note, ...]:
         """Of notes in order, those that stay; of several at one place the longest."""
-        position, counts = self._position, self.counts
+        position, velocities, counts = self._position, self._velocities, self.counts
         kept: dict[tuple[int, int], Note] = {}  # (onset step, pitch)
         latest: dict[int, tuple[tuple[int, int], float]] = {}  # pitch -> its key, where it ended
-        onsets_moved = durations_moved = 0
+        onsets_moved = durations_moved = velocities_moved = 0
         for note in notes:
             begin = position(note.onset_ticks)
             end = position(note.onset_ticks + note.duration_ticks)
             onset, steps = floor(begin + 0.5), floor(end - begin + 0.5)
-            if begin != onset:
+            if (error := abs(begin - onset)) > EXACT_STEPS:
                 onsets_moved += 1
-                if (error := abs(begin - onset)) > self.max_onset_error:
-                    self.max_onset_error = error
+                self.max_onset_error = max(self.max_onset_error, error)
             if not steps:
                 counts["lengthened"] += 1
                 steps = 1
-            elif end - begin != steps:
+            elif (error := abs(end - begin - steps)) > EXACT_STEPS:
                 durations_moved += 1
-                if (error := abs(end - begin - steps)) > self.max_duration_error:
-                    self.max_duration_error = error
-            pitch = note.pitch
+                self.max_duration_error = max(self.max_duration_error, error)
+            pitch, velocity = note.pitch, velocities[note.velocity]
+            velocities_moved += velocity != note.velocity
             key = onset, pitch
             if pitch in latest:
                 before, ended = latest[pitch]
                 if before == key:
-                    if _weight(kept[key]) >= (steps, note.velocity):
+                    if _weight(kept[key]) >= (steps, velocity):
                         continue
                 elif ended <= begin and kept[before].end_ticks > onset:
                     # else its end would silence this note, which a file tells apart by pitch only
                     counts["shortened"] += 1
                     kept[before] = replace(kept[before], duration_ticks=onset - before[0])
             kept[key] = Note(
-                onset_ticks=onset, duration_ticks=steps, pitch=pitch, velocity=note.velocity
+                onset_ticks=onset, duration_ticks=steps, pitch=pitch, velocity=velocity
             )
             latest[pitch] = key, end
         counts["onset"] += onsets_moved
         counts["duration"] += durations_moved
+        counts["velocity"] += velocities_moved
         return tuple(kept.values())
 
 
@@ -189,6 +200,9 @@ def _in_beats(piece: Piece) -> Callable[[int], float]:
 
 def _in_seconds(piece: Piece) -> Callable[[int], float]:
     seconds_at = piece.tempo_map.seconds_at
+    if len(piece.tempos) == 1:  # as most have
+        seconds_per_tick = seconds_at(1)
+        return lambda ticks: ticks * seconds_per_tick * STEPS_PER_SECOND
     return lambda ticks: seconds_at(ticks) * STEPS_PER_SECOND
 
 

@@ -104,7 +104,7 @@ def test_what_is_left_out_is_counted() -> None:
         "lyric": 1,
         "tempo that changes nothing": 1,
         "controller of no instrument": 1,
-        "program without notes": 1,
+        "program change without effect": 1,
         "release velocity": 1,
     }
     assert (piece.note_count, piece.tracks[0].program) == (1, 6)

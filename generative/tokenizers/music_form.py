@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING
 
-from generative.piece import SUSTAIN_PEDAL, Note, control_name
+from generative.piece import SUSTAIN_PEDAL, control_name
 from generative.quantise import PERFORMANCE, QuantiseReport, quantised
 from generative.tokenizers.music_grammar import LAST_STEPS
 from generative.tokenizers.music_vocabulary import (
@@ -66,7 +66,7 @@ def in_token_form(
         ValueError: a piece longer than there are tokens for.
     """
     kept = replace(piece, tracks=_at_most(MAX_TRACKS, piece.tracks))
-    on_grid, report = quantised(kept, grid)
+    on_grid, report = quantised(kept, grid, SPOKEN_VELOCITIES)
     losses: Counter[str] = Counter()
     said = {SUSTAIN_PEDAL, *controls} if grid == PERFORMANCE else frozenset[int]()
     tracks = tuple(_spoken(track, said, losses) for track in on_grid.tracks)
@@ -84,6 +84,7 @@ def in_token_form(
         _changes_in(kept) - _changes_in(form) - losses["meter without tokens"]
     )
     _check_length(form, grid)
+    losses["velocity rounded"] = report.velocities_moved
     losses["note: onset rounded"] = report.onsets_moved
     losses["note: duration rounded"] = report.durations_moved
     losses["note of no step: lasts one"] = report.lengthened
@@ -112,28 +113,16 @@ def _at_most(count: int, tracks: tuple[Track, ...]) -> tuple[Track, ...]:
 
 def _spoken(track: Track, said: Collection[int], losses: Counter[str]) -> Track:
     """A track on the grid as tokens say it."""
-    notes = []
-    rounded = clipped = 0
-    for note in track.notes:
-        velocity, steps = SPOKEN_VELOCITIES[note.velocity], note.duration_ticks
-        if velocity == note.velocity and steps <= MAX_DURATION_STEPS:
-            notes.append(note)
-            continue
-        rounded += velocity != note.velocity
-        clipped += steps > MAX_DURATION_STEPS
-        notes.append(
-            Note(
-                onset_ticks=note.onset_ticks,
-                duration_ticks=min(steps, MAX_DURATION_STEPS),
-                pitch=note.pitch,
-                velocity=velocity,
-            )
+    clipped = [n for n in track.notes if n.duration_ticks > MAX_DURATION_STEPS]
+    notes = track.notes
+    if clipped:
+        losses["note longer than tokens say"] += len(clipped)
+        notes = tuple(
+            replace(n, duration_ticks=min(n.duration_ticks, MAX_DURATION_STEPS)) for n in notes
         )
-    losses["velocity rounded"] += rounded
-    losses["note longer than tokens say"] += clipped
     losses["track name"] += bool(track.name)
     controls = _spoken_controls(track.controls, said, losses)
-    return replace(track, name="", notes=tuple(notes), controls=controls)
+    return replace(track, name="", notes=notes, controls=controls)
 
 
 def _spoken_controls(

@@ -21,6 +21,7 @@ measured in equal parts. A meter stated past a bar's beginning starts a new bar 
 
 from __future__ import annotations
 
+from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -156,11 +157,16 @@ def _fitting(state: State, name: str) -> NDArray[np.bool_] | None:
     if name == "pitch" and state.limits is not None:
         return state.limits.pitches
     if name == "control":
-        return np.isin(np.arange(len(VALUES["control"])), state.controls)
+        return _controls_asked_for(state.controls)
     if name == "unit" and state.bars_left is not None:
         # where bars are counted, they have to be exact
         return np.asarray(_COUNTABLE_UNITS[state.beats])
     return None
+
+
+@cache
+def _controls_asked_for(numbers: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.isin(np.arange(len(VALUES["control"])), numbers)
 
 
 def _successors(state: State) -> tuple[str, ...]:
