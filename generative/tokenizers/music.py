@@ -228,9 +228,9 @@ class MusicGrammar:
     """What may come next, so that whatever is drawn is a piece of the length that was asked for.
 
     With `bars`, a piece ends in its `bars`-th bar; with `seconds`, nothing begins so late or later,
-    and it ends when no further bar fits; with both, whichever comes first. Else it may end after
-    any note. `limits` keep what is new to a key, a range or a meter. States are immutable, so that
-    beams can share them.
+    and it ends when no further bar fits (a performance: in the last second); with both, whichever
+    comes first. Else it may end after any note. `limits` keep what is new to a key, a range or a
+    meter. States are immutable, so that beams can share them.
     """
 
     def __init__(

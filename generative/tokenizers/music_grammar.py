@@ -482,7 +482,8 @@ def _one_less(bars_left: int | None) -> int | None:
 
 
 def _with(values: tuple[int | None, ...], track: int | None, value: int) -> tuple[int | None, ...]:
-    return tuple(value if i == track else old for i, old in enumerate(values))
+    assert track is not None  # windows see to it
+    return (*values[:track], value, *values[track + 1 :])
 
 
 # numerator's place -> which denominators measure its bars in whole steps; one always does
