@@ -207,7 +207,10 @@ class Piece:
     @property
     def duration_ticks(self) -> int:
         """Where the last note ends; 0 without notes."""
-        return max((n.end_ticks for track in self.tracks for n in track.notes), default=0)
+        return max(
+            (n.onset_ticks + n.duration_ticks for track in self.tracks for n in track.notes),
+            default=0,
+        )
 
     @property
     def seconds(self) -> float:

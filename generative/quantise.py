@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING
 
-from generative.piece import Note, Piece, Tempo, TempoMap, in_order
+from generative.piece import Control, Note, Piece, Tempo, TempoMap, in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -73,7 +73,10 @@ def quantised(
         replace(
             track,
             notes=rounding.notes(in_order(track.notes)),
-            controls=tuple(replace(c, at_ticks=step(c.at_ticks)) for c in track.controls),
+            controls=tuple(
+                Control(at_ticks=step(c.at_ticks), number=c.number, value=c.value)
+                for c in track.controls
+            ),
         )
         for track in piece.tracks
         if track.notes

@@ -65,11 +65,12 @@ def in_token_form(
     Raises:
         ValueError: a piece longer than there are tokens for.
     """
-    kept = replace(piece, tracks=_at_most(MAX_TRACKS, piece.tracks))
-    on_grid, report = quantised(kept, grid, SPOKEN_VELOCITIES)
     losses: Counter[str] = Counter()
     said = {SUSTAIN_PEDAL, *controls} if grid == PERFORMANCE else frozenset[int]()
-    tracks = tuple(_spoken(track, said, losses) for track in on_grid.tracks)
+    tracks = _at_most(MAX_TRACKS, piece.tracks)
+    kept = replace(piece, tracks=tuple(_with_controls(track, said, losses) for track in tracks))
+    on_grid, report = quantised(kept, grid, SPOKEN_VELOCITIES)
+    tracks = tuple(_spoken(track, losses) for track in on_grid.tracks)
     on_grid = replace(on_grid, tracks=tracks)
     end = max(on_grid.duration_ticks, 1)
     meters = [meter for meter in on_grid.meters if meter.at_ticks < end]
@@ -111,7 +112,15 @@ def _at_most(count: int, tracks: tuple[Track, ...]) -> tuple[Track, ...]:
     return tuple(merged.values())[:count]
 
 
-def _spoken(track: Track, said: Collection[int], losses: Counter[str]) -> Track:
+def _with_controls(track: Track, said: Collection[int], losses: Counter[str]) -> Track:
+    """The track with those of its controls that tokens say."""
+    if not track.controls:
+        return track
+    losses.update(control_name(c.number) for c in track.controls if c.number not in said)
+    return replace(track, controls=tuple(c for c in track.controls if c.number in said))
+
+
+def _spoken(track: Track, losses: Counter[str]) -> Track:
     """A track on the grid as tokens say it."""
     clipped = [n for n in track.notes if n.duration_ticks > MAX_DURATION_STEPS]
     notes = track.notes
@@ -121,19 +130,14 @@ def _spoken(track: Track, said: Collection[int], losses: Counter[str]) -> Track:
             replace(n, duration_ticks=min(n.duration_ticks, MAX_DURATION_STEPS)) for n in notes
         )
     losses["track name"] += bool(track.name)
-    controls = _spoken_controls(track.controls, said, losses)
+    controls = _spoken_controls(track.controls, losses)
     return replace(track, name="", notes=notes, controls=controls)
 
 
-def _spoken_controls(
-    controls: Iterable[Control], said: Collection[int], losses: Counter[str]
-) -> tuple[Control, ...]:
-    """Those that tokens say, one of a number at a step, and only where they change."""
+def _spoken_controls(controls: Iterable[Control], losses: Counter[str]) -> tuple[Control, ...]:
+    """One of a number at a step, and only where they change."""
     at_step: dict[tuple[int, int], Control] = {}
     for control in controls:
-        if control.number not in said:
-            losses[control_name(control.number)] += 1
-            continue
         value = _spoken_value(control)
         losses[f"{control_name(control.number)}: value rounded"] += value != control.value
         place = control.at_ticks, control.number
@@ -176,7 +180,7 @@ def _changes_in(piece: Piece) -> int:
 
 
 def _check_length(form: Piece, grid: str) -> None:
-    last_onset = max((n.onset_ticks for t in form.tracks for n in t.notes), default=0)
+    last_onset = max((track.notes[-1].onset_ticks for track in form.tracks), default=0)
     changes: tuple[Tempo | Meter | Key | Control, ...] = (
         *form.tempos, *form.meters, *form.keys, *(c for t in form.tracks for c in t.controls)
     )  # fmt: skip
