@@ -224,6 +224,11 @@ def _check_melody_options(harmonise: Path | None, **options: Any) -> None:
     help="auto: char for text, music for MIDI.",
 )
 @click.option("--vocab-size", type=click.IntRange(1), help="Of char or sentencepiece, at most.")
+@click.option(
+    "--grid",
+    type=click.Choice(["auto", "score", "performance"]),
+    help="Of music: beats, or 10 ms for played piano; auto looks at the files.",
+)
 @click.option("--encoding", help="Of text files. [utf-8]")
 @click.option("--held-out", multiple=True, metavar="PATH", help="Validate on these instead.")
 @click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
@@ -342,12 +347,18 @@ def score(
 
 
 @cli.command()
-@click.argument("model", required=False)
+@click.argument("names", nargs=-1, metavar="[MODEL | FILE.mid...]")
 @json_option
-def info(model: str | None, as_json: bool) -> None:
-    """What a model is; without MODEL, the models at hand."""
-    from generative import checkpoint, evaluation
+def info(names: tuple[str, ...], as_json: bool) -> None:
+    """What a model is, or what MIDI files hold and would lose; else the models at hand."""
+    from generative import checkpoint, evaluation, inspection
 
+    if inspection.names_music(names):
+        _music_info(names, as_json)
+        return
+    if len(names) > 1:
+        raise click.UsageError("name one model, or MIDI files and folders of them")
+    model = names[0] if names else None
     if model is None:
         found = {n: evaluation.describe(p) for n, p in checkpoint.shipped_models().items()}
         if as_json:
@@ -365,6 +376,19 @@ def info(model: str | None, as_json: bool) -> None:
 
     click.echo(f"{about['summary']}\n{path}\n")
     click.echo(card.render(path))
+
+
+def _music_info(names: tuple[str, ...], as_json: bool) -> None:
+    """What MIDI files hold; fails only where none of them can be read."""
+    from generative import inspection
+
+    reports = inspection.inspect_files(names)
+    if as_json:
+        print_json(reports[0] if len(reports) == 1 else reports)
+    else:
+        click.echo("\n\n".join(map(inspection.render, reports)))
+    if all("error" in report for report in reports):
+        sys.exit(1)
 
 
 def _load(

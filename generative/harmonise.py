@@ -87,7 +87,8 @@ def hear(
     melody: one track with notes. instruments: programs of the other voices, 128 and up for drums.
     """
     original = tokenizer.normal_form(melody)
-    ids = [tokenizer.start_id, *tokenizer.encode(original)]
+    bare = replace(original, keys=())  # a key signature is for the reader's eyes
+    ids = [tokenizer.start_id, *tokenizer.encode(bare)]
     logits, state = stepper.prefill(np.array(ids[:1]), stepper.initial_state(1))
     heard: dict[str, int] = {}
     voices: tuple[int, ...] = ()
@@ -103,7 +104,7 @@ def hear(
             break
         token = OFFSETS[kind] + VALUES[kind].index(value)  # noqa: PLW2901
         logits, state = stepper.step(np.array([token]), state)
-    return Heard(original, _as(original, heard), voices, tuple(instruments))
+    return Heard(original, _as(bare, heard), voices, tuple(instruments))
 
 
 def _shares(logits: NDArray[np.float32], kind: str) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.piece import Piece
     from generative.tokenizers import Tokenizer
 
 # Starting other processes takes about a second: worth it from about so much work on.
 PARALLEL_CHARS = 64 << 20
 PARALLEL_FILES = 300
 ENCODED_BY_NUMPY = frozenset({"char", "byte"})  # so that threads run side by side
+GRID_FILES = 40  # evenly spaced, that tell which grid suits a corpus
 NAMES_KEPT = 5  # of the corpus's files, for the model card
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class Request:
         vocab_size: at most so many tokens; None leaves it to the tokenizer.
         encoding: of text files.
         seed: draws which music files are held out.
+        grid: of music, "score" or "performance"; None looks at the files.
     """
 
     files: tuple[Path, ...]
@@ -67,12 +70,13 @@ class Request:
     vocab_size: int | None
     encoding: str
     seed: int
+    grid: str | None = None
 
     def key(self) -> str:
         """Names the files as they are now, and all that was asked for."""
         stats = [(str(f.resolve()), f.stat()) for f in (*self.files, *self.held_out)]
         files = [(name, about.st_size, about.st_mtime_ns) for name, about in stats]
-        how = [self.kind, self.tokenizer, self.vocab_size, self.encoding, self.seed]
+        how = [self.kind, self.tokenizer, self.vocab_size, self.encoding, self.seed, self.grid]
         asked = [store.FORMAT_VERSION, files, len(self.files), how]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -85,6 +89,7 @@ def request(
     encoding: str,
     held_out: Sequence[str | Path],
     seed: int,
+    grid: str | None = None,
 ) -> Request:
     """Find the files and what they are; "auto" takes the tokenizer for their kind.
 
@@ -102,6 +107,7 @@ def request(
         vocab_size=vocab_size,
         encoding=encoding,
         seed=seed,
+        grid=grid,
     )
 
 
@@ -241,13 +247,17 @@ def _ingest_music(
     asked: Request, folder: Path, key: str, tokenizer: Tokenizer | None
 ) -> tuple[Tokenizer, TokenStore]:
     """Each file to ids; what cannot be read is noted and left out."""
-    tokenizer = tokenizer or tokenizers.tokenizer_class(asked.tokenizer).train((), asked.vocab_size)
+    if tokenizer is None:
+        kind = tokenizers.tokenizer_class(asked.tokenizer)
+        sample = _sample(asked.files) if asked.grid is None else ()
+        tokenizer = cast("Tokenizer", kind.train(sample, asked.vocab_size, asked.grid))
+    encode = functools.partial(_encode_music, tokenizer.to_config())
     files = [*asked.files, *asked.held_out]
     jobs = _cores() if len(files) >= PARALLEL_FILES else 1
     pieces: list[tuple[Path, NDArray[np.integer]]] = []
     skipped: list[tuple[str, str]] = []
     with _progress(len(files), "files") as bar:
-        for file, (ids, reason) in zip(files, _in_order(_encode_music, files, jobs), strict=True):
+        for file, (ids, reason) in zip(files, _in_order(encode, files, jobs), strict=True):
             if reason is None:
                 pieces.append((file, ids))
             else:
@@ -266,13 +276,21 @@ def _ingest_music(
         return tokenizer, writer.close(_notes(asked, tokenizer, kept, skipped))
 
 
-def _encode_music(file: Path) -> tuple[NDArray[np.integer], str | None]:
+def _sample(files: Sequence[Path]) -> Iterator[Piece]:
+    """Some pieces of a corpus; files that cannot be read are passed over."""
+    from generative import midi
+
+    for file in files[:: -(-len(files) // GRID_FILES)]:
+        with suppress(midi.MidiError, OSError):
+            yield midi.read(file)
+
+
+def _encode_music(config: dict[str, Any], file: Path) -> tuple[NDArray[np.integer], str | None]:
     """One file's ids, or why there are none."""
     from generative import midi  # text needs no MIDI library
-    from generative.tokenizers.music import MusicTokenizer
 
     try:
-        ids = MusicTokenizer().encode_array(midi.read(file))
+        ids = _tokenizer(json.dumps(config), ()).encode_array(midi.read(file))
     except (midi.MidiError, OSError) as error:
         return np.zeros(0, dtype=np.uint16), str(error)
     except ValueError as error:  # longer than there are tokens for

@@ -104,7 +104,6 @@ class EventReader:
         self.repairs: Counter[str] = Counter()
         self._chunk = chunk
         self._max_ticks = max_ticks
-        self._position = 0
 
     def __iter__(self) -> Iterator[Event]:
         try:
@@ -112,18 +111,24 @@ class EventReader:
         except IndexError:
             self.repairs["track cut short"] += 1
 
-    def _walk(self) -> Iterator[Event]:
-        chunk = self._chunk
-        ticks = 0
+    def _walk(self) -> Iterator[Event]:  # noqa: PLR0912 - calls would take longer than the work
+        chunk, max_ticks = self._chunk, self._max_ticks
+        size = len(chunk)
+        position = ticks = 0
         running_status = None
-        while self._position < len(chunk):
-            ticks += self._variable_length()
-            if ticks > self._max_ticks:
+        while position < size:
+            delta = chunk[position]
+            if delta < 0x80:  # most are, and most time is spent here
+                position += 1
+            else:
+                delta, position = _variable_length(chunk, position)
+            ticks += delta
+            if ticks > max_ticks:
                 self.repairs["impossible delta time"] += 1
                 return
-            status = chunk[self._position]
+            status = chunk[position]
             if status >= 0x80:
-                self._position += 1
+                position += 1
             elif running_status is None:
                 self.repairs["data without a status byte"] += 1
                 return
@@ -133,49 +138,51 @@ class EventReader:
             if status < SYSEX:
                 running_status = status  # kept through meta events and sysex, as files rely on it
                 message = status & 0xF0
-                data = self._message_data(DATA_BYTES[message])
-                yield Event(ticks, message, status & 0x0F, data)
+                end = position + DATA_BYTES[message]
+                data = chunk[position:end]
+                if end > size:
+                    raise IndexError
+                position = end
+                if not data.isascii():  # ASCII is what is below 128
+                    self.repairs["data byte above 127"] += 1
+                    data = bytes(min(byte, 127) for byte in data)
+                yield _event(Event, (ticks, message, status & 0x0F, data))
             elif status == META:
-                kind = chunk[self._position]
-                self._position += 1
-                yield Event(ticks, META, kind, self._payload())
+                kind = chunk[position]
+                data, position = _payload(chunk, position + 1)
+                yield Event(ticks, META, kind, data)
                 if kind == END_OF_TRACK:
                     return  # whatever comes after it does not sound
             elif status in ILLEGAL_DATA_BYTES:
                 self.repairs["illegal message skipped"] += 1
-                self._position += ILLEGAL_DATA_BYTES[status]
+                position += ILLEGAL_DATA_BYTES[status]
             else:
-                yield Event(ticks, SYSEX, 0, self._payload())
+                data, position = _payload(chunk, position)
+                yield Event(ticks, SYSEX, 0, data)
         self.repairs["no end of track"] += 1
 
-    def _message_data(self, size: int) -> bytes:
-        data = self._chunk[self._position : self._position + size]
-        if len(data) < size:
-            raise IndexError
-        self._position += size
-        if not data.isascii():  # ASCII is what is below 128
-            self.repairs["data byte above 127"] += 1
-            data = bytes(min(byte, 127) for byte in data)
-        return data
 
-    def _payload(self) -> bytes:
-        size = self._variable_length()
-        data = self._chunk[self._position : self._position + size]
-        if len(data) < size:
-            raise IndexError
-        self._position += size
-        return data
+_event = tuple.__new__  # what `Event(...)` comes to, in half the time
 
-    def _variable_length(self) -> int:
-        """Seven bits a byte, the highest first; the last byte is the one below 128."""
-        value = 0
-        for _ in range(MAX_VARIABLE_LENGTH):
-            byte = self._chunk[self._position]
-            self._position += 1
-            value = value << 7 | byte & 0x7F
-            if byte < 0x80:
-                return value
-        raise IndexError  # no number has more bytes: the track is lost from here on
+
+def _payload(chunk: bytes, position: int) -> tuple[bytes, int]:
+    """The bytes whose number stands first, and where they end."""
+    size, position = _variable_length(chunk, position)
+    data = chunk[position : position + size]
+    if len(data) < size:
+        raise IndexError
+    return data, position + size
+
+
+def _variable_length(chunk: bytes, position: int) -> tuple[int, int]:
+    """Seven bits a byte, the highest first; the last byte is the one below 128. And its end."""
+    value = 0
+    for place in range(position, position + MAX_VARIABLE_LENGTH):
+        byte = chunk[place]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, place + 1
+    raise IndexError  # no number has more bytes: the track is lost from here on
 
 
 def _header(header: bytes) -> Header:

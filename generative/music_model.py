@@ -23,6 +23,7 @@ from generative.instruments import instrument_name
 from generative.keys import detect_key
 from generative.likelihood import Likelihood
 from generative.piece import Piece
+from generative.quantise import PERFORMANCE, SCORE
 from generative.tokenizers.music import MusicGrammar
 from generative.tokenizers.music_limits import MusicLimits, parse_instruments
 from generative.tokenizers.music_melody import MelodyGrammar
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from generative.tokenizers.music import MusicTokenizer
 
 DEFAULT_BARS = 8  # where nothing else says how much
+DEFAULT_SECONDS = 20.0  # of a performance, which has no bars to count
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
 # A piece of given length may have to go on where the model would end it, and then wander. Of this
@@ -148,7 +150,7 @@ class MusicModel:
             bars: exactly so many new bars; of a few draws, one that ends there willingly.
             seconds: so many new seconds; notes that would last longer are cut.
             max_new_tokens: at most; given alone, the model ends the piece where it likes. With none
-                of the three it makes 8 bars.
+                of the three it makes 8 bars, or 20 seconds of a performance.
             key: pitches may only be of "D minor", "Eb major" (see `music_limits.MODES`), of the
                 notes "C D E G A", of pitch classes 0..11, or of the key that the "primer" is in
                 (`keys.detect_key`; if minor, with both sixths and sevenths).
@@ -171,14 +173,17 @@ class MusicModel:
         if seconds is not None and not 0 < seconds < np.inf:
             raise ValueError(f"seconds must be a positive number, not {seconds}")
         if bars is seconds is max_new_tokens is None:
-            bars = DEFAULT_BARS
+            if self.tokenizer.grid == PERFORMANCE:
+                seconds = DEFAULT_SECONDS
+            else:
+                bars = DEFAULT_BARS
         start, begin = self._primer(primer, primer_bars)
         if key == KEY_OF_PRIMER:
             key = _key_of(start)
         if isinstance(density, str):
             density = self._density(density, start)
         limits = MusicLimits.of(key, pitch_range, meter, tempo, instruments, density)
-        if begin:
+        if begin and self.tokenizer.grid == SCORE:
             limits = _like_primer(limits, self.tokenizer.decode(begin))
         grammar = MusicGrammar(self.tokenizer, bars=bars, seconds=seconds, limits=limits)
         room = _room(bars, seconds) if max_new_tokens is None else max_new_tokens
@@ -233,6 +238,8 @@ class MusicModel:
             MidiError: the file cannot be read.
             ValueError: no such track, an option out of range, or limits that cannot be met.
         """
+        if self.tokenizer.grid == PERFORMANCE:
+            raise ValueError("a model of performances knows no bars: it cannot harmonise")
         piece = _track_of(_as_piece(melody), melody_track)
         asked = () if instruments is None else parse_instruments(instruments)
         heard = hear(self._runtime.stepper, self.tokenizer, piece, asked)

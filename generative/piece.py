@@ -1,4 +1,4 @@
-"""Notes, tracks, tempo and meter, and their units: knows musical time, not files and not tokens.
+"""Notes, tracks, tempo, meter and key, and their units: knows musical time, not files or tokens.
 
 Time is counted in ticks, `ticks_per_beat` of them to a quarter note, and turns into seconds in one
 place, `TempoMap`. A `Piece` may be built in any order; its normal form (`Piece.normalised`) is the
@@ -13,17 +13,23 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 SECONDS_PER_MINUTE = 60
 MICROSECONDS_PER_MINUTE = 60_000_000
 BEATS_PER_WHOLE_NOTE = 4  # a beat is a quarter note, as in MIDI files, whatever the meter
+# numbers of a `Control`: the MIDI controllers 0..127, and beyond them
+SUSTAIN_PEDAL, PITCH_BEND = 64, 128
+HIGHEST_VALUES = {PITCH_BEND: 0x3FFF}  # controllers go to 127
+NO_BEND = 0x2000
+MAX_SHARPS = 7  # and flats, of a key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False)
 class Note:
     """One sounding note: `pitch` 0..127 (60 is middle C), `velocity` 1..127."""
 
@@ -32,16 +38,62 @@ class Note:
     pitch: int
     velocity: int
 
-    def __post_init__(self) -> None:
-        if self.onset_ticks < 0 or self.duration_ticks < 1:
+    def __init__(self, *, onset_ticks: int, duration_ticks: int, pitch: int, velocity: int) -> None:
+        # written out since a corpus has millions: the one that dataclass makes takes twice as long
+        _set_onset(self, onset_ticks)
+        _set_duration(self, duration_ticks)
+        _set_pitch(self, pitch)
+        _set_velocity(self, velocity)
+        if onset_ticks < 0 or duration_ticks < 1:
             raise ValueError(f"a note starts at 0 or later and lasts at least 1 tick, not {self}")
-        if not (0 <= self.pitch <= 127 and 1 <= self.velocity <= 127):
+        if not (0 <= pitch <= 127 and 1 <= velocity <= 127):
             raise ValueError(f"pitch must be in 0..127 and velocity in 1..127, not {self}")
 
     @property
     def end_ticks(self) -> int:
         """The first tick at which the note is silent again."""
         return self.onset_ticks + self.duration_ticks
+
+
+_set_onset, _set_duration, _set_pitch, _set_velocity = (
+    vars(Note)[name].__set__ for name in Note.__slots__
+)
+
+
+CONTROL_NAMES = {
+    1: "modulation",
+    7: "volume",
+    10: "pan",
+    11: "expression",
+    SUSTAIN_PEDAL: "sustain pedal",
+    66: "sostenuto pedal",
+    67: "soft pedal",
+    PITCH_BEND: "pitch bend",
+}
+
+
+def control_name(number: int) -> str:
+    """A control in words; those without a name of their own by their number."""
+    return CONTROL_NAMES.get(number, f"controller {number}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """From `at_ticks` on, a pedal, wheel or slider of one instrument stands at `value`.
+
+    `number` is a MIDI controller (64 is the sustain pedal) with values 0..127, or `PITCH_BEND`
+    with values 0..16383.
+    """
+
+    at_ticks: int
+    number: int
+    value: int
+
+    def __post_init__(self) -> None:
+        if self.at_ticks < 0 or not 0 <= self.number <= PITCH_BEND:
+            raise ValueError(f"a control needs a tick >= 0 and a number 0..128, not {self}")
+        if not 0 <= self.value <= HIGHEST_VALUES.get(self.number, 127):
+            raise ValueError(f"a control's value must be in 0..127 (a bend's to 16383), not {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +103,7 @@ class Track:
     program: int = 0
     is_drum: bool = False
     notes: tuple[Note, ...]
+    controls: tuple[Control, ...] = ()
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -85,10 +138,24 @@ class Meter:
             raise ValueError(f"a meter's denominator is a power of two up to 128, not {self}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """From `at_ticks` on, a key signature: -7 is seven flats, 2 and minor is B minor."""
+
+    at_ticks: int
+    sharps: int
+    is_minor: bool = False
+
+    def __post_init__(self) -> None:
+        if self.at_ticks < 0 or not -MAX_SHARPS <= self.sharps <= MAX_SHARPS:
+            raise ValueError(f"a key needs a tick >= 0 and -7..7 sharps, not {self}")
+
+
 DEFAULT_TEMPO = Tempo(at_ticks=0, beats_per_minute=120.0)  # what a MIDI file means by silence
 DEFAULT_METER = Meter(at_ticks=0, numerator=4, denominator=4)
 
-Event = TypeVar("Event", Tempo, Meter)
+Event = TypeVar("Event", Tempo, Meter, Key)
+AnyEvent = TypeVar("AnyEvent", Tempo, Meter, Key, Control)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +172,7 @@ class Piece:
     tracks: tuple[Track, ...] = ()
     tempos: tuple[Tempo, ...] = (DEFAULT_TEMPO,)
     meters: tuple[Meter, ...] = (DEFAULT_METER,)
+    keys: tuple[Key, ...] = ()  # a piece may say none
 
     def __post_init__(self) -> None:
         if not 1 <= self.ticks_per_beat <= 0x7FFF:
@@ -113,16 +181,22 @@ class Piece:
     def normalised(self) -> Piece:
         """The one form of this music.
 
-        Notes are sorted, notes of one pitch end in the order in which they began, tempos and
-        meters are sorted, stated at tick 0 and then only where they change, rates are what a MIDI
-        file can hold, and tracks without notes are gone.
+        Notes are sorted, notes of one pitch end in the order in which they began, controls keep
+        their order within a tick, tempos and meters are sorted, stated at tick 0 and then only
+        where they change, keys only where they change, rates are what a MIDI file can hold, and
+        tracks without notes are gone.
         """
         tempos = (replace(t, beats_per_minute=midi_rate(t.beats_per_minute)) for t in self.tempos)
         return replace(
             self,
-            tracks=tuple(replace(t, notes=in_order(t.notes)) for t in self.tracks if t.notes),
-            tempos=_changes(tempos, DEFAULT_TEMPO),
-            meters=_changes(self.meters, DEFAULT_METER),
+            tracks=tuple(
+                replace(t, notes=in_order(t.notes), controls=tuple(sorted(t.controls, key=_tick)))
+                for t in self.tracks
+                if t.notes
+            ),
+            tempos=changes(tempos, DEFAULT_TEMPO),
+            meters=changes(self.meters, DEFAULT_METER),
+            keys=changes(self.keys),
         )
 
     @property
@@ -133,7 +207,10 @@ class Piece:
     @property
     def duration_ticks(self) -> int:
         """Where the last note ends; 0 without notes."""
-        return max((n.end_ticks for track in self.tracks for n in track.notes), default=0)
+        return max(
+            (n.onset_ticks + n.duration_ticks for track in self.tracks for n in track.notes),
+            default=0,
+        )
 
     @property
     def seconds(self) -> float:
@@ -180,7 +257,11 @@ class Piece:
             return replace(note, duration_ticks=min(note.end_ticks, end_ticks) - note.onset_ticks)
 
         tracks = (
-            replace(track, notes=tuple(before(n) for n in track.notes if n.onset_ticks < end_ticks))
+            replace(
+                track,
+                notes=tuple(before(n) for n in track.notes if n.onset_ticks < end_ticks),
+                controls=tuple(c for c in track.controls if c.at_ticks < end_ticks),
+            )
             for track in self.tracks
         )
         return replace(
@@ -188,6 +269,7 @@ class Piece:
             tracks=tuple(tracks),
             tempos=tuple(t for t in self.tempos if t.at_ticks < end_ticks),
             meters=tuple(m for m in self.meters if m.at_ticks < end_ticks),
+            keys=tuple(k for k in self.keys if k.at_ticks < end_ticks),
         ).normalised()
 
     def excerpt(self, first_bar: int, last_bar: int) -> Piece:
@@ -204,36 +286,62 @@ class Piece:
             )
         begin, end = self.bar_lines[first_bar - 1], self.bar_lines[last_bar]
 
-        def after(note: Note) -> Note:
-            onset = max(note.onset_ticks - begin, 0)
-            return replace(note, onset_ticks=onset, duration_ticks=note.end_ticks - begin - onset)
-
-        def from_begin(events: tuple[Event, ...]) -> tuple[Event, ...]:
-            return tuple(replace(e, at_ticks=max(e.at_ticks - begin, 0)) for e in events)
+        def inside(note: Note) -> Note:
+            onset = max(note.onset_ticks, begin)
+            return replace(note, onset_ticks=onset, duration_ticks=note.end_ticks - onset)
 
         before_end = self.clipped(end)
         tracks = (
-            replace(t, notes=tuple(after(n) for n in t.notes if n.end_ticks > begin))
-            for t in before_end.tracks
+            replace(track, notes=tuple(inside(n) for n in track.notes if n.end_ticks > begin))
+            for track in before_end.tracks
         )
-        return replace(
-            before_end,
-            tracks=tuple(tracks),
-            tempos=from_begin(before_end.tempos),
-            meters=from_begin(before_end.meters),
-        ).normalised()
+        return replace(before_end, tracks=tuple(tracks)).since(begin)
+
+    def since(self, begin_ticks: int) -> Piece:
+        """What begins at `begin_ticks` or later, as a piece that begins there.
+
+        Tempo, meter, key and controls go on as they were. A meter counts its bars from where it
+        stands: `begin_ticks` should be a bar line.
+        """
+        tracks = (
+            replace(track, notes=tuple(n for n in track.notes if n.onset_ticks >= begin_ticks))
+            for track in self.tracks
+        )
+        return (
+            replace(self, tracks=tuple(tracks))
+            .moved(lambda at_ticks: max(at_ticks - begin_ticks, 0))
+            .normalised()
+        )
 
     def shifted(self, ticks: int) -> Piece:
         """All of it, so many ticks later."""
+        return self.moved(lambda at_ticks: at_ticks + ticks)
 
-        def later(note: Note) -> Note:
-            return replace(note, onset_ticks=note.onset_ticks + ticks)
+    def moved(self, tick: Callable[[int], int]) -> Piece:
+        """All of it, with what was at a tick, and every end of a note, where `tick` says."""
+
+        def note_moved(note: Note) -> Note:
+            onset = tick(note.onset_ticks)
+            return replace(
+                note, onset_ticks=onset, duration_ticks=max(tick(note.end_ticks) - onset, 1)
+            )
+
+        def event_moved(event: AnyEvent) -> AnyEvent:
+            return replace(event, at_ticks=tick(event.at_ticks))
 
         return replace(
             self,
-            tracks=tuple(replace(t, notes=tuple(map(later, t.notes))) for t in self.tracks),
-            tempos=tuple(replace(t, at_ticks=t.at_ticks + ticks) for t in self.tempos),
-            meters=tuple(replace(m, at_ticks=m.at_ticks + ticks) for m in self.meters),
+            tracks=tuple(
+                replace(
+                    track,
+                    notes=tuple(map(note_moved, track.notes)),
+                    controls=tuple(map(event_moved, track.controls)),
+                )
+                for track in self.tracks
+            ),
+            tempos=tuple(map(event_moved, self.tempos)),
+            meters=tuple(map(event_moved, self.meters)),
+            keys=tuple(map(event_moved, self.keys)),
         )
 
 
@@ -284,6 +392,7 @@ def in_turn(pieces: Iterable[Piece]) -> Piece:
         tracks=tuple(track for part in parts for track in part.tracks),
         tempos=tuple(tempo for part in parts for tempo in part.tempos),
         meters=tuple(meter for part in parts for meter in part.meters),
+        keys=tuple(key for part in parts for key in part.keys),
     ).normalised()
 
 
@@ -319,33 +428,35 @@ def in_order(notes: Iterable[Note]) -> tuple[Note, ...]:
 
     A MIDI note-off names a pitch, not a note: of two that sound at once, it ends the older one.
     """
-    by_pitch: defaultdict[int, list[Note]] = defaultdict(list)
-    for note in notes:
-        by_pitch[note.pitch].append(note)
-    ordered = [note for group in by_pitch.values() for note in _first_in_first_out(group)]
-    return tuple(sorted(ordered, key=_place))
+    ordered = sorted(notes, key=_place)
+    last_ends = [0] * 128  # by pitch
+    for note in ordered:
+        end = note.onset_ticks + note.duration_ticks
+        if end < last_ends[note.pitch]:
+            return _first_in_first_out(ordered)
+        last_ends[note.pitch] = end
+    return tuple(ordered)
 
 
-def _first_in_first_out(notes: list[Note]) -> list[Note]:
-    notes = sorted(notes, key=_place)
-    ends = sorted(note.end_ticks for note in notes)
-    return [
-        note if note.end_ticks == end else replace(note, duration_ticks=end - note.onset_ticks)
-        for note, end in zip(notes, ends, strict=True)
-    ]
+def _first_in_first_out(notes: list[Note]) -> tuple[Note, ...]:
+    ends: defaultdict[int, list[int]] = defaultdict(list)  # by pitch, the latest first
+    for note in sorted(notes, key=attrgetter("end_ticks"), reverse=True):
+        ends[note.pitch].append(note.end_ticks)
+    matched = (replace(n, duration_ticks=ends[n.pitch].pop() - n.onset_ticks) for n in notes)
+    return tuple(sorted(matched, key=_place))
 
 
-def _place(note: Note) -> tuple[int, int, int, int]:
-    return note.onset_ticks, note.pitch, note.duration_ticks, note.velocity
+_place = attrgetter("onset_ticks", "pitch", "duration_ticks", "velocity")
+_tick = attrgetter("at_ticks")
 
 
-def _changes(events: Iterable[Event], default: Event) -> tuple[Event, ...]:
+def changes(events: Iterable[Event], default: Event | None = None) -> tuple[Event, ...]:
     """Events in order: of several at one tick the last, and none that repeats the one before."""
-    by_tick: dict[int, Event] = {0: default}
-    for event in sorted(events, key=lambda event: event.at_ticks):
+    by_tick: dict[int, Event] = {} if default is None else {0: default}
+    for event in sorted(events, key=_tick):
         by_tick[event.at_ticks] = event
-    changes: list[Event] = []
+    kept: list[Event] = []
     for event in by_tick.values():
-        if not changes or replace(changes[-1], at_ticks=event.at_ticks) != event:
-            changes.append(event)
-    return tuple(changes)
+        if not kept or replace(kept[-1], at_ticks=event.at_ticks) != event:
+            kept.append(event)
+    return tuple(kept)

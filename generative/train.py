@@ -68,6 +68,7 @@ def train(
     held_out: Sequence[str | Path] = (),
     tokenizer: str = "auto",
     vocab_size: int | None = None,
+    grid: str = "auto",
     encoding: str = "utf-8",
     resume: bool = False,
     device: str = "auto",
@@ -91,6 +92,7 @@ def train(
             music files.
         tokenizer: "auto", "char", "byte", "sentencepiece" or "music".
         vocab_size: of the char or sentencepiece tokenizer at most.
+        grid: of music: "score" (beats), "performance" (10 ms) or "auto", which looks at the files.
         encoding: of text files.
         resume: continue the run in `output`, on the same corpus; its recipe stands.
         device: "auto", "cpu", "cuda", ...
@@ -123,6 +125,7 @@ def train(
         encoding=encoding,
         held_out=held_out,
         seed=seed,
+        grid=None if grid == "auto" else grid,
     )
     from generative.training import processes as shared
     from generative.training import run as training_run

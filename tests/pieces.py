@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from generative.piece import Meter, Note, Piece, Tempo, Track
+from generative.piece import PITCH_BEND, Control, Key, Meter, Note, Piece, Tempo, Track
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "midi"
 
@@ -35,11 +35,23 @@ notes = st.builds(
     st.integers(60, 63) | st.integers(0, 127),  # a narrow range, so that notes meet
     st.integers(1, 127),
 )
+controls = st.builds(
+    Control,
+    at_ticks=st.integers(0, 3000),
+    number=st.sampled_from([1, 7, 11, 64, 64, 67]),
+    value=st.integers(0, 127),
+) | st.builds(
+    Control,
+    at_ticks=st.integers(0, 3000),
+    number=st.just(PITCH_BEND),
+    value=st.integers(0, 0x3FFF),
+)
 tracks = st.builds(
     Track,
     program=st.integers(0, 127),
     is_drum=st.booleans(),
     notes=st.lists(notes, max_size=12).map(tuple),
+    controls=st.lists(controls, max_size=4).map(tuple),
     name=st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )
 tempos = st.builds(
@@ -53,6 +65,9 @@ meters = st.builds(
     numerator=st.integers(1, 12) | st.integers(1, 255),
     denominator=st.sampled_from([1, 2, 4, 8, 16, 32, 64, 128]),
 )
+keys = st.builds(
+    Key, at_ticks=st.integers(0, 3000), sharps=st.integers(-7, 7), is_minor=st.booleans()
+)
 pieces = st.builds(
     Piece,
     ticks_per_beat=st.sampled_from([1, 7, 24, 96, 480, 32767]),
@@ -61,4 +76,5 @@ pieces = st.builds(
     .map(tuple),
     tempos=st.lists(tempos, max_size=5).map(tuple),
     meters=st.lists(meters, max_size=5).map(tuple),
+    keys=st.lists(keys, max_size=3).map(tuple),
 )

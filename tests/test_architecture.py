@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keys": {"numpy", "piece"},
     "tokenizers": {"numpy", "sentencepiece", "instruments", "piece", "quantise"},
     "corpus": {"numpy", "midi", "piece"},
+    "inspection": {"checkpoint", "corpus", "midi", "piece", "quantise", "tokenizers"},
     "likelihood": set(),
     "model": {"torch", "numpy"},
     "scoring": {"torch", "numpy", "model"},
@@ -26,7 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
     "checkpoint": {"numpy", "safetensors", "torch", "model", "tokenizers"},
     "store": {"numpy", "checkpoint"},
-    "ingest": {"loky", "numpy", "tqdm", "checkpoint", "corpus", "midi", "store", "tokenizers"},
+    "ingest": {
+        "loky", "numpy", "tqdm", "checkpoint", "corpus", "midi", "piece", "store", "tokenizers",
+    },
     "card": {"checkpoint", "likelihood"},
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
@@ -42,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "harmonise": {"numpy", "piece", "sampling", "tokenizers"},
     "music_model": {
         "numpy", "checkpoint", "formats", "generation", "harmonise", "instruments", "keys",
-        "likelihood", "midi", "piece", "runtime", "sampling", "tokenizers",
+        "likelihood", "midi", "piece", "quantise", "runtime", "sampling", "tokenizers",
     },
     "general_midi": set(),
     "sound": {"numpy", "checkpoint", "midi", "piece"},
@@ -60,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "options": {"click"},
     "cli": {
         "click", "options", "terminal", "api", "card", "checkpoint", "corpus", "evaluation",
-        "formats", "generation", "midi", "runtime", "train",
+        "formats", "generation", "inspection", "midi", "runtime", "sampling", "train",
     },
 }  # fmt: skip
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import resource
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import mido
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from generative import midi
 from generative.midi_bytes import EventReader
-from generative.piece import Meter, Piece, Tempo, Track
+from generative.piece import PITCH_BEND, Control, Key, Meter, Piece, Tempo, Track
 from tests.pieces import note, piece_of, pieces, real_files
 
 if TYPE_CHECKING:
@@ -91,13 +92,55 @@ def test_repairs_are_counted_and_the_rest_is_read(events: str, repair: str) -> N
 
 
 def test_what_is_left_out_is_counted() -> None:
-    data = file("00 b0 40 7f", "00 b0 07 64", "00 e0 00 40", "00 ff 05 02 6c 61", C4)
-    assert midi.read_with_report(data)[1].dropped == {
-        "sustain pedal": 1,
-        "controller": 1,
-        "pitch bend": 1,
+    data = file(
+        "00 a0 3c 40", "00 b0 7e 01", "00 ff 05 02 6c 61", "00 ff 51 03 07 a1 20",
+        "05 ff 51 03 07 a1 20", "00 b1 07 64", "00 c0 05", "00 c0 06", "00 90 3c 40 60 80 3c 20",
+    )  # fmt: skip
+    piece, report = midi.read_with_report(data)
+    assert report.repairs == {}
+    assert report.dropped == {
+        "aftertouch": 1,
+        "channel mode": 1,
         "lyric": 1,
+        "tempo that changes nothing": 1,
+        "controller of no instrument": 1,
+        "program change without effect": 1,
+        "release velocity": 1,
     }
+    assert (piece.note_count, piece.tracks[0].program) == (1, 6)
+
+
+def control(at_ticks: int, number: int, value: int) -> Control:
+    return Control(at_ticks=at_ticks, number=number, value=value)
+
+
+def test_controls_belong_to_the_instruments_of_their_channel() -> None:
+    piece = midi.read(file("00 b0 40 7f", "00 e0 00 40", C4, "00 b0 40 00", "00 c0 05", C4))
+    bend, up = control(0, PITCH_BEND, 0x2000), control(96, 64, 0)
+    assert piece.tracks[0].controls == (control(0, 64, 127), bend, up)
+    assert piece.tracks[1].controls == (bend, up)  # as they stand when it begins
+
+
+def test_a_channel_is_set_up_in_another_track() -> None:
+    header = bytes.fromhex(HEADER.replace("00 00  00 01", "00 01  00 02"))
+    piece = midi.read(header + chunk("00 b0 07 50", END) + chunk(C4, END))
+    assert piece.tracks[0].controls == (control(0, 7, 80),)
+
+
+def test_a_key_signature_is_kept() -> None:
+    piece = midi.read(file("00 ff 59 02 fd 01", C4))
+    assert piece.keys == (Key(at_ticks=0, sharps=-3, is_minor=True),)
+    assert midi.read(midi.to_bytes(piece)) == piece
+    assert repairs_of(file("00 ff 59 02 09 00", C4)) == {"impossible key": 1}
+
+
+@pytest.mark.parametrize("is_minor", [False, True])
+@pytest.mark.parametrize("sharps", range(-7, 8))
+def test_every_key_is_written_and_read(sharps: int, is_minor: bool) -> None:
+    piece = replace(
+        piece_of(note(0, 24)), keys=(Key(at_ticks=3, sharps=sharps, is_minor=is_minor),)
+    )
+    assert midi.read(midi.to_bytes(piece)) == piece
 
 
 def test_tempo_meter_and_name() -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import generative
 from generative import midi
 from generative.music_model import MusicModel
-from generative.piece import Piece
+from generative.piece import Control, Note, Piece, Track
 from tests.conftest import TUNES
 from tests.pieces import note, piece_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +88,37 @@ def test_bar_lines_follow_the_meter() -> None:
     assert Piece(ticks_per_beat=24).bar_lines == (0,)
     piece = midi.read(TUNES / "annas_cradle_song.mid")
     assert len(piece.bar_lines) - 1 == piece.bars == 32
+
+
+def played(seed: int) -> Piece:
+    """Notes that keep to no beat, under a pedal that goes up and down."""
+    rng = np.random.default_rng(seed)
+    onsets = np.cumsum(rng.integers(20, 400, 200)).tolist()
+    pitches = rng.integers(48, 84, 200).tolist()
+    notes = [
+        Note(onset_ticks=onset, duration_ticks=90, pitch=pitch, velocity=70)
+        for onset, pitch in zip(onsets, pitches, strict=True)
+    ]
+    pedal = [
+        Control(at_ticks=onset + 7, number=64, value=127 * (i % 2))
+        for i, onset in enumerate(onsets[::9])
+    ]
+    track = Track(notes=tuple(notes), controls=tuple(pedal))
+    return Piece(ticks_per_beat=480, tracks=(track,))
+
+
+def test_a_performance_is_learnt_and_played(tmp_path: Path) -> None:
+    for i in range(4):
+        midi.write(played(i), tmp_path / f"{i}.mid")
+    generative.train(tmp_path, tmp_path / "m", steps=40, hidden=32, layers=1, batch_size=4)
+    model = generative.load(tmp_path / "m")
+    assert isinstance(model, MusicModel)
+    assert model.tokenizer.grid == "performance"
+    primer = played(9).clipped(4000)
+    made = model.generate(primer, seconds=4, seed=1, pitch_range="C3-C6").piece
+    assert primer.seconds + 2 < made.seconds < primer.seconds + 4.01
+    assert midi.read(midi.to_bytes(made)) == made
+    assert any(control.number == 64 for track in made.tracks for control in track.controls)
+    assert 1 < model.generate(seed=2).piece.seconds < 20.01
+    with pytest.raises(ValueError, match="say how many seconds"):
+        model.generate(bars=4)

@@ -11,10 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from generative import midi
-from generative.piece import Meter, Piece, Tempo, Track
-from generative.quantise import quantised
+from generative.piece import PITCH_BEND, Control, Key, Meter, Piece, Tempo, Track
+from generative.quantise import PERFORMANCE, quantised
 from generative.tokenizers.music import MusicGrammar, MusicTokenizer
-from generative.tokenizers.music_grammar import LAST_BAR_STEP, State
+from generative.tokenizers.music_grammar import LAST_STEPS, State
 from generative.tokenizers.music_vocabulary import BLOCKS, VOCAB_SIZE, ruler_steps, token_id
 from tests.pieces import note, piece_of, pieces, real_files
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKENIZER = MusicTokenizer()
+PLAYED = MusicTokenizer(PERFORMANCE)
+BENT = MusicTokenizer(PERFORMANCE, [1, 64, PITCH_BEND])
+tokenizers = st.sampled_from([TOKENIZER, PLAYED, BENT])
 OPENING = ["bar", "position 0", "beats 4", "unit 4", "tempo 120"]
 
 
@@ -95,22 +98,24 @@ def test_every_ruler_fits_the_positions() -> None:
     assert 1 <= min(rulers) <= max(rulers) <= 192
 
 
-@given(pieces)
-def test_a_piece_comes_back_in_token_form(piece: Piece) -> None:
-    ids, report = TOKENIZER.encode_with_report(piece)
-    decoded = TOKENIZER.decode(ids)
-    assert decoded == TOKENIZER.normal_form(piece)
-    assert TOKENIZER.encode(decoded) == ids
+@given(pieces, tokenizers)
+def test_a_piece_comes_back_in_token_form(piece: Piece, tokenizer: MusicTokenizer) -> None:
+    assume(piece.normalised().seconds < 5 * 3600)  # where tokens end
+    ids, report = tokenizer.encode_with_report(piece)
+    decoded = tokenizer.decode(ids)
+    assert decoded == tokenizer.normal_form(piece) == tokenizer.normal_form(decoded)
+    assert tokenizer.encode(decoded) == ids
     assert report.notes_in == piece.note_count
     assert report.notes_in == report.notes_out + report.notes_merged + report.notes_dropped
-    assert TOKENIZER.notes_in(ids) == decoded.note_count == report.notes_out
+    assert tokenizer.notes_in(ids) == decoded.note_count == report.notes_out
 
 
-@given(pieces)
-def test_what_is_encoded_is_grammatical(piece: Piece) -> None:
-    grammar = MusicGrammar(TOKENIZER)
+@given(pieces, tokenizers)
+def test_what_is_encoded_is_grammatical(piece: Piece, tokenizer: MusicTokenizer) -> None:
+    assume(piece.normalised().seconds < 5 * 3600)  # where tokens end
+    grammar = MusicGrammar(tokenizer)
     state = grammar.start()
-    for token in [*TOKENIZER.encode(piece), TOKENIZER.start_id]:
+    for token in [*tokenizer.encode(piece), tokenizer.start_id]:
         assert grammar.allowed(state)[token]
         state = grammar.advance(state, token)
 
@@ -127,8 +132,14 @@ def test_what_tokens_cannot_say_is_counted() -> None:
     )
     ids, report = TOKENIZER.encode_with_report(piece)
     assert (report.notes_in, report.notes_out) == (72, 65)
-    assert (report.notes_merged, report.notes_dropped, report.notes_clipped) == (1, 6, 1)
-    assert (report.tempos_clamped, report.meters_dropped) == (1, 2)
+    assert (report.notes_merged, report.notes_dropped) == (1, 6)
+    assert report.losses == {
+        "note longer than tokens say": 1,
+        "tempo rounded": 1,
+        "tempo slower or faster than tokens say": 1,
+        "meter without tokens": 2,
+        "velocity rounded": 66,
+    }
     rates = [tempo.beats_per_minute for tempo in TOKENIZER.decode(ids).tempos]
     assert rates == [120, 320, 100]
 
@@ -140,7 +151,7 @@ def test_a_piece_without_notes_has_no_tokens() -> None:
 
 def test_a_piece_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="tokens reach to beat"):
-        TOKENIZER.encode(piece_of(note(LAST_BAR_STEP + 1, 1)))
+        TOKENIZER.encode(piece_of(note(LAST_STEPS["score"] + 1, 1)))
 
 
 def test_start_tokens_and_a_broken_note_are_passed_over() -> None:
@@ -216,6 +227,8 @@ def test_config_goes_through_json_and_another_vocabulary_is_refused() -> None:
     config = json.loads(json.dumps(TOKENIZER.to_config()))
     assert config["type"] == "music"
     assert MusicTokenizer.from_config(config, TOKENIZER.files()).vocab_size == VOCAB_SIZE
+    again = MusicTokenizer.from_config(json.loads(json.dumps(BENT.to_config())))
+    assert (again.grid, again.controls) == (BENT.grid, BENT.controls)
     config["blocks"]["tempo"] = 5
     with pytest.raises(ValueError, match="differs in 'blocks'"):
         MusicTokenizer.from_config(config)
@@ -243,15 +256,98 @@ def walk(grammar: MusicGrammar, state: State, seed: int, max_tokens: int = 3000)
 seeds = st.integers(0, 2**32 - 1)
 
 
-@given(seeds)
-def test_whatever_is_drawn_is_a_piece_and_a_file(seed: int) -> None:
-    grammar = MusicGrammar(TOKENIZER)
-    piece = TOKENIZER.decode(walk(grammar, grammar.start(), seed))
+@given(seeds, tokenizers)
+def test_whatever_is_drawn_is_a_piece_and_a_file(seed: int, tokenizer: MusicTokenizer) -> None:
+    grammar = MusicGrammar(tokenizer)
+    piece = tokenizer.decode(walk(grammar, grammar.start(), seed))
     assume(piece.note_count)  # a walk may be cut off before its first note
     assert midi.read(midi.to_bytes(piece)) == piece
-    again = TOKENIZER.encode(piece)
-    assert TOKENIZER.encode(TOKENIZER.decode(again)) == again
-    assert quantised(piece)[1].merged == 0
+    again = tokenizer.encode(piece)
+    assert tokenizer.encode(tokenizer.decode(again)) == again
+    assert quantised(piece, tokenizer.grid)[1].merged == 0
+
+
+@given(seeds, st.floats(0.01, 12), st.booleans())
+def test_seconds_bound_a_performance_and_are_filled(
+    seed: int, seconds: float, has_primer: bool
+) -> None:
+    grammar = MusicGrammar(PLAYED, seconds=seconds)
+    primer = PLAYED.encode(piece_of(note(0, 24), note(200, 24))) if has_primer else []
+    begin = PLAYED.decode(primer).seconds
+    ids = walk(grammar, grammar.resume(primer), seed)
+    piece = PLAYED.decode([*primer, *ids])
+    assert piece.note_count
+    onsets = [n.onset_ticks for track in piece.tracks for n in track.notes]
+    assert piece.tempo_map.seconds_at(max(onsets)) < begin + seconds + 0.002
+    if len(ids) < 3000:  # it ended by itself: within the longest shift of the end
+        state, _ = PLAYED.read([*primer, *ids])
+        assert state.seconds > begin + seconds - 1.0 - 1e-9
+
+
+def test_a_performance_has_no_bars_to_count() -> None:
+    with pytest.raises(ValueError, match="say how many seconds"):
+        MusicGrammar(PLAYED, bars=4)
+
+
+def test_a_performance_in_words() -> None:
+    pedal = (
+        Control(at_ticks=0, number=64, value=100),
+        Control(at_ticks=24, number=64, value=101),
+        Control(at_ticks=48, number=64, value=3),
+        Control(at_ticks=48, number=PITCH_BEND, value=0x2000),
+    )
+    track = Track(notes=(note(0, 24), note(0, 120, 64), note(149, 24)), controls=pedal)
+    piece = Piece(
+        ticks_per_beat=24,
+        tracks=(track,),
+        keys=(Key(at_ticks=0, sharps=-1), Key(at_ticks=48, sharps=2, is_minor=True)),
+    )
+    expected = [
+        "beats 4", "unit 4", "key 6", "tempo 120", "track 0", "program 0", "pedal 127",
+        "velocity 62", "pitch 60", "duration 50", "pitch 64", "long", "long", "duration 58",
+        "shift 100", "key 24", "pedal 0",
+        "shift 100", "shift 100", "shift 10", "pitch 60", "duration 50",
+    ]  # fmt: skip
+    assert [PLAYED.describe(token) for token in PLAYED.encode(piece)] == expected
+    bent = [BENT.describe(token) for token in BENT.encode(piece)]
+    at = bent.index("pedal 0") + 1
+    assert bent[at : at + 2] == ["control 128", "value 64"]
+    assert bent[:at] + bent[at + 2 :] == expected
+    losses = PLAYED.encode_with_report(piece)[1].losses
+    assert losses == {
+        "note: onset rounded": 1,
+        "pitch bend": 1,
+        "sustain pedal: no change": 1,
+        "sustain pedal: value rounded": 3,
+        "velocity rounded": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("beats",), "'score' or 'performance', not 'beats'"),
+        (("score", [7]), "on the performance grid only"),
+        ((PERFORMANCE, [129]), r"controls must be in 0\.\.128"),
+    ],
+)
+def test_a_grid_that_is_none_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MusicTokenizer(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("sharps", "is_minor", "semitones", "expected"),
+    [(0, False, 2, 2), (0, True, 2, 2), (-3, False, 2, -1), (0, False, -1, 5), (7, True, 12, 7)],
+)  # C to D, A minor to B minor, Eb to F, C to B, A# minor an octave up
+def test_transposing_moves_the_key(
+    sharps: int, is_minor: bool, semitones: int, expected: int
+) -> None:
+    key = Key(at_ticks=0, sharps=sharps, is_minor=is_minor)
+    piece = replace(piece_of(note(0, 24)), keys=(key,))
+    moved = TOKENIZER.decode(TOKENIZER.transpose(TOKENIZER.encode_array(piece), semitones).tolist())
+    assert moved.keys == (Key(at_ticks=0, sharps=expected, is_minor=is_minor),)
+    assert moved.tracks[0].notes[0].pitch == 60 + semitones
 
 
 @given(seeds, st.integers(1, 5), st.booleans())
@@ -324,13 +420,14 @@ def test_the_grammar_keeps_up_with_a_small_model() -> None:
     assert (time.process_time() - begin) / len(states) < 200e-6  # some 5 µs on an idle machine
 
 
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, BENT], ids=["score", "performance"])
 @pytest.mark.parametrize("path", real_files(".", "[!o]*/**/*.mid", at_most=12))
-def test_real_files_come_back(path: Path) -> None:
+def test_real_files_come_back(path: Path, tokenizer: MusicTokenizer) -> None:
     piece = midi.read(path)
-    ids, report = TOKENIZER.encode_with_report(piece)
-    decoded = TOKENIZER.decode(ids)
-    assert decoded == TOKENIZER.normal_form(piece)
+    ids, report = tokenizer.encode_with_report(piece)
+    decoded = tokenizer.decode(ids)
+    assert decoded == tokenizer.normal_form(piece)
     assert midi.read(midi.to_bytes(decoded)) == decoded
-    assert TOKENIZER.encode(decoded) == ids
+    assert tokenizer.encode(decoded) == ids
     assert report.notes_in == report.notes_out + report.notes_merged + report.notes_dropped
-    assert MusicGrammar(TOKENIZER).allowed(MusicGrammar(TOKENIZER).resume(ids))[0]
+    assert MusicGrammar(tokenizer).allowed(MusicGrammar(tokenizer).resume(ids))[0]

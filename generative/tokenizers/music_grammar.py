@@ -1,12 +1,19 @@
 """Which token of music may follow which: knows the places in a piece, not the piece itself.
 
-A piece is a row of bars, and a bar a row of positions, each with what happens there:
+A score is a row of bars, and a bar a row of positions, each with what happens there:
 
-    bar (position [beats unit] [tempo] ([track [program]] [velocity] pitch|drum long* duration)*)*
+    bar (position MOMENT)*
 
-Two tables say it all: `BLOCKS` which kinds may follow which, `_WINDOWS` which values of a kind fit
-the place (positions go on, pitches rise, nothing is said twice). Reading tokens and drawing them
-walk the same states, so whatever is drawn can be read.
+and of a performance, which has no bars to count, a row of shifts, each with what happens after it:
+
+    MOMENT (shift+ MOMENT)*
+
+    MOMENT: [beats unit] [key] [tempo] TRACK*
+    TRACK: [track [program]] [pedal] (control value)* ([velocity] pitch|drum long* duration)*
+
+Pedals and controls are of performances only. Two tables say it all: `BLOCKS` which kinds may follow
+which, `_WINDOWS` which values of a kind fit the place (positions go on, pitches rise, nothing is
+said twice). Reading tokens and drawing them walk the same states, so whatever is drawn can be read.
 
 Bars are rulers: a meter of n/d measures bars of 96n/d steps, and a bar longer than 192 steps is
 measured in equal parts. A meter stated past a bar's beginning starts a new bar there.
@@ -14,13 +21,13 @@ measured in equal parts. A meter stated past a bar's beginning starts a new bar 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from generative.quantise import STEPS_PER_BEAT
+from generative.quantise import PERFORMANCE, SCORE, STEPS_PER_BEAT, STEPS_PER_SECOND
 from generative.tokenizers.music_vocabulary import (
     BLOCKS,
     DRUM_PROGRAMS,
@@ -28,6 +35,7 @@ from generative.tokenizers.music_vocabulary import (
     MAX_RULER_STEPS,
     MAX_TRACKS,
     OFFSETS,
+    PEDAL_VALUES,
     STEPS_PER_LONG,
     TOP_PITCH,
     VALUES,
@@ -46,23 +54,36 @@ if TYPE_CHECKING:
 
     from generative.tokenizers.music_limits import MusicLimits
 
-LAST_BAR_STEP = 99_700 * STEPS_PER_BEAT  # with the longest note there, still a file we can read
+# with the longest note there, still a file we can read
+LAST_STEPS = {SCORE: 99_700 * STEPS_PER_BEAT, PERFORMANCE: 5 * 3600 * STEPS_PER_SECOND}
+LONGEST_SHIFT = VALUES["shift"][-1]
 
-# a piece opens with its meter and its tempo, at the first step of its first bar
-_OPENING = {
-    "start": ("bar",),
-    "bar": ("position",),
-    "position": ("beats",),
-    "beats": ("unit",),
-    "unit": ("tempo",),
+# a piece opens with its meter, its key if it has one, and its tempo, at its first step
+_OPENING_SIGNATURE = {"beats": ("unit",), "unit": ("key", "tempo"), "key": ("tempo",)}
+_OPENINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    SCORE: {
+        "start": ("bar",),
+        "bar": ("position",),
+        "position": ("beats",),
+        **_OPENING_SIGNATURE,
+    },
+    PERFORMANCE: {"start": ("beats",), **_OPENING_SIGNATURE},
+}
+_GRIDS = {block.name: block.grids for block in BLOCKS}
+# grid -> kind -> the kinds that may follow it
+_FOLLOWS = {
+    grid: {
+        block.name: tuple(name for name in block.follows if grid in _GRIDS[name])
+        for block in BLOCKS
+        if grid in block.grids
+    }
+    for grid in (SCORE, PERFORMANCE)
 }
 
 # what follows a primer of another tempo opens, after its bar, with the new one
 _TEMPO_FIRST = {"bar": ("position",), "position": ("tempo",)}
 
 _BEGUN = frozenset({"track", "program", "velocity"})  # a note is bound to follow
-
-_FOLLOWS = {block.name: block.follows for block in BLOCKS}
 
 
 class State(NamedTuple):
@@ -72,6 +93,8 @@ class State(NamedTuple):
     """
 
     block: str = "start"  # the kind of the last token
+    grid: str = SCORE
+    controls: tuple[int, ...] = ()  # numbers of those that may be said
     step: int = 0
     seconds: float = 0.0  # at `step`
     bar_step: int = 0  # where the bar begins
@@ -79,15 +102,19 @@ class State(NamedTuple):
     parts: int = 1  # rulers that make a bar, and which of them this is
     part: int = 0
     position: int = -1  # in the bar; -1 before its first
+    shift: int = 0  # steps, the last
     beats: int = 0
     meter: tuple[int, int] | None = None
+    key: int | None = None
     tempo: int | None = None
     track: int | None = None
     pitch: int = -1  # of the last note at this position in this track, else -1
-    sounded: bool = False  # a note is at this position
+    sounded: bool = False  # a note, or a pedal or control, is at this position
+    control: int = -1  # the last at this position in this track, else -1
     longs: int = 0
     programs: tuple[int | None, ...] = (None,) * MAX_TRACKS
     velocities: tuple[int | None, ...] = (None,) * MAX_TRACKS
+    pedals: tuple[int | None, ...] = (0,) * MAX_TRACKS  # up
     has_notes: bool = False
     bar_sounds: bool = False  # a note begins in this bar
     bars_left: int | None = None  # None: as many as may be
@@ -145,20 +172,27 @@ def _fitting(state: State, name: str) -> NDArray[np.bool_] | None:
         return state.limits.pitches
     if name in ("track", "program") and (cast := _cast(state)) is not None:
         return cast.playable if name == "track" else cast.left
+    if name == "control":
+        return _controls_asked_for(state.controls)
     if name == "unit" and state.bars_left is not None:
         # where bars are counted, they have to be exact
         return np.asarray(_COUNTABLE_UNITS[state.beats])
     return None
 
 
+@cache
+def _controls_asked_for(numbers: tuple[int, ...]) -> NDArray[np.bool_]:
+    return np.isin(np.arange(len(VALUES["control"])), numbers)
+
+
 def _successors(state: State) -> tuple[str, ...]:
     if state.tempo is None:
-        return _OPENING[state.block]
+        return _OPENINGS[state.grid][state.block]
     if state.opens_with_bar:
         return ("bar", "start")
     if state.block in _TEMPO_FIRST and _tempo_is_due(state):
         return _TEMPO_FIRST[state.block]
-    return _FOLLOWS[state.block]
+    return _FOLLOWS[state.grid][state.block]
 
 
 def _expected(state: State) -> str:
@@ -172,6 +206,8 @@ def _expected(state: State) -> str:
 
 
 def _seconds_per_step(state: State) -> float:
+    if state.grid == PERFORMANCE:
+        return 1 / STEPS_PER_SECOND
     if state.tempo is None:
         return 0.0
     return 60 / (VALUES["tempo"][state.tempo] * STEPS_PER_BEAT)
@@ -184,7 +220,7 @@ def _seconds_at(state: State, step: int) -> float:
 def _bar_fits(state: State, step: int) -> bool:
     """Whether a new bar may begin at that step."""
     in_time = state.deadline_seconds is None or _seconds_at(state, step) < state.deadline_seconds
-    return in_time and state.bars_left != 0 and step <= LAST_BAR_STEP
+    return in_time and state.bars_left != 0 and step <= LAST_STEPS[SCORE]
 
 
 def _next_bar_fits(state: State) -> bool:
@@ -192,6 +228,15 @@ def _next_bar_fits(state: State) -> bool:
     if state.part + 1 < state.parts:
         state = state._replace(bars_left=None)
     return _bar_fits(state, state.bar_step + state.ruler_steps)
+
+
+def _goes_on(state: State) -> bool:
+    """Whether time is left: for another ruler, or for the longest shift."""
+    if state.grid == SCORE:
+        return _next_bar_fits(state)
+    step = state.step + LONGEST_SHIFT
+    in_time = state.deadline_seconds is None or _seconds_at(state, step) < state.deadline_seconds
+    return in_time and step <= LAST_STEPS[PERFORMANCE]
 
 
 def _has_to_sound(state: State) -> bool:
@@ -272,7 +317,7 @@ def _earliest_note(state: State) -> int:
 def _latest_line(state: State) -> int:
     """The last step that may be reached without one more note."""
     if state.limits is None or state.limits.density is None:
-        return LAST_BAR_STEP + MAX_RULER_STEPS
+        return LAST_STEPS[SCORE] + MAX_RULER_STEPS
     behind = state.notes + state.limits.density_slack
     return state.counted_from + int(STEPS_PER_BEAT * behind / state.limits.density)
 
@@ -300,9 +345,7 @@ def _one_if(condition: bool) -> Window:
 
 def _start_window(state: State) -> Window:
     limited = state.bars_left is not None or state.deadline_seconds is not None
-    is_full = not limited or (
-        not _next_bar_fits(state) and _last_step(state) <= _latest_line(state)
-    )
+    is_full = not limited or (not _goes_on(state) and _last_step(state) <= _latest_line(state))
     return _one_if(state.block == "start" or (is_full and not _has_to_sound(state)))
 
 
@@ -327,10 +370,24 @@ def _position_window(state: State) -> Window:
     return begin - state.bar_step, end - state.bar_step, None
 
 
+def _shift_window(state: State) -> Window:
+    if state.block == "shift" and state.shift != LONGEST_SHIFT:
+        return NOTHING
+    if _has_to_sound(state) and not _goes_on(state):
+        return NOTHING  # the last chance of a note
+    end = min(LONGEST_SHIFT, LAST_STEPS[PERFORMANCE] - state.step)
+    if state.deadline_seconds is not None:
+        left = ceil((state.deadline_seconds - state.seconds) * STEPS_PER_SECOND) - 1
+        end = min(end, left)
+    return 0, end, None
+
+
 def _beats_window(state: State) -> Window:
     if state.limits is not None and state.limits.meter_places is not None:
         only = state.limits.meter_places[0]
         return (only, only + 1, None) if state.meter is None else NOTHING
+    if state.grid == PERFORMANCE:
+        return 0, len(VALUES["beats"]), None
     # past the bar's beginning a meter starts a new bar, so there has to be one left
     if _at_bar_line(state) or _bar_fits(state, state.step):
         return 0, len(VALUES["beats"]), None
@@ -347,6 +404,10 @@ def _unit_window(state: State) -> Window:
         return only, only + 1, None
     same = state.meter is not None and state.meter[0] == state.beats
     return 0, len(VALUES["unit"]), state.meter[1] if same and state.meter else None
+
+
+def _key_window(state: State) -> Window:
+    return 0, len(VALUES["key"]), state.key
 
 
 def _tempo_window(state: State) -> Window:
@@ -371,6 +432,22 @@ def _track_window(state: State) -> Window:
 def _program_window(state: State) -> Window:
     is_new = state.track is not None and state.programs[state.track] is None
     return (0, 2 * DRUM_PROGRAMS, None) if is_new else NOTHING
+
+
+def _pedal_window(state: State) -> Window:
+    if state.track is None or state.programs[state.track] is None:
+        return NOTHING
+    return 0, len(PEDAL_VALUES), state.pedals[state.track]
+
+
+def _control_window(state: State) -> Window:
+    if not state.controls or state.track is None or state.programs[state.track] is None:
+        return NOTHING
+    return state.control + 1, max(state.controls) + 1, None
+
+
+def _value_window(_: State) -> Window:
+    return 0, len(VALUES["value"]), None
 
 
 def _velocity_window(state: State) -> Window:
@@ -456,6 +533,21 @@ def _position_move(state: State, place: int) -> State:
         seconds=_seconds_at(state, step),
         position=place,
         pitch=-1,
+        control=-1,
+        sounded=False,
+    )
+
+
+def _shift_move(state: State, place: int) -> State:
+    shift = VALUES["shift"][place]
+    step = state.step + shift
+    return state._replace(
+        block="shift",
+        shift=shift,
+        step=step,
+        seconds=step / STEPS_PER_SECOND,
+        pitch=-1,
+        control=-1,
         sounded=False,
     )
 
@@ -465,6 +557,8 @@ def _beats_move(state: State, place: int) -> State:
 
 
 def _unit_move(state: State, place: int) -> State:
+    if state.grid == PERFORMANCE:
+        return state._replace(block="unit", meter=(state.beats, place))
     meter = VALUES["beats"][state.beats], VALUES["unit"][place]
     is_new = not _at_bar_line(state)
     return state._replace(
@@ -480,17 +574,34 @@ def _unit_move(state: State, place: int) -> State:
     )
 
 
+def _key_move(state: State, place: int) -> State:
+    return state._replace(block="key", key=place)
+
+
 def _tempo_move(state: State, place: int) -> State:
     return state._replace(block="tempo", tempo=place)
 
 
 def _track_move(state: State, place: int) -> State:
-    return state._replace(block="track", track=place, pitch=-1)
+    return state._replace(block="track", track=place, pitch=-1, control=-1)
 
 
 def _program_move(state: State, place: int) -> State:
     programs = _with(state.programs, state.track, place)
     return state._replace(block="program", programs=programs)
+
+
+def _pedal_move(state: State, place: int) -> State:
+    pedals = _with(state.pedals, state.track, place)
+    return state._replace(block="pedal", pedals=pedals, sounded=True)
+
+
+def _control_move(state: State, place: int) -> State:
+    return state._replace(block="control", control=place, sounded=True)
+
+
+def _value_move(state: State, _: int) -> State:
+    return state._replace(block="value")
 
 
 def _velocity_move(state: State, place: int) -> State:
@@ -517,7 +628,8 @@ def _one_less(bars_left: int | None) -> int | None:
 
 
 def _with(values: tuple[int | None, ...], track: int | None, value: int) -> tuple[int | None, ...]:
-    return tuple(value if i == track else old for i, old in enumerate(values))
+    assert track is not None  # windows see to it
+    return (*values[:track], value, *values[track + 1 :])
 
 
 # numerator's place -> which denominators measure its bars in whole steps; one always does
@@ -528,11 +640,16 @@ _WINDOWS: dict[str, Callable[[State], Window]] = {
     "start": _start_window,
     "bar": _bar_window,
     "position": _position_window,
+    "shift": _shift_window,
     "beats": _beats_window,
     "unit": _unit_window,
+    "key": _key_window,
     "tempo": _tempo_window,
     "track": _track_window,
     "program": _program_window,
+    "pedal": _pedal_window,
+    "control": _control_window,
+    "value": _value_window,
     "velocity": _velocity_window,
     "pitch": _pitch_window,
     "drum": _drum_window,
@@ -543,11 +660,16 @@ _MOVES: dict[str, Callable[[State, int], State]] = {
     "start": _start_move,
     "bar": _bar_move,
     "position": _position_move,
+    "shift": _shift_move,
     "beats": _beats_move,
     "unit": _unit_move,
+    "key": _key_move,
     "tempo": _tempo_move,
     "track": _track_move,
     "program": _program_move,
+    "pedal": _pedal_move,
+    "control": _control_move,
+    "value": _value_move,
     "velocity": _velocity_move,
     "pitch": _note_move("pitch"),
     "drum": _note_move("drum"),

@@ -210,6 +210,12 @@ class MusicLimits:
         programs = None if instruments is None else parse_instruments(instruments)
         return cls(key, pitch_range, meter, tempo, programs, density)
 
+    @property
+    def need_beats(self) -> bool:
+        """Whether more is limited than what sounds."""
+        asked = (self.meter, self.tempo, self.instruments, self.density)
+        return any(limit is not None for limit in asked)
+
     @cached_property
     def pitches(self) -> NDArray[np.bool_]:
         """Which pitches may sound. (128,)"""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MELODY_TRACK = 0
 _TRACK_ID = token_id("track", MELODY_TRACK)
-_CONDUCTOR = ("beats", "unit", "tempo")  # what is said of all tracks at once
+_CONDUCTOR = ("beats", "unit", "key", "tempo")  # what is said of all tracks at once
 
 
 class MelodyState(NamedTuple):
