@@ -1,0 +1,101 @@
+"""Documents varied while a model learns: knows ladders of ids, not what climbs them.
+
+A ladder is a range of ids that rise with what they say: pitches by semitones, velocities by levels,
+tempos by beats a minute. To move all of a document's ids on it by one number of rungs is to
+transpose the piece, or to play it louder or faster, and to leave everything else as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from generative.training.batches import Ids
+    from generative.training.config import TrainingConfig
+
+# ladder -> the field of `TrainingConfig` that says how far a document may move on it
+REACHES = {"pitch": "transpose", "velocity": "velocity_jitter", "tempo": "tempo_jitter"}
+
+
+@runtime_checkable
+class Climbable(Protocol):
+    """A tokenizer of documents that may be varied: music's; text has no ladders."""
+
+    @property
+    def ladders(self) -> Mapping[str, range]:
+        """A key of `REACHES` -> ids in rising order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """One ladder of a corpus.
+
+    Attributes:
+        first, last: the lowest and highest id that the corpus has on it; nothing is moved beyond
+            them, so that a corpus of one velocity keeps it.
+        reach: how many rungs a document may move at most, up or down.
+    """
+
+    first: int
+    last: int
+    reach: int
+
+    def shifts(self, document: Ids) -> tuple[int, int]:
+        """How far the document may move, down (negative or 0) and up. (T,) -> (low, high)"""
+        rungs = document[self.holds(document)]
+        if not rungs.size:
+            return 0, 0
+        low, high = self.first - int(rungs.min()), self.last - int(rungs.max())
+        return max(-self.reach, low), min(self.reach, high)
+
+    def holds(self, document: Ids) -> NDArray[np.bool_]:
+        """Which ids stand on it. (T,) -> (T,)"""
+        return (document >= self.first) & (document <= self.last)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A document moved on each ladder by a number of rungs drawn anew; ladders are independent."""
+
+    ladders: tuple[Ladder, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Climbable, counts: NDArray[np.integer], config: TrainingConfig) -> Self:
+        """The ladders of a tokenizer as far as a corpus reaches on them.
+
+        Args:
+            tokenizer: of the corpus.
+            counts: (V,) how often each id occurs in it.
+            config: how far a document may move.
+        """
+        found = []
+        for name, ids in tokenizer.ladders.items():
+            used = np.flatnonzero(counts[ids.start : ids.stop]) + ids.start
+            if used.size and (reach := getattr(config, REACHES[name])):
+                found.append(Ladder(first=int(used[0]), last=int(used[-1]), reach=reach))
+        return cls(tuple(found))
+
+    def __call__(self, document: Ids, rng: np.random.Generator) -> Ids:
+        """(T,) -> (T,)"""
+        varied = document.astype(np.int32)  # a shift may be negative
+        for ladder in self.ladders:
+            low, high = ladder.shifts(document)
+            varied[ladder.holds(document)] += rng.integers(low, high, endpoint=True, dtype=np.int32)
+        return varied
+
+    def reachable(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The ids that documents of these ids may come to hold. (K,) -> (at least K,)"""
+        found = [used]
+        for ladder in self.ladders:
+            rungs = used[ladder.holds(used)]
+            moves = np.arange(-ladder.reach, ladder.reach + 1)
+            found.append((rungs[:, np.newaxis] + moves).clip(ladder.first, ladder.last).ravel())
+        return np.unique(np.concatenate(found))
