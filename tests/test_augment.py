@@ -54,7 +54,7 @@ def test_a_piece_moves_on_three_ladders_and_its_drums_on_two() -> None:
     assert TOKENIZER.decode(varied.tolist()) == TOKENIZER.normal_form(expected)
 
 
-def test_nothing_leaves_what_the_corpus_has() -> None:
+def test_tempo_and_velocity_stay_within_what_the_corpus_has() -> None:
     ids = TOKENIZER.encode_array(BAND)
     counts = np.bincount(ids, minlength=TOKENIZER.vocab_size)
     velocities = TOKENIZER.ladders["velocity"]
@@ -69,7 +69,6 @@ def test_nothing_leaves_what_the_corpus_has() -> None:
 def test_a_varied_piece_is_a_piece_of_reachable_ids(piece: Piece, seed: int) -> None:
     ids = TOKENIZER.encode_array(piece)
     counts = np.bincount(ids, minlength=TOKENIZER.vocab_size)
-    counts[TOKENIZER.ladders["pitch"].start] += 1
     vary = variation(counts=counts)
     varied = vary(ids, np.random.default_rng(seed))
     assert len(varied) == len(ids)

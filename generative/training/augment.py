@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # ladder -> the field of `TrainingConfig` that says how far a document may move on it
 REACHES = {"pitch": "transpose", "velocity": "velocity_jitter", "tempo": "tempo_jitter"}
+# In another key a piece is as good as before, but a corpus of one tempo or loudness keeps to it.
+UNBOUNDED = frozenset({"pitch"})
 
 
 @runtime_checkable
@@ -36,11 +38,10 @@ class Climbable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """One ladder of a corpus.
+    """One ladder.
 
     Attributes:
-        first, last: the lowest and highest id that the corpus has on it; nothing is moved beyond
-            them, so that a corpus of one velocity keeps it.
+        first, last: the lowest and highest id on it; nothing is moved beyond them.
         reach: how many rungs a document may move at most, up or down.
     """
 
@@ -69,7 +70,7 @@ class Variation:
 
     @classmethod
     def of(cls, tokenizer: Climbable, counts: NDArray[np.integer], config: TrainingConfig) -> Self:
-        """The ladders of a tokenizer as far as a corpus reaches on them.
+        """The ladders of a tokenizer; those of tempo and velocity as far as a corpus uses them.
 
         Args:
             tokenizer: of the corpus.
@@ -78,9 +79,9 @@ class Variation:
         """
         found = []
         for name, ids in tokenizer.ladders.items():
-            used = np.flatnonzero(counts[ids.start : ids.stop]) + ids.start
-            if used.size and (reach := getattr(config, REACHES[name])):
-                found.append(Ladder(first=int(used[0]), last=int(used[-1]), reach=reach))
+            used = ids if name in UNBOUNDED else [i for i in ids if counts[i]]
+            if used and (reach := getattr(config, REACHES[name])):
+                found.append(Ladder(first=used[0], last=used[-1], reach=reach))
         return cls(tuple(found))
 
     def __call__(self, document: Ids, rng: np.random.Generator) -> Ids:

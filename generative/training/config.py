@@ -71,8 +71,7 @@ class TrainingConfig:
             itself (Bengio et al. 2015); 0 is teacher forcing.
         init: how recurrent weights begin, one of `INITS`, see `LanguageModel.initialise`.
         transpose, velocity_jitter, tempo_jitter: in each epoch a piece of music is moved by up to
-            so many semitones, levels of velocity and beats a minute, up or down, as far as the
-            corpus reaches; see `augment`.
+            so many semitones, levels of velocity and beats a minute, up or down; see `augment`.
         patience: stop after so many validations without a better one; None never stops early.
         seed: of everything that is drawn.
     """
