@@ -8,14 +8,14 @@ pitches in order and an end-of-frame token, so that the sum of the tokens' nats 
 frame, exactly: nothing is left out, the first frame included, and the mean is over all frames of
 the test split. The corpus and the time are all that is passed on; size, dropout, augmentation and
 rate are the package's choice for music. Training pieces are transposed, the validation split
-chooses the weights and the temperature, the test split is scored once and never changed.
+chooses among the weights of a run, the test split is scored once and never changed.
 
 Beside the plain figure stands the mixture of twelve keys: p(piece) is the mean of the model's
 probabilities of the piece in twelve transpositions, equally weighted beforehand, which is exact as
-well and costs twelve times as much. Then the same frames go through the product's own path: written
-as MIDI (equal neighbours are one note), read, tokenised as music, trained on for the same minutes,
-and scored in bits per note; a piece's frames follow from its notes, so the nats per frame printed
-there are also those of the frames.
+well and costs twelve times as much. Then the same frames go the product's own way: written as MIDI
+(equal neighbours are one note), learnt from by `generative.train` for the same minutes, and scored
+in bits per note. Notes say all that frames say but how long the silence at a piece's end is, so
+their nats are given per frame, too.
 """
 
 from __future__ import annotations
@@ -94,6 +94,24 @@ SETS = {
         peers={"RNN-NADE": 2.31, "RNN-RBM": 2.39, "TCN": 3.07, "LSTM": 3.29},
     ),
 }
+# A plain recipe as a live peer (`--plain`): two tied layers, dropout, AdamW, no average of weights.
+PLAIN_MODEL = {
+    "hidden_size": 256,
+    "embedding_size": 256,
+    "num_layers": 2,
+    "tied": True,
+    "sum_layers": False,
+    "dropout": 0.4,
+    "output_dropout": 0.1,
+    "weight_drop": 0.0,
+}
+PLAIN_TRAINING = {
+    "batch_size": 8,
+    "sequence_length": 128,
+    "learning_rate": 3e-3,
+    "average_decay": 0.0,
+    "transpose": 5,
+}
 SPLITS = {"train": "traindata", "held_out": "validdata", "test": "testdata"}
 
 
@@ -156,8 +174,10 @@ def read(path: Path) -> dict[str, list[Roll]]:
     }
 
 
-def learn_frames(rolls: dict[str, list[Roll]], folder: Path, budget: Budget) -> LanguageModel:
-    """What `generative.train` does with a corpus, for frames."""
+def learn_frames(
+    rolls: dict[str, list[Roll]], folder: Path, budget: Budget, *, plain: bool = False
+) -> LanguageModel:
+    """What `generative.train` does with a corpus, for frames; by the plain recipe if asked for."""
     began = time.monotonic()
     with StoreWriter(
         folder / store.FOLDER,
@@ -177,10 +197,10 @@ def learn_frames(rolls: dict[str, list[Roll]], folder: Path, budget: Budget) -> 
         budget=budget,
         processes=processes,
         precision=None,
-        model_choices={},
-        training_choices={},
+        model_choices=PLAIN_MODEL if plain else {},
+        training_choices=PLAIN_TRAINING if plain else {},
     )
-    print(recipe.reason, flush=True)
+    say(recipe.reason)
     tokenizer = cast("Tokenizer", TOKENIZER)
     checkpoint.save_description(folder, recipe.model, tokenizer, {})
     training_run.run(
@@ -270,22 +290,28 @@ def product_scores(
     return total.bits_per_note, total.nats / sum(map(len, rolls["test"]))
 
 
-def lines(name: str, minutes: float, data: Path, product: bool) -> Iterator[str]:
+def lines(name: str, minutes: float, data: Path, *, plain: bool, product: bool) -> Iterator[str]:
     """Train, score and report one set."""
     about = SETS[name]
     rolls = read(data / about.file)
     frames = sum(map(len, rolls["test"]))
+    budget = Budget(unit="minutes", amount=minutes)
     with tempfile.TemporaryDirectory() as folder:
-        model = learn_frames(rolls, Path(folder), Budget(unit="minutes", amount=minutes))
-        ours = frame_nats(model, rolls["test"])
-        yield (
-            f"{name}, {minutes:g} minutes, test split of {len(rolls['test'])} pieces and "
-            f"{frames:,} frames, nats per frame"
-        )
-        yield f"{'generative':>12}  {ours:6.3f}   (at most {about.target} is asked for)"
-        yield f"{'validation':>12}  {frame_nats(model, rolls['held_out']):6.3f}"
-        yield f"{'twelve keys':>12}  {mixture_nats(model, rolls['test']):6.3f}"
-    for peer, figure in about.peers.items():
+        model = learn_frames(rolls, Path(folder), budget)
+    ours = frame_nats(model, rolls["test"])
+    yield (
+        f"{name}, {minutes:g} minutes, test split of {len(rolls['test'])} pieces and "
+        f"{frames:,} frames, nats per frame"
+    )
+    yield f"{'generative':>12}  {ours:6.3f}   (at most {about.target} is asked for)"
+    yield f"{'validation':>12}  {frame_nats(model, rolls['held_out']):6.3f}"
+    yield f"{'twelve keys':>12}  {mixture_nats(model, rolls['test']):6.3f}"
+    peers = dict(about.peers)
+    if plain:
+        with tempfile.TemporaryDirectory() as folder:
+            model = learn_frames(rolls, Path(folder), budget, plain=True)
+        peers["plain LSTM"] = frame_nats(model, rolls["test"])
+    for peer, figure in peers.items():
         yield f"{peer:>12}  {figure:6.2f}   ours is {ours / figure:.3f} of it"
     if product:
         with tempfile.TemporaryDirectory() as folder:
@@ -300,9 +326,19 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="a training")
     parser.add_argument("--set", choices=SETS, action="append", dest="names")
     parser.add_argument("--frames-only", action="store_true", help="leave out the MIDI path")
+    parser.add_argument("--plain", action="store_true", help="train a plain recipe beside ours")
     arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        parser.error(f"{arguments.data}: no such folder; name the one that holds the .mat files")
     for name in arguments.names or SETS:
-        for line in lines(name, arguments.minutes, arguments.data, not arguments.frames_only):
+        report = lines(
+            name,
+            arguments.minutes,
+            arguments.data,
+            plain=arguments.plain,
+            product=not arguments.frames_only,
+        )
+        for line in report:
             print(line, flush=True)
 
 
