@@ -195,6 +195,15 @@ def test_small_corpora_get_lanes_that_they_can_fill() -> None:
         choose(3, Budget(unit="steps", amount=5))
 
 
+def test_much_music_is_read_in_longer_windows() -> None:
+    size = {"hidden_size": 8, "embedding_size": 8}
+    lengths = [
+        choose(tokens, Budget(unit="steps", amount=1), "music", **size).training.sequence_length
+        for tokens in (100_000, 1_000_000)
+    ]
+    assert lengths == [64, 128]
+
+
 def weights(folder: Path) -> dict[str, Any]:
     return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
 

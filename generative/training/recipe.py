@@ -73,6 +73,8 @@ TEXT_SHAPES = ((2, 512), (2, 384), (1, 512), (1, 448), (1, 384), (1, 320), (1, 2
 TOKENS_PER_WEIGHT = 8.0
 SMALL_CORPUS_TOKENS = 20_000  # below it a wide model only memorises
 SMALL_HIDDEN_SIZE = 128
+# Below it short windows, that is more steps, teach music more in a given time, above it long ones.
+SMALL_MUSIC_TOKENS = 300_000
 
 
 def tokens_per_second(
@@ -134,7 +136,7 @@ def choose(
         ValueError: a choice that is out of range, or a corpus too short to train on.
     """
     tokens = int(counts.sum()) + documents
-    training = TrainingConfig(**{**_training_defaults(kind), **training_choices})
+    training = TrainingConfig(**{**_training_defaults(kind, tokens), **training_choices})
     training = _fit_lanes(training, tokens, processes.size, set(training_choices))
     own = replace(training, batch_size=training.batch_size // processes.size)
     known = torch.from_numpy(np.flatnonzero(counts))
@@ -215,11 +217,11 @@ def _name(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
-def _training_defaults(kind: str) -> dict[str, Any]:
+def _training_defaults(kind: str, tokens: int) -> dict[str, Any]:
     if kind == "music":
         return {
             "batch_size": 8,
-            "sequence_length": 64,
+            "sequence_length": 64 if tokens < SMALL_MUSIC_TOKENS else 128,
             "learning_rate": 3e-3,
             "average_decay": 0.998,
             "transpose": 5,
