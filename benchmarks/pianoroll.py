@@ -153,6 +153,11 @@ class FrameTokenizer:
             raise ValueError(f"the piece cannot move by {semitones} semitones")
         return moved
 
+    def shifted(self, ids: NDArray[np.int64], ladder: str, rungs: int) -> NDArray[np.int64]:
+        """`transpose`: keys are the only ladder."""
+        assert ladder == "pitch"
+        return self.transpose(ids, rungs)
+
     def to_config(self) -> dict[str, Any]:
         """Its name."""
         return {"type": self.name}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from generative.piece import Piece, Tempo, Track
 from generative.tokenizers.music import MusicTokenizer
-from generative.training.augment import REACHES, Climbable, Ladder, Variation
+from generative.training.augment import REACHES, Climbable, Variation
 from generative.training.config import TrainingConfig
 from tests.pieces import note, pieces
 
@@ -76,13 +76,14 @@ def test_a_varied_piece_is_a_piece_of_reachable_ids(piece: Piece, seed: int) -> 
     assert set(varied.tolist()) <= set(vary.reachable(np.flatnonzero(counts)).tolist())
 
 
-def test_ids_are_moved_down_though_they_are_stored_without_a_sign() -> None:
-    ladder = Ladder(first=10, last=20, reach=3)
+def test_ids_are_moved_both_ways_though_they_are_stored_without_a_sign() -> None:
+    vary = variation(TrainingConfig(transpose=3))
+    ids = TOKENIZER.encode_array(BAND).astype(np.uint16)
     seen = {
-        tuple(Variation((ladder,))(np.array([13, 99], dtype=np.uint8), np.random.default_rng(seed)))
+        TOKENIZER.pitch_range(vary(ids, np.random.default_rng(seed)).astype(np.int32))
         for seed in range(60)
     }
-    assert seen == {(rung, 99) for rung in range(10, 17)}
+    assert seen == {(60 + shift, 72 + shift) for shift in range(-3, 4)}
 
 
 def test_without_a_reach_there_is_no_ladder() -> None:

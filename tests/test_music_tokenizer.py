@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,6 +187,29 @@ def test_ids_out_of_range_are_named(token: int) -> None:
 def test_every_token_has_words_of_its_own() -> None:
     words = {TOKENIZER.describe(token) for token in range(TOKENIZER.vocab_size)}
     assert len(words) == TOKENIZER.vocab_size == sum(len(block.values) for block in BLOCKS)
+
+
+def test_transposing_moves_pitches_and_leaves_drums() -> None:
+    tracks = (
+        Track(notes=(note(0, 4, 60), note(0, 4, 72))),
+        Track(is_drum=True, notes=(note(0, 4),)),
+    )
+    piece = Piece(ticks_per_beat=24, tracks=tracks).normalised()
+    ids = TOKENIZER.encode_array(piece)
+    assert TOKENIZER.pitch_range(ids) == (60, 72)
+    up = TOKENIZER.transpose(ids, 5)
+    assert up.dtype == ids.dtype == np.int32
+    higher = Track(notes=(note(0, 4, 65), note(0, 4, 77)))
+    expected = TOKENIZER.normal_form(replace(piece, tracks=(higher, tracks[1])))
+    assert TOKENIZER.decode(up.tolist()) == expected
+    assert TOKENIZER.transpose(up, -5).tolist() == ids.tolist()
+    with pytest.raises(ValueError, match="cannot move by 56"):
+        TOKENIZER.transpose(ids, 56)
+
+
+def test_drums_alone_have_no_pitch_range() -> None:
+    piece = Piece(ticks_per_beat=24, tracks=(Track(is_drum=True, notes=(note(0, 4),)),))
+    assert TOKENIZER.pitch_range(TOKENIZER.encode_array(piece)) is None
 
 
 def test_config_goes_through_json_and_another_vocabulary_is_refused() -> None:

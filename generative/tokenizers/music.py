@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 START_ID = token_id("start")
 BAR_ID = token_id("bar")
 LONG_ID = token_id("long", STEPS_PER_LONG)
-# Kinds whose ids rise with what they say, so that to shift them is to transpose a piece, or to play
-# it louder or faster. Drums are kinds of instrument, not pitches.
+FIRST_PITCH_ID = OFFSETS["pitch"]
+END_PITCH_ID = FIRST_PITCH_ID + len(VALUES["pitch"])
+# Kinds whose ids rise with what they say: to shift them varies a piece and leaves it whole.
 LADDERS = {
     kind: range(OFFSETS[kind], OFFSETS[kind] + len(VALUES[kind]))
     for kind in ("pitch", "velocity", "tempo")
@@ -112,6 +113,35 @@ class MusicTokenizer:
         """How many whole notes are among the tokens."""
         durations = np.asarray(ids) - OFFSETS["duration"]
         return int(((durations >= 0) & (durations < len(VALUES["duration"]))).sum())
+
+    def pitch_range(self, ids: NDArray[np.integer[Any]]) -> tuple[int, int] | None:
+        """The lowest and highest pitch, drums apart; None without any."""
+        pitches = ids[_is_pitch(ids)] - FIRST_PITCH_ID
+        return (int(pitches.min()), int(pitches.max())) if pitches.size else None
+
+    def transpose(self, ids: NDArray[np.integer[Any]], semitones: int) -> NDArray[np.integer[Any]]:
+        """The tokens with every pitch moved, drums as they were. (T,) -> (T,)
+
+        Raises:
+            ValueError: a pitch would leave 0..127.
+        """
+        span = self.pitch_range(ids)
+        if span and not 0 <= span[0] + semitones <= span[1] + semitones <= 127:
+            raise ValueError(f"pitches {span[0]}..{span[1]} cannot move by {semitones} semitones")
+        return np.where(_is_pitch(ids), ids + semitones, ids).astype(ids.dtype)
+
+    def shifted(
+        self, ids: NDArray[np.integer[Any]], ladder: str, rungs: int
+    ) -> NDArray[np.integer[Any]]:
+        """A piece transposed ("pitch"), or louder or faster throughout. (T,) -> (T,)
+
+        Raises:
+            ValueError: a pitch would leave 0..127.
+        """
+        if ladder == "pitch":
+            return self.transpose(ids, rungs)
+        on = (ids >= LADDERS[ladder].start) & (ids < LADDERS[ladder].stop)
+        return np.where(on, ids + rungs, ids).astype(ids.dtype)
 
     def to_config(self) -> dict[str, Any]:
         """What `tokenizer.json` holds: enough to see that the ids still mean the same."""
@@ -324,3 +354,7 @@ def _without_starts(ids: Sequence[int]) -> tuple[int, int]:
     while end > begin and ids[end - 1] == START_ID:
         end -= 1
     return begin, end
+
+
+def _is_pitch(ids: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    return (ids >= FIRST_PITCH_ID) & (ids < END_PITCH_ID)

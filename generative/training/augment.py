@@ -35,16 +35,22 @@ class Climbable(Protocol):
         """A key of `REACHES` -> ids in rising order."""
         ...
 
+    def shifted(self, ids: Ids, ladder: str, rungs: int) -> Ids:
+        """All ids on a ladder moved, and what depends on them. (T,) -> (T,)"""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
     """One ladder.
 
     Attributes:
+        name: a key of `REACHES`.
         first, last: the lowest and highest id on it; nothing is moved beyond them.
         reach: how many rungs a document may move at most, up or down.
     """
 
+    name: str
     first: int
     last: int
     reach: int
@@ -66,6 +72,7 @@ class Ladder:
 class Variation:
     """A document moved on each ladder by a number of rungs drawn anew; ladders are independent."""
 
+    tokenizer: Climbable
     ladders: tuple[Ladder, ...]
 
     @classmethod
@@ -81,22 +88,24 @@ class Variation:
         for name, ids in tokenizer.ladders.items():
             used = ids if name in UNBOUNDED else [i for i in ids if counts[i]]
             if used and (reach := getattr(config, REACHES[name])):
-                found.append(Ladder(first=used[0], last=used[-1], reach=reach))
-        return cls(tuple(found))
+                found.append(Ladder(name=name, first=used[0], last=used[-1], reach=reach))
+        return cls(tokenizer, tuple(found))
 
     def __call__(self, document: Ids, rng: np.random.Generator) -> Ids:
         """(T,) -> (T,)"""
-        varied = document.astype(np.int32)  # a shift may be negative
+        varied: Ids = document.astype(np.int32)  # a shift may be negative
         for ladder in self.ladders:
             low, high = ladder.shifts(document)
-            varied[ladder.holds(document)] += rng.integers(low, high, endpoint=True, dtype=np.int32)
+            rungs = int(rng.integers(low, high, endpoint=True))
+            varied = self.tokenizer.shifted(varied, ladder.name, rungs)
         return varied
 
     def reachable(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """The ids that documents of these ids may come to hold. (K,) -> (at least K,)"""
-        found = [used]
+        found: list[Ids] = [used]
         for ladder in self.ladders:
-            rungs = used[ladder.holds(used)]
-            moves = np.arange(-ladder.reach, ladder.reach + 1)
-            found.append((rungs[:, np.newaxis] + moves).clip(ladder.first, ladder.last).ravel())
+            for rungs in range(-ladder.reach, ladder.reach + 1):
+                stays = (used + rungs >= ladder.first) & (used + rungs <= ladder.last)
+                movable = used[stays | ~ladder.holds(used)]
+                found.append(self.tokenizer.shifted(movable, ladder.name, rungs))
         return np.unique(np.concatenate(found))
