@@ -82,6 +82,8 @@ def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
             output,
             held_out=[Path(folder) / "valid"],
             steps=4_000,
+            batch_size=16,
+            sequence_length=128,
             hidden=384,
             embedding_size=384,
             num_layers=2,

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from generative.model.config import ModelConfig
+from generative.model.language_model import LanguageModel
 from generative.scoring import cross_entropy
 from generative.training.config import TrainingConfig
 from generative.training.learner import Learner
@@ -120,3 +122,19 @@ def test_an_overconfident_model_is_cooled_down() -> None:
     model.output.bias.data.mul_(1.15)
     assert calibrate(model, ids) == pytest.approx(1.15, abs=0.07)
     assert validation_loss(model, ids) == pytest.approx(best, abs=1e-3)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_tied_model_reads_as_before_and_speaks_cooler(cell: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(vocab_size=V, cell=cell, embedding_size=8, hidden_size=8, tied=True)
+    model = LanguageModel(config).eval()
+    model.output.weight.data.mul_(8.0)
+    ids = np.random.default_rng(0).integers(V, size=600)  # noise: the model is far too sure
+    tokens = torch.from_numpy(ids[:20, np.newaxis])
+    with torch.no_grad():
+        before, _ = model(tokens, model.initial_state(1))
+        temperature = calibrate(model, ids)
+        after, _ = model(tokens, model.initial_state(1))
+    assert temperature > 1.05
+    torch.testing.assert_close(after, before / temperature)

@@ -157,9 +157,9 @@ def test_impossible_choices_are_refused(make: Any, message: str) -> None:
         make()
 
 
-def choose(tokens: int, budget: Budget, **choices: Any) -> recipe.Recipe:
+def choose(tokens: int, budget: Budget, kind: str = "text", **choices: Any) -> recipe.Recipe:
     return recipe.choose(
-        kind="text",
+        kind=kind,
         counts=np.array([tokens, 0, 0]),
         documents=1,
         budget=budget,
@@ -170,12 +170,15 @@ def choose(tokens: int, budget: Budget, **choices: Any) -> recipe.Recipe:
     )
 
 
-def test_the_oftener_a_corpus_is_read_the_more_dropout() -> None:
+@pytest.mark.parametrize("kind", recipe.TIERS)
+def test_the_oftener_a_corpus_is_read_the_more_dropout(kind: str) -> None:
+    size = {"hidden_size": 64, "embedding_size": 64}
     budgets = (Budget(unit="epochs", amount=e) for e in (1, 50, 5_000))
-    drops = [choose(100_000, budget, hidden_size=64).model.dropout for budget in budgets]
+    drops = [choose(100_000, budget, kind, **size).model.dropout for budget in budgets]
     assert drops == sorted(drops)
     assert drops[0] < drops[-1]
-    assert choose(100_000, Budget(unit="epochs", amount=50), dropout=0.05).model.dropout == 0.05
+    own = choose(100_000, Budget(unit="epochs", amount=50), kind, **size, dropout=0.05)
+    assert own.model.dropout == 0.05
 
 
 def test_the_longer_the_budget_the_more_able_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +193,15 @@ def test_small_corpora_get_lanes_that_they_can_fill() -> None:
     assert chosen.batch_size * chosen.sequence_length <= 200
     with pytest.raises(ValueError, match="has 4 tokens to learn from, too few"):
         choose(3, Budget(unit="steps", amount=5))
+
+
+def test_much_music_is_read_in_longer_windows() -> None:
+    size = {"hidden_size": 8, "embedding_size": 8}
+    lengths = [
+        choose(tokens, Budget(unit="steps", amount=1), "music", **size).training.sequence_length
+        for tokens in (100_000, 1_000_000)
+    ]
+    assert lengths == [64, 128]
 
 
 def weights(folder: Path) -> dict[str, Any]:

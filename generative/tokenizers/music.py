@@ -72,9 +72,13 @@ DURATION_ID = OFFSETS["duration"] - 1  # plus steps
 END_PITCH_ID = FIRST_PITCH_ID + len(VALUES["pitch"])
 VERSION = 2  # of the vocabulary; raised when an id changes its meaning
 
-
 # kinds of token that leave nothing half said
 WHOLE = ("start", "bar", "unit", "key", "tempo", "pedal", "value", "duration")
+# Kinds whose ids rise with what they say: to shift them varies a piece and leaves it whole.
+LADDERS = {
+    kind: range(OFFSETS[kind], OFFSETS[kind] + len(VALUES[kind]))
+    for kind in ("pitch", "velocity", "tempo")
+}
 
 
 class MusicTokenizer:
@@ -95,6 +99,7 @@ class MusicTokenizer:
     name = "music"
     start_id = START_ID
     vocab_size = VOCAB_SIZE
+    ladders = LADDERS
 
     def __init__(self, grid: str = SCORE, controls: Iterable[int] = ()) -> None:
         """`controls`: numbers of those that a performance keeps, beside the sustain pedal.
@@ -198,6 +203,19 @@ class MusicTokenizer:
         for value, token in IDS["key"].items():
             moved[ids == token] = IDS["key"][transposed_key(value, semitones)]
         return moved
+
+    def shifted(
+        self, ids: NDArray[np.integer[Any]], ladder: str, rungs: int
+    ) -> NDArray[np.integer[Any]]:
+        """A piece transposed ("pitch"), or louder or faster throughout. (T,) -> (T,)
+
+        Raises:
+            ValueError: a pitch would leave 0..127.
+        """
+        if ladder == "pitch":
+            return self.transpose(ids, rungs)
+        on = (ids >= LADDERS[ladder].start) & (ids < LADDERS[ladder].stop)
+        return np.where(on, ids + rungs, ids).astype(ids.dtype)
 
     def to_config(self) -> dict[str, Any]:
         """What `tokenizer.json` holds: enough to see that the ids still mean the same."""

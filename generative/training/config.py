@@ -70,7 +70,8 @@ class TrainingConfig:
         scheduled_sampling: this part of the inputs, reached linearly, is drawn from the model
             itself (Bengio et al. 2015); 0 is teacher forcing.
         init: how recurrent weights begin, one of `INITS`, see `LanguageModel.initialise`.
-        transpose: music is shifted by up to so many semitones, drawn anew each epoch.
+        transpose, velocity_jitter, tempo_jitter: in each epoch a piece of music is moved by up to
+            so many semitones, levels of velocity and beats a minute, up or down; see `augment`.
         patience: stop after so many validations without a better one; None never stops early.
         seed: of everything that is drawn.
     """
@@ -91,6 +92,8 @@ class TrainingConfig:
     scheduled_sampling: float = 0.0
     init: str = "uniform"
     transpose: int = 0
+    velocity_jitter: int = 0
+    tempo_jitter: int = 0
     patience: int | None = None
     seed: int = 0
 
@@ -108,7 +111,8 @@ class TrainingConfig:
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         penalties = ("activation_penalty", "activation_change_penalty")
-        for name in ("warmup_steps", "weight_decay", "transpose", "seed", *penalties):
+        variations = ("transpose", "velocity_jitter", "tempo_jitter")
+        for name in ("warmup_steps", "weight_decay", "seed", *variations, *penalties):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         for name, known in (("schedule", SCHEDULES), ("init", INITS)):

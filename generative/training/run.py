@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from generative.dynamic import gradient_statistics
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
+from generative.training.augment import Climbable, Variation
 from generative.training.batches import Lanes
 from generative.training.reports import (
     EventLog,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
-
-    from numpy.typing import NDArray
 
     from generative.store import TokenStore
     from generative.tokenizers import Tokenizer
@@ -119,10 +118,11 @@ def run(
     model = LanguageModel(recipe.model)
     model.initialise(config.init)
     model.set_unigram_bias(counts.tolist())
-    music = tokenizer.name == "music"
     known = np.union1d(np.flatnonzero(counts), [tokenizer.start_id])
-    if music:
-        known = _reachable(tokenizer, known, config.transpose)
+    variation = None
+    if isinstance(tokenizer, Climbable):
+        variation = Variation.of(tokenizer, counts, config)
+        known = variation.reachable(known)
     watch = _Watch(folder, tokenizer, say, watching) if processes.is_first else _Silence()
     with _signals() as received, watch:
         trainer = Trainer(
@@ -135,8 +135,8 @@ def run(
                 batch_size=config.batch_size,
                 sequence_length=config.sequence_length,
                 seed=config.seed,
-                shuffle=music,
-                augment=_transposition(tokenizer, config.transpose) if music else None,
+                shuffle=variation is not None,
+                augment=variation,
             ),
             validation=tokens.stream("held_out" if tokens.parts["held_out"].tokens else "train"),
             config=config,
@@ -188,32 +188,6 @@ def _check_best(folder: Path, progress: Progress) -> list[str]:
         progress.best_loss = float("inf")
         return [f"{error}; the next validation's weights replace it"]
     return []
-
-
-def _reachable(tokenizer: Any, used: NDArray[np.int64], semitones: int) -> NDArray[np.int64]:
-    """The ids that may come up once pieces are transposed. (K,) -> (at least K,)"""
-    found = [used]
-    for token in used[:, np.newaxis]:  # (1,)
-        if (span := tokenizer.pitch_range(token)) is not None:
-            shifts = range(max(-semitones, -span[0]), min(semitones, 127 - span[0]) + 1)
-            found += [tokenizer.transpose(token, shift) for shift in shifts]
-    return np.unique(np.concatenate(found))
-
-
-def _transposition(tokenizer: Any, semitones: int) -> Callable[..., NDArray[np.int32]]:
-    """Shift a piece by up to so many semitones, staying within the 128 pitches."""
-
-    def augment(ids: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
-        shift = int(rng.integers(-semitones, semitones + 1))
-        span = tokenizer.pitch_range(ids)
-        if span is None:
-            return ids
-        low, high = span
-        wide = ids.astype(np.int32)  # a shift may be negative
-        shifted: NDArray[np.int32] = tokenizer.transpose(wide, max(-low, min(127 - high, shift)))
-        return shifted
-
-    return augment
 
 
 def _fingerprint(recipe: Recipe, tokens: TokenStore) -> str:
@@ -331,7 +305,7 @@ class _Watch:
 
     def _sample(self, average: LanguageModel, seed: int) -> str | None:
         """A short text by the model as it stands; music is not shown in letters."""
-        if self._tokenizer.name == "music":
+        if isinstance(self._tokenizer, Climbable):
             return None
         arrays = {k: v.float().cpu().numpy() for k, v in average.state_dict().items()}
         usual = average.config.cell in engine.ENGINE_CELLS

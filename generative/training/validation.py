@@ -42,14 +42,13 @@ def calibrate(model: LanguageModel, stream: Ids) -> float:
     """Scale the output layer so that the model is as sure of itself as it should be.
 
     The scale is 1 / T of the temperature T that fits held-out data best (Guo et al. 2017, "On
-    Calibration of Modern Neural Networks"): one number, and no ranking changes.
+    Calibration of Modern Neural Networks"): one number, and no ranking changes. Where the matrix is
+    the embedding's as well, the first layer's weights undo the scale for what the model reads.
 
     Returns:
-        The temperature; 1 where the layer is tied to what the model reads.
+        The temperature.
     """
     output = model.output
-    if output.weight is model.embedding.weight:
-        return 1.0
     pairs = list(_logits(model, stream[:VALIDATION_TOKENS]))
 
     def loss(temperature: float) -> float:
@@ -58,6 +57,8 @@ def calibrate(model: LanguageModel, stream: Ids) -> float:
     best = min(np.linspace(*TEMPERATURES, 16).tolist(), key=loss)
     output.weight.div_(best)
     output.bias.div_(best)
+    if output.weight is model.embedding.weight:
+        model.layers[0].get_parameter("weight_input").mul_(best)
     return float(best)
 
 

@@ -1,0 +1,351 @@
+"""Nats per frame on the piano rolls of JSB and Nottingham, by this package's defaults.
+
+    python benchmarks/pianoroll.py ../shared/data/midi/pianoroll --minutes 10
+
+The data are those of Boulanger-Lewandowski et al. (2012), "Modeling Temporal Dependencies in
+High-Dimensional Sequences", with the published splits: frames of 88 keys. A frame is written as its
+pitches in order and an end-of-frame token, so that the sum of the tokens' nats is that of the
+frame, exactly: nothing is left out, the first frame included, and the mean is over all frames of
+the test split. The corpus and the time are all that is passed on; size, dropout, augmentation and
+rate are the package's choice for music. Training pieces are transposed, the validation split
+chooses among the weights of a run, the test split is scored once and never changed.
+
+Beside the plain figure stands the mixture of twelve keys: p(piece) is the mean of the model's
+probabilities of the piece in twelve transpositions, equally weighted beforehand, which is exact as
+well and costs twelve times as much. Then the same frames go the product's own way: written as MIDI
+(equal neighbours are one note), learnt from by `generative.train` for the same minutes, and scored
+in bits per note. Notes say all that frames say but how long the silence at a piece's end is, so
+their nats are given per frame, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.io import loadmat
+
+import generative
+from generative import checkpoint, midi, store
+from generative.model.language_model import LanguageModel
+from generative.music_model import MusicModel
+from generative.piece import Note, Piece, Track
+from generative.scoring import cross_entropy, token_nats
+from generative.store import StoreWriter
+from generative.training import run as training_run
+from generative.training.config import Budget
+from generative.training.processes import Processes
+from generative.training.recipe import choose
+from generative.training.reports import Watching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from generative.tokenizers import Tokenizer
+
+Roll = NDArray[np.uint8]  # (T, 88), 1 where a key sounds
+KEYS = 88
+LOWEST_PITCH = 21  # of MIDI, the first key
+TICKS_PER_BEAT = 24
+SHIFTS = range(-5, 7)  # semitones, the twelve keys of the mixture
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollSet:
+    """A set of rolls with its published figures.
+
+    Attributes:
+        file: name -> piano rolls in MATLAB's format.
+        frame_ticks: how long a frame is, 24 ticks a quarter note.
+        target: what this project asks of itself.
+        peers: model -> nats per frame as published; sources below.
+    """
+
+    file: str
+    frame_ticks: int
+    target: float
+    peers: Mapping[str, float]
+
+
+# RNN-RBM and RNN-NADE: Boulanger-Lewandowski et al. 2012. LSTM, GRU, TCN: Bai, Kolter & Koltun
+# 2018, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence
+# Modeling". LSTM-RTRBM: Lyu et al. 2015, "Modelling High-Dimensional Sequences with LSTM-RTRBM".
+SETS = {
+    "JSB": RollSet(
+        file="JSB_Chorales.mat",
+        frame_ticks=24,
+        target=4.2,
+        peers={"LSTM-RTRBM": 4.72, "RNN-NADE": 5.56, "RNN-RBM": 6.27, "TCN": 8.10, "LSTM": 8.45},
+    ),
+    "Nottingham": RollSet(
+        file="Nottingham.mat",
+        frame_ticks=12,
+        target=1.95,
+        peers={"RNN-NADE": 2.31, "RNN-RBM": 2.39, "TCN": 3.07, "LSTM": 3.29},
+    ),
+}
+# A plain recipe as a live peer (`--plain`): two tied layers, dropout, AdamW, no average of weights.
+PLAIN_MODEL = {
+    "hidden_size": 256,
+    "embedding_size": 256,
+    "num_layers": 2,
+    "tied": True,
+    "sum_layers": False,
+    "dropout": 0.4,
+    "output_dropout": 0.1,
+    "weight_drop": 0.0,
+}
+PLAIN_TRAINING = {
+    "batch_size": 8,
+    "sequence_length": 128,
+    "learning_rate": 3e-3,
+    "average_decay": 0.0,
+    "transpose": 5,
+}
+SPLITS = {"train": "traindata", "held_out": "validdata", "test": "testdata"}
+
+
+class FrameTokenizer:
+    """Frames as rising keys, each frame with an end; any roll is written in one way only.
+
+    Example:
+        a frame of keys 39 and 43, then an empty one: 39 43 88 88
+    """
+
+    name = "frames"
+    end_of_frame = KEYS
+    start_id = KEYS + 1
+    vocab_size = KEYS + 2
+    ladders: ClassVar[dict[str, range]] = {"pitch": range(KEYS)}
+
+    def encode_array(self, roll: Roll) -> NDArray[np.int64]:
+        """(T, 88) -> (N,)"""
+        framed = np.pad(roll, ((0, 0), (0, 1)), constant_values=1)  # (T, 89)
+        return np.nonzero(framed)[1]
+
+    def decode(self, ids: NDArray[np.int64]) -> Roll:
+        """The inverse of `encode_array`. (N,) -> (T, 88)"""
+        ends = ids == self.end_of_frame
+        frames = np.cumsum(ends) - ends
+        roll = np.zeros((int(ends.sum()), KEYS), dtype=np.uint8)
+        roll[frames[~ends], ids[~ends]] = 1
+        return roll
+
+    def transpose(self, ids: NDArray[np.int64], semitones: int) -> NDArray[np.int64]:
+        """The same piece in another key. (N,) -> (N,)
+
+        Raises:
+            ValueError: a key would leave the keyboard.
+        """
+        keys = ids < KEYS
+        moved = ids + semitones * keys
+        if ((moved < 0) | (moved >= KEYS))[keys].any():
+            raise ValueError(f"the piece cannot move by {semitones} semitones")
+        return moved
+
+    def shifted(self, ids: NDArray[np.int64], ladder: str, rungs: int) -> NDArray[np.int64]:
+        """`transpose`: keys are the only ladder."""
+        assert ladder == "pitch"
+        return self.transpose(ids, rungs)
+
+    def to_config(self) -> dict[str, Any]:
+        """Its name."""
+        return {"type": self.name}
+
+    def files(self) -> dict[str, bytes]:
+        """None."""
+        return {}
+
+
+TOKENIZER = FrameTokenizer()
+
+
+def read(path: Path) -> dict[str, list[Roll]]:
+    """The pieces of each split."""
+    arrays = loadmat(path)
+    return {
+        split: [np.asarray(roll, dtype=np.uint8) for roll in arrays[name][0]]
+        for split, name in SPLITS.items()
+    }
+
+
+def learn_frames(
+    rolls: dict[str, list[Roll]], folder: Path, budget: Budget, *, plain: bool = False
+) -> LanguageModel:
+    """What `generative.train` does with a corpus, for frames; by the plain recipe if asked for."""
+    began = time.monotonic()
+    with StoreWriter(
+        folder / store.FOLDER,
+        vocab_size=TOKENIZER.vocab_size,
+        start_id=TOKENIZER.start_id,
+        key="",
+    ) as writer:
+        for split in store.PARTS:
+            for roll in rolls[split]:
+                writer.append(split, TOKENIZER.encode_array(roll), begins_document=True)
+        tokens = writer.close(notes={})
+    processes = Processes(device=torch.device("cpu"))
+    recipe = choose(
+        kind="music",
+        counts=tokens.counts("train", TOKENIZER.vocab_size),
+        documents=len(rolls["train"]),
+        budget=budget,
+        processes=processes,
+        precision=None,
+        model_choices=PLAIN_MODEL if plain else {},
+        training_choices=PLAIN_TRAINING if plain else {},
+    )
+    say(recipe.reason)
+    tokenizer = cast("Tokenizer", TOKENIZER)
+    checkpoint.save_description(folder, recipe.model, tokenizer, {})
+    training_run.run(
+        folder=folder,
+        tokenizer=tokenizer,
+        recipe=recipe,
+        tokens=tokens,
+        budget=budget,
+        processes=processes,
+        resume_run=False,
+        say=say,
+        watching=Watching(histograms=False, wandb=None),
+        seconds_spent=time.monotonic() - began,
+    )
+    model = LanguageModel(recipe.model)
+    arrays, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return model.eval()
+
+
+def say(line: str) -> None:
+    """A line of progress, at once."""
+    print(f"    {line}", file=sys.stderr, flush=True)
+
+
+def frame_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
+    """Mean nats per frame over all frames of all pieces, each from an empty state."""
+    nats = (
+        token_nats(model, TOKENIZER.encode_array(roll).tolist(), TOKENIZER.start_id).sum()
+        for roll in rolls
+    )
+    return float(sum(nats)) / sum(map(len, rolls))
+
+
+@torch.no_grad()
+def mixture_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
+    """As `frame_nats`, for the equal mixture of the model in twelve keys."""
+    total_nats = 0.0
+    for roll in rolls:
+        ids = TOKENIZER.encode_array(roll)
+        rows = np.stack([TOKENIZER.transpose(ids, shift) for shift in SHIFTS], axis=1)  # (N, 12)
+        targets = torch.from_numpy(rows)
+        starts = torch.full((1, len(SHIFTS)), TOKENIZER.start_id)
+        logits, _ = model(torch.cat([starts, targets[:-1]]), model.initial_state(len(SHIFTS)))
+        nats = cross_entropy(logits, targets, "none").double().sum(0)  # (12,)
+        total_nats -= float(torch.logsumexp(-nats, 0)) - float(np.log(len(SHIFTS)))
+    return total_nats / sum(map(len, rolls))
+
+
+def piece_of(roll: Roll, frame_ticks: int) -> Piece:
+    """A roll as notes; a key that sounds on through frames is one note. (T, 88) -> Piece"""
+    edges = np.diff(np.pad(roll.astype(np.int8), ((1, 1), (0, 0))), axis=0).T  # (88, T + 1)
+    notes = (
+        Note(
+            onset_ticks=int(begin) * frame_ticks,
+            duration_ticks=int(end - begin) * frame_ticks,
+            pitch=LOWEST_PITCH + key,
+            velocity=82,
+        )
+        for key, edge in enumerate(edges)
+        for begin, end in zip(np.flatnonzero(edge > 0), np.flatnonzero(edge < 0), strict=True)
+    )
+    track = Track(notes=tuple(notes))
+    return Piece(ticks_per_beat=TICKS_PER_BEAT, tracks=(track,)).normalised()
+
+
+def product_scores(
+    rolls: dict[str, list[Roll]], frame_ticks: int, folder: Path, minutes: float
+) -> tuple[float, float]:
+    """(bits per note, nats per frame) on the test split after `generative.train` on MIDI files."""
+    pieces = {name: [piece_of(roll, frame_ticks) for roll in rolls[name]] for name in rolls}
+    for name in store.PARTS:
+        (folder / name).mkdir()
+        for number, piece in enumerate(pieces[name]):
+            midi.write(piece, folder / name / f"{number:03d}.mid")
+    generative.train(
+        folder / "train",
+        folder / "model",
+        held_out=[folder / "held_out"],
+        minutes=minutes,
+        report=say,
+    )
+    model = generative.load(folder / "model")
+    assert isinstance(model, MusicModel)
+    total = reduce(add, map(model.score, pieces["test"]))
+    assert total.bits_per_note is not None
+    return total.bits_per_note, total.nats / sum(map(len, rolls["test"]))
+
+
+def lines(name: str, minutes: float, data: Path, *, plain: bool, product: bool) -> Iterator[str]:
+    """Train, score and report one set."""
+    about = SETS[name]
+    rolls = read(data / about.file)
+    frames = sum(map(len, rolls["test"]))
+    budget = Budget(unit="minutes", amount=minutes)
+    with tempfile.TemporaryDirectory() as folder:
+        model = learn_frames(rolls, Path(folder), budget)
+    ours = frame_nats(model, rolls["test"])
+    yield (
+        f"{name}, {minutes:g} minutes, test split of {len(rolls['test'])} pieces and "
+        f"{frames:,} frames, nats per frame"
+    )
+    yield f"{'generative':>12}  {ours:6.3f}   (at most {about.target} is asked for)"
+    yield f"{'validation':>12}  {frame_nats(model, rolls['held_out']):6.3f}"
+    yield f"{'twelve keys':>12}  {mixture_nats(model, rolls['test']):6.3f}"
+    peers = dict(about.peers)
+    if plain:
+        with tempfile.TemporaryDirectory() as folder:
+            model = learn_frames(rolls, Path(folder), budget, plain=True)
+        peers["plain LSTM"] = frame_nats(model, rolls["test"])
+    for peer, figure in peers.items():
+        yield f"{peer:>12}  {figure:6.2f}   ours is {ours / figure:.3f} of it"
+    if product:
+        with tempfile.TemporaryDirectory() as folder:
+            bits, nats = product_scores(rolls, about.frame_ticks, Path(folder), minutes)
+        yield f"{'as MIDI':>12}  {nats:6.3f}   {bits:.3f} bits per note, by the music tokenizer"
+
+
+def main() -> None:
+    """Both sets, or those named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data/midi/pianoroll"))
+    parser.add_argument("--minutes", type=float, default=10.0, help="a training")
+    parser.add_argument("--set", choices=SETS, action="append", dest="names")
+    parser.add_argument("--frames-only", action="store_true", help="leave out the MIDI path")
+    parser.add_argument("--plain", action="store_true", help="train a plain recipe beside ours")
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        parser.error(f"{arguments.data}: no such folder; name the one that holds the .mat files")
+    for name in arguments.names or SETS:
+        report = lines(
+            name,
+            arguments.minutes,
+            arguments.data,
+            plain=arguments.plain,
+            product=not arguments.frames_only,
+        )
+        for line in report:
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
