@@ -18,9 +18,11 @@ from generative import terminal
 from generative.options import (
     CommandGroup,
     json_option,
+    mix_option,
     model_option,
     precision_option,
     sampling_options,
+    style_option,
 )
 from generative.terminal import (
     STDIO,
@@ -49,6 +51,8 @@ def cli(debug: bool) -> None:
 @cli.command()
 @click.argument("prompt", required=False)
 @model_option
+@mix_option
+@style_option
 @sampling_options
 @precision_option
 @click.option("--adapt", type=click.Path(path_type=Path), help="First learn from this text.")
@@ -62,6 +66,8 @@ def cli(debug: bool) -> None:
 def text(
     prompt: str | None,
     model: str | None,
+    mix: tuple[str, ...],
+    style: str | None,
     max_new_tokens: int | None,
     stop: tuple[str, ...],
     no_stream: bool,
@@ -74,7 +80,7 @@ def text(
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
     terminal.check_outputs(output)
     tokens = (max_new_tokens or 0) * (options["num_return_sequences"] or 1)
-    loaded = _load(model, "text", precision, tokens)
+    loaded = _load(model, "text", precision, tokens, mix=mix, style=style)
     if adapt is not None:
         from generative.corpus import read_text
 
@@ -112,6 +118,8 @@ def text(
 
 @cli.command()
 @model_option
+@mix_option
+@style_option
 @sampling_options
 @precision_option
 @click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
@@ -126,6 +134,8 @@ def text(
 @json_option
 def music(
     model: str | None,
+    mix: tuple[str, ...],
+    style: str | None,
     primer: Path | None,
     output: str | None,
     wav: Path | None,
@@ -143,7 +153,8 @@ def music(
         raise click.UsageError("-o - and --json both want stdout: write the MIDI to a file")
     target = Path(output or "music.mid")
     terminal.check_outputs(target, wav, plot)
-    loaded = _load(model, "music", precision, options["max_new_tokens"])
+    tokens = options["max_new_tokens"]
+    loaded = _load(model, "music", precision, tokens, mix=mix, style=style)
     made = loaded.generate(primer, **given(options))
     if output == STDIO:
         sys.stdout.buffer.write(midi.to_bytes(made.piece))
@@ -190,6 +201,9 @@ def music(
 )
 @click.option("--vocab-size", type=click.IntRange(1), help="Of char or sentencepiece, at most.")
 @click.option("--encoding", help="Of text files. [utf-8]")
+@click.option(
+    "--styles", metavar="folders|FILE.csv", help="Name documents by folder, or by path,label."
+)
 @click.option("--held-out", multiple=True, metavar="PATH", help="Validate on these instead.")
 @click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
 @click.option("--resume", is_flag=True, default=None, help="Continue the run in the folder.")
@@ -251,6 +265,8 @@ def train(
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @model_option
+@mix_option
+@style_option
 @click.option(
     "--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often."
 )
@@ -261,6 +277,8 @@ def train(
 def score(
     files: tuple[str, ...],
     model: str | None,
+    mix: tuple[str, ...],
+    style: str | None,
     reset_every: int | None,
     dynamic: bool,
     encoding: str,
@@ -275,7 +293,7 @@ def score(
     if model is None:
         kind = corpus.kind_of_files(corpus.find_files(files))
         model = default_model(kind)
-    loaded = _load(model, None)
+    loaded = _load(model, None, mix=mix, style=style)
     result = evaluation.score_files(
         loaded, files, encoding=encoding, reset_every=reset_every, dynamic=dynamic
     )
@@ -333,28 +351,33 @@ def info(model: str | None, as_json: bool) -> None:
 
 
 def _load(
-    name: str | None, kind: str | None, precision: str = "float32", tokens: int | None = None
+    name: str | None,
+    kind: str | None,
+    precision: str = "float32",
+    tokens: int | None = None,
+    *,
+    mix: tuple[str, ...] = (),
+    style: str | None = None,
 ) -> Any:
     """The model of that name, if it is of the kind that the command makes.
 
     tokens: how many will be asked for; compiling, or loading what was compiled, pays for many only.
+    mix: other models and their shares, MODEL:SHARE.
     """
     if kind is not None:
         # Read when NumPy is imported: a vector is no work for several threads of BLAS.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from generative.api import default_model, load
+    from generative import api
     from generative.runtime import LONG_REQUEST
 
-    loaded = load(
-        name or default_model(kind or "text"),
-        precision=precision,
-        compiled=(tokens or 0) >= LONG_REQUEST,
-    )
+    names = api.shares_of_models(name or api.default_model(kind or "text"), mix)
+    compiled = (tokens or 0) >= LONG_REQUEST
+    loaded = api.mix(names, precision=precision, compiled=compiled)
     if kind is not None and loaded.kind != kind:
         raise ValueError(
             f"{loaded.checkpoint.name} is a model of {loaded.kind}: use `generate {loaded.kind}`"
         )
-    return loaded
+    return loaded.in_style(style)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from generative.runtime import Runtime
+    from generative.runtime import Running
     from generative.sampling import Sampled
+    from generative.styles import Style
     from generative.tokenizers.music import MusicTokenizer
 
 DEFAULT_BARS = 8  # where nothing else says how much
@@ -98,11 +99,29 @@ class MusicModel:
 
     kind = "music"
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Running) -> None:
         """`runtime` of a checkpoint of music."""
         self._runtime = runtime
         self.checkpoint = runtime.checkpoint
         self.tokenizer = cast("MusicTokenizer", runtime.checkpoint.tokenizer)
+
+    @property
+    def runtime(self) -> Running:
+        """What steps and scores: ids in, ids out."""
+        return self._runtime
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names that `style` may take."""
+        return self._runtime.styles
+
+    def in_style(self, style: Style | None) -> MusicModel:
+        """The model that generates, scores and learns in one style throughout; None is this one.
+
+        Raises:
+            ValueError: there is no such style.
+        """
+        return self if style is None else MusicModel(self._runtime.styled(style))
 
     def generate(
         self,
@@ -114,6 +133,7 @@ class MusicModel:
         key: str | Iterable[int] | None = None,
         pitch_range: str | tuple[int, int] | None = None,
         meter: str | tuple[int, int] | None = None,
+        style: Style | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Tune:
         """Make music that always decodes to a valid file: only what the grammar allows is drawn.
@@ -128,6 +148,8 @@ class MusicModel:
                 notes "C D E G A", or of pitch classes 0..11.
             pitch_range: from "C3-C6" or two MIDI pitches; C4 is 60. Drums are free of both.
             meter: "3/4", throughout; a primer has to end in it.
+            style: the name of one, a blend "bach:0.6,folk:0.4", or a table name -> weight; None is
+                the model without one.
             options: see `GenerateOptions`.
 
         Raises:
@@ -148,7 +170,7 @@ class MusicModel:
         count = options.get("num_return_sequences") or 1
         attempts = 1 if bars is seconds is None or (options.get("num_beams") or 1) > 1 else ATTEMPTS
         tries = generate_tokens(
-            self._runtime.stepper,
+            self._runtime.styled(style).stepper,
             [self.tokenizer.start_id, *begin],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,

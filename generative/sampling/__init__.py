@@ -3,6 +3,7 @@
 from generative.sampling.beam import beam_search
 from generative.sampling.details import Alternative, Detail
 from generative.sampling.loop import Constraint, Draw, Sampled, collect, sample
+from generative.sampling.mixed import MixedStepper, log_mixture
 from generative.sampling.processors import (
     PROCESSOR_NAMES,
     LogitsProcessor,
@@ -24,6 +25,7 @@ __all__ = [
     "Draw",
     "Greedy",
     "LogitsProcessor",
+    "MixedStepper",
     "Past",
     "Rows",
     "Sampled",
@@ -36,6 +38,7 @@ __all__ = [
     "bend",
     "build",
     "collect",
+    "log_mixture",
     "row_generator",
     "sample",
 ]
