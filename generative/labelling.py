@@ -64,6 +64,8 @@ def _by_folders(sources: Sequence[str | Path]) -> Iterator[tuple[Path, str]]:
 
 
 def _read_table(path: Path) -> list[tuple[Path, str]]:
+    if not path.is_file():
+        raise CorpusError(f'{path}: no such table; styles are a CSV file\'s, or "{FOLDERS}"')
     rows = csv.reader(io.StringIO(corpus.read_text(path), newline=""))
     table = []
     for row in rows:

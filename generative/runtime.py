@@ -99,7 +99,10 @@ class Runtime:
         """
         if style is None:
             return self
-        parts = shares(style, self.styles)
+        try:
+            parts = shares(style, self.styles)
+        except ValueError as error:
+            raise ValueError(f"{self.checkpoint.name}: {error}") from None
         key = tuple(sorted(parts.items()))
         if key not in self._styled:
             if len(self._styled) == STYLES_KEPT:

@@ -37,7 +37,7 @@ def shares(style: Style, names: Sequence[str]) -> dict[str, float]:
     """
     given = style if isinstance(style, Mapping) else _parsed(style, names)
     if not names:
-        raise ValueError("this model has no styles; train one with --styles")
+        raise ValueError("has no styles; train a model with --styles")
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)

@@ -67,5 +67,7 @@ def test_tables_that_are_wrong(corpus: Path, rows: str, message: str) -> None:
 def test_no_folders_no_labels(corpus: Path) -> None:
     with pytest.raises(CorpusError, match=r"write a table path,label and give --styles FILE.csv"):
         named([corpus / "d.mid"], "folders")
-    with pytest.raises(CorpusError, match=r"none.csv: cannot be read"):
+    with pytest.raises(
+        CorpusError, match=r"none.csv: no such table; styles are a CSV file's, or .folders."
+    ):
         named([corpus], corpus / "none.csv")

@@ -16,6 +16,7 @@ import torch
 import generative
 from generative import checkpoint, engine, store
 from generative.checkpoint import Checkpoint, CheckpointError
+from generative.cli import main
 from generative.dynamic import dynamic_token_nats
 from generative.model.cells import CELLS
 from generative.runtime import STYLES_KEPT, Runtime
@@ -107,7 +108,7 @@ def test_styles_that_are_none(style: Any, message: str) -> None:
 
 
 def test_a_model_without_styles_says_so() -> None:
-    with pytest.raises(ValueError, match="this model has no styles; train one with --styles"):
+    with pytest.raises(ValueError, match="has no styles; train a model with --styles"):
         shares("bach", ())
 
 
@@ -210,6 +211,34 @@ def test_statistics_hold_the_labels(two_styles: TextModel) -> None:
     assert statistics is not None
     assert (statistics["labels.weight"][1:] > 0).any(axis=1).all()
     assert (statistics["labels.weight"][0] == 0).all()
+
+
+def test_the_command_knows_styles_and_mixtures(
+    two_styles: TextModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(two_styles.checkpoint.path)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main([*arguments, "-m", folder])
+        assert isinstance(stopped.value.code, int)
+        return stopped.value.code, *capsys.readouterr()
+
+    asked = ("text", "", "-n", "30", "--seed", "1", "--no-stream", "--temperature", "1")
+    _, text, _ = call(*asked, "--style", f"{CDCD}:0.9,{ABAB}:0.1")
+    made = two_styles.generate(max_new_tokens=30, seed=1, style={CDCD: 9, ABAB: 1})
+    assert text == made.text + "\n"
+    code, _, error = call(*asked, "--style", "abba")
+    assert (code, error.count("\n")) == (1, 1)
+    assert "no style 'abba': did you mean abab?" in error
+    file = two_styles.checkpoint.path / "sample.txt"
+    file.write_text("cdcdcdcd\n", encoding="utf-8")
+    choices = ((), ("--style", ABAB), ("--style", CDCD), ("--mix", f"{folder}/.:0.5"))
+    none, wrong, right, mixed = (
+        json.loads(call("score", str(file), "--json", *options)[1])["nats"] for options in choices
+    )
+    assert right < none < wrong
+    assert mixed == pytest.approx(none)
 
 
 def weights(folder: Path) -> dict[str, Any]:
