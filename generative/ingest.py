@@ -105,8 +105,8 @@ def request(
     """
     kind = None if tokenizer == "auto" else tokenizers.kind_of(tokenizer)
     files = corpus.find_files(sources)
-    if styles is not None and str(styles) != labelling.FOLDERS:
-        files = [file for file in files if str(file) != str(styles)]  # the table is no text
+    if isinstance(styles, str | Path) and styles != labelling.FOLDERS:
+        files = [f for f in files if f.resolve() != Path(styles).resolve()]  # a table is no text
     kind = kind or corpus.kind_of_files(files)
     files = corpus.of_kind(files, kind)
     apart = corpus.of_kind(corpus.find_files(held_out), kind) if held_out else []

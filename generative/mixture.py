@@ -23,7 +23,8 @@ class Mixture:
     """Steps and scores under p(token) = sum of share_i * p_i(token).
 
     Example:
-        mixture = Mixture([Runtime(load("a")), Runtime(load("b"))], [0.6, 0.4])
+        parts = [Runtime(checkpoint.load(name)) for name in ("one", "other")]
+        logits, state = Mixture(parts, [0.6, 0.4]).stepper.prefill(...)
     """
 
     def __init__(self, parts: Sequence[Running], shares: Sequence[float]) -> None:

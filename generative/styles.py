@@ -90,6 +90,8 @@ def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
 def in_style(checkpoint: Checkpoint, parts: Mapping[str, float]) -> Checkpoint:
     """The model that always speaks in this style, without labels.
 
+    Every cell adds its `bias` to what `weight_input` makes of the input, and nothing to the vector.
+
     parts: of each label; none of any is the model as it speaks without a style.
     """
     weights = {k: v for k, v in checkpoint.weights.items() if k != "labels.weight"}
