@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from generative.api import load
+    from generative.api import load, mix
     from generative.checkpoint import CheckpointError
     from generative.corpus import CorpusError
     from generative.likelihood import Likelihood
@@ -38,6 +38,7 @@ _HOMES = {
     "TrainingResult": "generative.train",
     "Tune": "generative.music_model",
     "load": "generative.api",
+    "mix": "generative.api",
     "train": "generative.train",
 }
 
@@ -52,6 +53,7 @@ __all__ = [
     "TrainingResult",
     "Tune",
     "load",
+    "mix",
     "train",
 ]
 

@@ -41,31 +41,33 @@ def render(folder: Path, note: str = "") -> str:
         "## Corpus",
         "",
         f"- {corpus.get('documents', '?')} documents: {', '.join(corpus.get('names', []))}",
+        *([f"- styles: {', '.join(config.labels)}"] if config.labels else []),
         f"- licence: {corpus.get('licence', 'not stated')}",
         f"- {corpus.get('train_tokens', 0):,} tokens learnt from, "
         f"{corpus.get('held_out_tokens', 0):,} held out",
         "",
         "## Recipe",
         "",
-        *(f"- {key}: {value}" for key, value in config.to_dict().items()),
+        *(f"- {key}: {value}" for key, value in config.to_dict().items() if key != "labels"),
         *(f"- {key}: {value}" for key, value in training.items()),
         "- budget: {amount} {unit}".format(**recipe["budget"]),
         "",
         "## Scores",
         "",
-        *_score_lines(details.get("scores", {})),
+        *_score_lines(details.get("scores", {}), bool(config.labels)),
         "",
     ]
     return "\n".join(lines)
 
 
-def _score_lines(scores: dict[str, Any]) -> list[str]:
+def _score_lines(scores: dict[str, Any], in_styles: bool) -> list[str]:
     if not scores.get("held_out"):
         return ["Nothing was held out, so there is no honest score."]
     held_out = Likelihood(**scores["held_out"])
     lines = [
         "On held-out data that no gradient saw (the best weights on the way, and one temperature, "
         "were chosen on part of it), state carried through each document, "
+        f"{'each in its own style, ' if in_styles else ''}"
         f"{held_out.tokens:,} tokens:",
         "",
     ]

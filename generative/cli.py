@@ -18,9 +18,11 @@ from generative import terminal
 from generative.options import (
     CommandGroup,
     json_option,
+    mix_option,
     model_option,
     precision_option,
     sampling_options,
+    style_option,
 )
 from generative.terminal import (
     STDIO,
@@ -49,6 +51,8 @@ def cli(debug: bool) -> None:
 @cli.command()
 @click.argument("prompt", required=False)
 @model_option
+@mix_option
+@style_option
 @sampling_options
 @precision_option
 @click.option("--adapt", type=click.Path(path_type=Path), help="First learn from this text.")
@@ -62,6 +66,8 @@ def cli(debug: bool) -> None:
 def text(
     prompt: str | None,
     model: str | None,
+    mix: tuple[str, ...],
+    style: str | None,
     max_new_tokens: int | None,
     stop: tuple[str, ...],
     no_stream: bool,
@@ -76,7 +82,7 @@ def text(
     if options["top_logprobs"] is not None and not as_json:
         raise click.UsageError("--top-logprobs is told with --json")
     count = max(options["num_return_sequences"] or 1, options["num_beams"] or 1)
-    loaded = _load(model, "text", precision, max_new_tokens, count)
+    loaded = _load(model, "text", precision, max_new_tokens, count, mix=mix, style=style)
     if adapt is not None:
         from generative.corpus import read_text
 
@@ -111,6 +117,8 @@ def text(
 
 @cli.command()
 @model_option
+@mix_option
+@style_option
 @sampling_options
 @precision_option
 @click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
@@ -138,6 +146,8 @@ def text(
 @json_option
 def music(
     model: str | None,
+    mix: tuple[str, ...],
+    style: str | None,
     primer: Path | None,
     harmonise: Path | None,
     output: str | None,
@@ -166,7 +176,8 @@ def music(
         raise click.UsageError("--soundfont is how --wav sounds: give --wav FILE too")
     for kind in (main_kind, *also):
         formats.check(kind, **({"soundfont": soundfont} if kind == "wav" else {}))
-    loaded = _load(model, "music", precision, options["max_new_tokens"])
+    tokens = options["max_new_tokens"]
+    loaded = _load(model, "music", precision, tokens, mix=mix, style=style)
     if harmonise is None:
         made = loaded.generate(primer, **given(options))
     else:
@@ -230,6 +241,9 @@ def _check_melody_options(harmonise: Path | None, **options: Any) -> None:
     help="Of music: beats, or 10 ms for played piano; auto looks at the files.",
 )
 @click.option("--encoding", help="Of text files. [utf-8]")
+@click.option(
+    "--styles", metavar="folders|FILE.csv", help="Name documents by folder, or by path,label."
+)
 @click.option("--held-out", multiple=True, metavar="PATH", help="Validate on these instead.")
 @click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
 @click.option("--resume", is_flag=True, default=None, help="Continue the run in the folder.")
@@ -291,6 +305,8 @@ def train(
 @cli.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @model_option
+@mix_option
+@style_option
 @click.option(
     "--reset-every", type=click.IntRange(1), metavar="N", help="Clear the state so often."
 )
@@ -301,6 +317,8 @@ def train(
 def score(
     files: tuple[str, ...],
     model: str | None,
+    mix: tuple[str, ...],
+    style: str | None,
     reset_every: int | None,
     dynamic: bool,
     encoding: str,
@@ -315,7 +333,7 @@ def score(
     if model is None:
         kind = corpus.kind_of_files(corpus.find_files(files))
         model = default_model(kind)
-    loaded = _load(model, None)
+    loaded = _load(model, None, mix=mix, style=style)
     result = evaluation.score_files(
         loaded, files, encoding=encoding, reset_every=reset_every, dynamic=dynamic
     )
@@ -397,31 +415,32 @@ def _load(
     precision: str = "float32",
     tokens: int | None = None,
     rows: int = 1,
+    *,
+    mix: tuple[str, ...] = (),
+    style: str | None = None,
 ) -> Any:
     """The model of that name, if it is of the kind that the command makes.
 
     tokens: how many a row will be asked for, None for the default; compiling, or loading what was
         compiled, pays for many only.
     rows: sequences or beams side by side.
+    mix: other models and their shares, MODEL:SHARE.
     """
     if kind is not None:
         # Read when NumPy is imported: a vector is no work for several threads of BLAS.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from generative.api import default_model, load
+    from generative import api
     from generative.generation import DEFAULT_NEW_TOKENS
     from generative.runtime import LONG_REQUEST
 
     count = rows * (DEFAULT_NEW_TOKENS if tokens is None else tokens)
-    loaded = load(
-        name or default_model(kind or "text"),
-        precision=precision,
-        compiled=count >= LONG_REQUEST,
-    )
+    names = api.shares_of_models(name or api.default_model(kind or "text"), mix)
+    loaded = api.mix(names, precision=precision, compiled=count >= LONG_REQUEST)
     if kind is not None and loaded.kind != kind:
         raise ValueError(
             f"{loaded.checkpoint.name} is a model of {loaded.kind}: use `generate {loaded.kind}`"
         )
-    return loaded
+    return loaded.in_style(style)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -69,23 +69,29 @@ def find_files(sources: Iterable[str | Path]) -> list[Path]:
         CorpusError: a source that matches nothing.
     """
     found: list[Path] = []
-    for source in map(str, sources):
-        path = Path(source)
-        if source == STDIN or path.is_file():
-            found.append(path)
-        elif path.is_dir():
+    for path in (path for source in sources for path in expand(source)):
+        if path.is_dir():
             inside = (p for p in sorted(path.rglob("*")) if p.is_file())
             found += [p for p in inside if not _hidden(p.relative_to(path))]
-        elif path.exists():
-            found.append(path)  # a pipe or device: read it as a file
         else:
-            matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207 - absolute globs too
-            if not matches:
-                raise CorpusError(f"{source}: no such file or folder, and no glob matches")
-            found += find_files(matches)
+            found.append(path)  # a pipe or device, too, is read as a file
     if not found:
         raise CorpusError(f"no files in {', '.join(map(str, sources))}")
     return found
+
+
+def expand(source: str | Path) -> list[Path]:
+    """What one argument names: itself, or all that match it as a glob.
+
+    Raises:
+        CorpusError: nothing.
+    """
+    if str(source) == STDIN or Path(source).exists():
+        return [Path(source)]
+    matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 - absolute globs too
+    if not matches:
+        raise CorpusError(f"{source}: no such file or folder, and no glob matches")
+    return [Path(match) for match in matches]
 
 
 def _hidden(path: Path) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.labels import Labels
     from generative.model.language_model import LanguageModel
 
 SEGMENT_TOKENS = 64
@@ -56,7 +57,7 @@ def dynamic_token_nats(
     trained = [w.detach().clone() for w in weights]
     parts = [np.zeros(0)]
     stream = torch.tensor([start_id, *ids], dtype=torch.int64, device=weights[0].device)
-    for nats, gradients in _gradients(model, stream, weights):
+    for nats, gradients in _gradients(model, weights, stream):
         parts.append(nats)
         with torch.no_grad():
             steps, pulls = scales.next(gradients)
@@ -67,13 +68,14 @@ def dynamic_token_nats(
 
 
 def gradient_statistics(
-    model: LanguageModel, stream: NDArray[np.integer]
+    model: LanguageModel, stream: NDArray[np.integer], labels: Labels | None = None
 ) -> dict[str, NDArray[np.float32]]:
     """The root mean square of each weight's gradient over segments of a text. name -> as the weight
 
     Args:
         model: in evaluation mode; it is left as it is.
         stream: (N,) ids of the training text; segments from all over it are read.
+        labels: of its places, where the model has labels.
     """
     weights: list[Tensor] = list(model.parameters())
     squares = [torch.zeros_like(w) for w in weights]
@@ -83,9 +85,11 @@ def gradient_statistics(
     segments = 0
     for begin in begins.astype(int).tolist():
         part = stream[begin : begin + run * SEGMENT_TOKENS + 1].astype(np.int64)
-        for _, gradients in _gradients(
-            model, torch.from_numpy(part).to(weights[0].device), weights
-        ):
+        ids = torch.from_numpy(part).to(weights[0].device)
+        theirs = None
+        if labels is not None:
+            theirs = torch.from_numpy(labels.at(begin + np.arange(len(part)))).to(ids.device)
+        for _, gradients in _gradients(model, weights, ids, theirs):
             torch._foreach_addcmul_(squares, gradients, gradients)
             segments += 1
     names = [name for name, _ in model.named_parameters()]
@@ -96,13 +100,14 @@ def gradient_statistics(
 
 
 def _gradients(
-    model: LanguageModel, stream: Tensor, weights: list[Tensor]
+    model: LanguageModel, weights: list[Tensor], stream: Tensor, labels: Tensor | None = None
 ) -> Iterator[tuple[NDArray[np.float64], tuple[Tensor, ...]]]:
-    """(nats of each token, gradient of their mean) segment by segment. stream: (N,)"""
+    """(nats of each token, gradient of their mean) segment by segment. stream, labels: (N,)"""
     state = model.initial_state(1)
     for begin in range(0, len(stream) - 1, SEGMENT_TOKENS):
         segment = stream[begin : begin + SEGMENT_TOKENS + 1].unsqueeze(1)  # (T + 1, 1)
-        logits, state = model(segment[:-1], state)
+        theirs = None if labels is None else labels[begin : begin + len(segment) - 1].unsqueeze(1)
+        logits, state = model(segment[:-1], state, theirs)
         state = state.detach()
         nats = cross_entropy(logits, segment[1:], "none")
         gradients = torch.autograd.grad(nats.mean(), weights)

@@ -150,6 +150,7 @@ def describe(path: Path) -> dict[str, Any]:
         "summary": (
             f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
             f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
+            + (f", styles {', '.join(shape.labels)}" if shape.labels else "")
         ),
         "parameters": parameters,
         "bytes": size,

@@ -13,23 +13,23 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from tqdm import tqdm
 
-from generative import checkpoint, corpus, store, tokenizers
+from generative import checkpoint, corpus, labelling, store, tokenizers
 from generative.checkpoint import CheckpointError
 from generative.corpus import CorpusError
 from generative.store import StoreWriter, TokenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor, Future
 
     from numpy.typing import NDArray
@@ -61,6 +61,7 @@ class Request:
         encoding: of text files.
         seed: draws which music files are held out.
         grid: of music, "score" or "performance"; None looks at the files.
+        labels: of files, held-out ones too; a file that is not there has none.
     """
 
     files: tuple[Path, ...]
@@ -71,12 +72,21 @@ class Request:
     encoding: str
     seed: int
     grid: str | None = None
+    labels: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Each label once, in alphabetical order."""
+        return tuple(sorted(set(self.labels.values())))
 
     def key(self) -> str:
         """Names the files as they are now, and all that was asked for."""
         stats = [(str(f.resolve()), f.stat()) for f in (*self.files, *self.held_out)]
         files = [(name, about.st_size, about.st_mtime_ns) for name, about in stats]
-        how = [self.kind, self.tokenizer, self.vocab_size, self.encoding, self.seed, self.grid]
+        how: list[Any] = [self.kind, self.tokenizer, self.vocab_size, self.encoding, self.seed]
+        how.append(self.grid)
+        if self.labels:
+            how.append([self.labels.get(file) for file in (*self.files, *self.held_out)])
         asked = [store.FORMAT_VERSION, files, len(self.files), how]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -90,24 +100,35 @@ def request(
     held_out: Sequence[str | Path],
     seed: int,
     grid: str | None = None,
+    styles: str | Path | Mapping[str, str] | None = None,
 ) -> Request:
     """Find the files and what they are; "auto" takes the tokenizer for their kind.
 
+    styles: where the files' labels come from, see `labelling.labels_of`.
+
     Raises:
-        CorpusError: nothing there, or text and music mixed.
+        CorpusError: nothing there, text and music mixed, or no labels where they were asked for.
     """
     kind = None if tokenizer == "auto" else tokenizers.kind_of(tokenizer)
     files = corpus.find_files(sources)
+    if isinstance(styles, str | Path) and styles != labelling.FOLDERS:
+        files = [f for f in files if f.resolve() != Path(styles).resolve()]  # a table is no text
     kind = kind or corpus.kind_of_files(files)
+    files = corpus.of_kind(files, kind)
+    apart = corpus.of_kind(corpus.find_files(held_out), kind) if held_out else []
+    labels = {}
+    if styles is not None:
+        labels = labelling.labels_of([*files, *apart], [*sources, *held_out], styles)
     return Request(
-        files=tuple(corpus.of_kind(files, kind)),
-        held_out=tuple(corpus.of_kind(corpus.find_files(held_out), kind)) if held_out else (),
+        files=tuple(files),
+        held_out=tuple(apart),
         kind=kind,
         tokenizer=tokenizers.DEFAULT_TOKENIZER[kind] if tokenizer == "auto" else tokenizer,
         vocab_size=vocab_size,
         encoding=encoding,
         seed=seed,
         grid=grid,
+        labels=labels,
     )
 
 
@@ -174,57 +195,71 @@ def _seekable(asked: Request) -> Iterator[Request]:
         )
 
 
+class _Place(NamedTuple):
+    """Where a stretch of text goes: the store's part, whether a document begins, its label."""
+
+    part: str
+    begins: bool
+    label: str | None
+
+
 def _ingest_text(
     asked: Request, folder: Path, key: str, tokenizer: Tokenizer | None
 ) -> tuple[Tokenizer, TokenStore]:
-    """Three passes: how long the text is, which tokens the part to learn from has, the tokens."""
+    """Three passes: how long the text is, which tokens the part to learn from has, the tokens.
 
-    def read(files: Iterable[Path]) -> Iterator[tuple[bool, str]]:
+    The last tenth is held out, of each label's text if there are labels.
+    """
+
+    def read(files: Iterable[Path]) -> Iterator[tuple[str | None, bool, str]]:
         for file in files:
             begins = True
             for chunk in corpus.text_chunks(file, asked.encoding):
-                yield begins, chunk
+                yield asked.labels.get(file), begins, chunk
                 begins = False
 
-    own = sum(len(text) for _, text in read(asked.files))
-    other = sum(len(text) for _, text in read(asked.held_out))
-    if own == 0:
+    own: Counter[str | None] = Counter()  # label -> characters
+    for label, _, text in read(asked.files):
+        own[label] += len(text)
+    total = own.total() + sum(len(text) for _, _, text in read(asked.held_out))
+    if not own.total():
         raise CorpusError(f"{asked.files[0]}: empty; there is nothing to read")
-    cut = own if asked.held_out else corpus.cut_between(own)
+    cuts = {k: n if asked.held_out else corpus.cut_between(n) for k, n in own.items()}
 
-    def parts() -> Iterator[tuple[str, bool, str]]:
-        """(part, whether a document begins, text) from beginning to end."""
-        at = 0
-        for begins, text in read(asked.files):
-            here = min(max(cut - at, 0), len(text))
+    def parts() -> Iterator[tuple[_Place, str]]:
+        """Where each stretch of text goes, and the text, from beginning to end."""
+        at = dict.fromkeys(own, 0)
+        for label, begins, text in read(asked.files):
+            here = min(max(cuts[label] - at[label], 0), len(text))
             if here:
-                yield "train", begins, text[:here]
+                yield _Place("train", begins, label), text[:here]
             if here < len(text):
-                yield "held_out", begins or here > 0 or at == cut, text[here:]
-            at += len(text)
-        for begins, text in read(asked.held_out):
-            yield "held_out", begins, text
+                first = begins or here > 0 or at[label] == cuts[label]
+                yield _Place("held_out", first, label), text[here:]
+            at[label] += len(text)
+        for label, begins, text in read(asked.held_out):
+            yield _Place("held_out", begins, label), text
 
     if tokenizer is None:
-        learnt = (text for part, _, text in parts() if part == "train")
+        learnt = (text for place, text in parts() if place.part == "train")
         tokenizer = tokenizers.tokenizer_class(asked.tokenizer).train(learnt, asked.vocab_size)
-    jobs = _cores() if own + other >= PARALLEL_CHARS else 1
+    jobs = _cores() if total >= PARALLEL_CHARS else 1
     encode = functools.partial(_encode_text, tokenizer.to_config(), tokenizer.files())
-    places: list[tuple[str, bool, int]] = []  # of what is being encoded, in order
+    places: deque[tuple[_Place, int]] = deque()  # of what is being encoded, and its length
 
     def texts() -> Iterator[str]:
-        for part, begins, text in parts():
-            places.append((part, begins, len(text)))
+        for place, text in parts():
+            places.append((place, len(text)))
             yield text
 
     with (
-        _writer(folder, tokenizer, key) as writer,
-        _progress(own + other, "chars") as bar,
+        _writer(folder, tokenizer, key, asked.label_names) as writer,
+        _progress(total, "chars") as bar,
     ):
         threads = asked.tokenizer in ENCODED_BY_NUMPY
         for ids in _in_order(encode, texts(), jobs, threads=threads):
-            part, begins, chars = places.pop(0)
-            writer.append(part, ids, begins_document=begins)
+            place, chars = places.popleft()
+            writer.append(place.part, ids, begins_document=place.begins, label=place.label)
             bar.update(chars)
         return tokenizer, writer.close(_notes(asked, tokenizer, asked.files, []))
 
@@ -268,10 +303,10 @@ def _ingest_music(
         raise CorpusError(f"none of {len(files)} MIDI files can be read: {reasons}")
     held_out = set(asked.held_out)
     drawn = set() if held_out else corpus.held_out_pieces(len(pieces), asked.seed)
-    with _writer(folder, tokenizer, key) as writer:
+    with _writer(folder, tokenizer, key, asked.label_names) as writer:
         for i, (file, ids) in enumerate(pieces):
             part = "held_out" if i in drawn or file in held_out else "train"
-            writer.append(part, ids, begins_document=True)
+            writer.append(part, ids, begins_document=True, label=asked.labels.get(file))
         kept = [file for file, _ in pieces if file not in held_out]
         return tokenizer, writer.close(_notes(asked, tokenizer, kept, skipped))
 
@@ -298,12 +333,13 @@ def _encode_music(config: dict[str, Any], file: Path) -> tuple[NDArray[np.intege
     return ids.astype(np.uint16), None
 
 
-def _writer(folder: Path, tokenizer: Tokenizer, key: str) -> StoreWriter:
+def _writer(folder: Path, tokenizer: Tokenizer, key: str, labels: tuple[str, ...]) -> StoreWriter:
     return StoreWriter(
         folder / store.FOLDER,
         vocab_size=tokenizer.vocab_size,
         start_id=tokenizer.start_id,
         key=key,
+        labels=labels,
     )
 
 

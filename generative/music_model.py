@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from generative.runtime import Runtime
+    from generative.runtime import Running
     from generative.sampling import Sampled
+    from generative.styles import Style
     from generative.tokenizers.music import MusicTokenizer
 
 DEFAULT_BARS = 8  # where nothing else says how much
@@ -118,11 +119,29 @@ class MusicModel:
 
     kind = "music"
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Running) -> None:
         """`runtime` of a checkpoint of music."""
         self._runtime = runtime
         self.checkpoint = runtime.checkpoint
         self.tokenizer = cast("MusicTokenizer", runtime.checkpoint.tokenizer)
+
+    @property
+    def runtime(self) -> Running:
+        """What steps and scores: ids in, ids out."""
+        return self._runtime
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names that `style` may take."""
+        return self._runtime.styles
+
+    def in_style(self, style: Style | None) -> MusicModel:
+        """The model that generates, scores and learns in one style throughout; None is this one.
+
+        Raises:
+            ValueError: there is no such style.
+        """
+        return self if style is None else MusicModel(self._runtime.styled(style))
 
     def generate(
         self,
@@ -138,6 +157,7 @@ class MusicModel:
         tempo: int | None = None,
         instruments: str | Sequence[str | int] | None = None,
         density: str | float | None = None,
+        style: Style | None = None,
         **options: Unpack[GenerateOptions],
     ) -> Tune:
         """Make music that always decodes to a valid file: only what the grammar allows is drawn.
@@ -162,6 +182,8 @@ class MusicModel:
             density: notes a quarter note, all instruments together, kept to all along (see
                 `MusicLimits`); or "sparse", "normal", "dense": half, once or one and a half times
                 what the primer has, or else the model by itself.
+            style: the name of one, a blend "bach:0.6,folk:0.4", or a table name -> weight; None is
+                the model without one.
             options: see `GenerateOptions`.
 
         Raises:
@@ -191,7 +213,7 @@ class MusicModel:
         count = options.get("num_return_sequences") or 1
         attempts = 1 if bars is seconds is None or (options.get("num_beams") or 1) > 1 else ATTEMPTS
         tries = generate_tokens(
-            self._runtime.stepper,
+            self._runtime.styled(style).stepper,
             [self.tokenizer.start_id, *begin],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,

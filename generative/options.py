@@ -46,6 +46,15 @@ precision_option = click.option(
     default="float32",
     help="Of the weights sampled from; int8 is faster where they are many.",
 )
+style_option = click.option(
+    "--style", metavar="NAME", help="In this style, or a blend: bach:0.6,folk:0.4."
+)
+mix_option = click.option(
+    "--mix",
+    multiple=True,
+    metavar="MODEL:SHARE",
+    help="Mix in another model's belief, as folk:0.4; repeatable. The rest is --model's.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 

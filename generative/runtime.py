@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from generative import engine
+from generative.styles import in_style, shares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,44 @@ if TYPE_CHECKING:
     from generative.checkpoint import Checkpoint
     from generative.model.language_model import LanguageModel
     from generative.sampling import Stepper
+    from generative.styles import Style
 
 LOG = logging.getLogger(__name__)
 # The compiled loop takes half a second to load: what it saves on this many tokens.
 LONG_REQUEST = 3000
+STYLES_KEPT = 4  # blends whose steppers stay at hand
+
+
+class Running(Protocol):
+    """What `TextModel` and `MusicModel` ask of what runs them."""
+
+    checkpoint: Checkpoint
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of its styles."""
+        ...
+
+    @property
+    def stepper(self) -> Stepper[Any]:
+        """What sampling steps."""
+        ...
+
+    def styled(self, style: Style | None) -> Running:
+        """The same in a style throughout."""
+        ...
+
+    def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
+        """-ln p of each token given all before it. -> (T,)"""
+        ...
+
+    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """The same while it learns from what it has read. -> (T,)"""
+        ...
+
+    def adapted(self, ids: Sequence[int]) -> Running:
+        """The same as it is after reading."""
+        ...
 
 
 class Runtime:
@@ -49,6 +84,31 @@ class Runtime:
         self._device = device
         self._precision = precision
         self._compiled = compiled
+        self._styled: dict[tuple[tuple[str, float], ...], Runtime] = {}
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names that `styled` may be asked for."""
+        return self.checkpoint.config.labels
+
+    def styled(self, style: Style | None) -> Runtime:
+        """The same in a style throughout, see `styles.shares`; None is as it is.
+
+        Raises:
+            ValueError: the model has no such style.
+        """
+        if style is None:
+            return self
+        try:
+            parts = shares(style, self.styles)
+        except ValueError as error:
+            raise ValueError(f"{self.checkpoint.name}: {error}") from None
+        key = tuple(sorted(parts.items()))
+        if key not in self._styled:
+            if len(self._styled) == STYLES_KEPT:
+                del self._styled[next(iter(self._styled))]
+            self._styled[key] = self._with(in_style(self.checkpoint, parts))
+        return self._styled[key]
 
     @cached_property
     def torch_model(self) -> LanguageModel:
@@ -88,18 +148,18 @@ class Runtime:
     def adapted(self, ids: Sequence[int]) -> Runtime:
         """The same with the weights as they are after reading; nothing on the disk changes."""
         model = self._read(ids)[1]
-        weights = {k: v.float().cpu().numpy() for k, v in model.state_dict().items()}
-        return Runtime(
-            replace(self.checkpoint, weights=weights),
-            self._device,
-            precision=self._precision,
-            compiled=self._compiled,
-        )
+        learnt = {k: v.float().cpu().numpy() for k, v in model.state_dict().items()}
+        weights = {**self.checkpoint.weights, **learnt}  # it reads without a style
+        return self._with(replace(self.checkpoint, weights=weights))
+
+    def _with(self, checkpoint: Checkpoint) -> Runtime:
+        """Another model run in the same way."""
+        return Runtime(checkpoint, self._device, precision=self._precision, compiled=self._compiled)
 
     def _read(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], LanguageModel]:
         from generative.dynamic import dynamic_token_nats
 
-        model = self.checkpoint.build(self._device)
+        model = in_style(self.checkpoint, {}).build(self._device)
         start_id = self.checkpoint.tokenizer.start_id
         nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
         return nats, model

@@ -24,7 +24,7 @@ from generative.checkpoint import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
@@ -47,17 +47,23 @@ class Part:
         tokens: how many ids, start tokens left out.
         sha256: of the file.
         counts: id -> occurrences, start tokens left out; ids that do not occur are not there.
+        labels: of each document: 0 for none, else one more than its place in the store's `labels`;
+            empty where the store has none.
     """
 
     documents: int
     tokens: int
     sha256: str
     counts: dict[int, int] = field(repr=False)
+    labels: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStore:
-    """A whole store. `notes` are plain JSON values of whoever wrote it."""
+    """A whole store. `notes` are plain JSON values of whoever wrote it.
+
+    `labels` are the names that its documents may have.
+    """
 
     folder: Path
     key: str
@@ -65,6 +71,7 @@ class TokenStore:
     start_id: int
     parts: dict[str, Part]
     notes: dict[str, Any]
+    labels: tuple[str, ...] = ()
 
     def stream(self, part: str) -> NDArray[np.integer]:
         """A part's ids: start, document, start, document, ..., start. (N,), read by memory map."""
@@ -107,8 +114,18 @@ class StoreWriter:
             store = writer.close(notes={})
     """
 
-    def __init__(self, folder: Path, *, vocab_size: int, start_id: int, key: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        vocab_size: int,
+        start_id: int,
+        key: str,
+        labels: tuple[str, ...] = (),
+    ) -> None:
         """Begin anew in `folder`; what was there is no store from here on.
+
+        labels: the names that documents may have.
 
         Raises:
             CheckpointError: it cannot be written to.
@@ -116,6 +133,7 @@ class StoreWriter:
         self._folder = folder
         self._key = key
         self._start_id = start_id
+        self._labels = labels
         self._dtype = np.dtype(np.min_scalar_type(vocab_size - 1)).newbyteorder("<")
         make_folder(folder)
         (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
@@ -140,10 +158,20 @@ class StoreWriter:
                 f"{self._folder}: the tokens cannot be written: {error.strerror or error}"
             ) from error
 
-    def append(self, part: str, ids: NDArray[np.integer], *, begins_document: bool) -> None:
-        """Write ids, (n,), after a start token where a document begins."""
+    def append(
+        self,
+        part: str,
+        ids: NDArray[np.integer],
+        *,
+        begins_document: bool,
+        label: str | None = None,
+    ) -> None:
+        """Write ids, (n,), after a start token where a document, of that label, begins."""
         if begins_document:
             self._parts[part].documents += 1
+            if self._labels:
+                number = 0 if label is None else 1 + self._labels.index(label)
+                self._parts[part].labels.append(number)
             self._parts[part].write(np.array([self._start_id], dtype=self._dtype))
         self._parts[part].write(ids.astype(self._dtype))
         self._parts[part].count(ids)
@@ -161,6 +189,7 @@ class StoreWriter:
             start_id=self._start_id,
             parts={name: part.described() for name, part in self._parts.items()},
             notes=notes,
+            labels=self._labels,
         )
         values = asdict(store)
         del values["folder"]
@@ -174,6 +203,7 @@ class _PartWriter:
     def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
         self.file: BinaryIO = _file(folder, name).open("wb")
         self.documents = 0
+        self.labels: list[int] = []
         self._digest = hashlib.sha256()
         self._counts = np.zeros(vocab_size, dtype=np.int64)
 
@@ -192,6 +222,7 @@ class _PartWriter:
             tokens=int(self._counts.sum()),
             sha256=self._digest.hexdigest(),
             counts={token: int(self._counts[token]) for token in used},
+            labels=tuple(self.labels),
         )
 
 
@@ -207,14 +238,17 @@ def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
         if key is not None and values["key"] != key:
             return None
         del values[CHECKSUM_KEY]
-        parts = {
-            name: Part(**{**part, "counts": {int(k): v for k, v in part["counts"].items()}})
-            for name, part in values.pop("parts").items()
-        }
+        parts = {name: _part(**part) for name, part in values.pop("parts").items()}
         for name, part in parts.items():
             with _file(folder, name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
                     return None
-        return TokenStore(folder=folder, parts=parts, **values)
+        labels = tuple(values.pop("labels", ()))
+        return TokenStore(folder=folder, parts=parts, labels=labels, **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _part(*, counts: dict[str, int], labels: Sequence[int] = (), **values: Any) -> Part:
+    """A part from its JSON, which has texts for keys and lists for tuples."""
+    return Part(counts={int(k): v for k, v in counts.items()}, labels=tuple(labels), **values)

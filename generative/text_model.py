@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from generative.runtime import Runtime
+    from generative.runtime import Running
     from generative.sampling import Stop
+    from generative.styles import Style
     from generative.tokenizers import TextTokenizer
     from generative.tokenizers.text import StreamDecoder
 
@@ -145,11 +146,29 @@ class TextModel:
 
     kind = "text"
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Running) -> None:
         """`runtime` of a checkpoint of text."""
         self._runtime = runtime
         self.checkpoint = runtime.checkpoint
         self.tokenizer = cast("TextTokenizer", runtime.checkpoint.tokenizer)
+
+    @property
+    def runtime(self) -> Running:
+        """What steps and scores: ids in, ids out."""
+        return self._runtime
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names that `style` may take."""
+        return self._runtime.styles
+
+    def in_style(self, style: Style | None) -> TextModel:
+        """The model that generates, scores and learns in one style throughout; None is this one.
+
+        Raises:
+            ValueError: there is no such style.
+        """
+        return self if style is None else TextModel(self._runtime.styled(style))
 
     def generate(
         self,
@@ -160,6 +179,7 @@ class TextModel:
         pattern: str | None = None,
         choices: Sequence[str] = (),
         forbid: str | Sequence[str] = (),
+        style: Style | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TextGeneration:
         """Continue `prompt`.
@@ -172,6 +192,8 @@ class TextModel:
                 `re.fullmatch(pattern, text, re.ASCII)` does; nothing that looks around or back.
             choices: what is generated is one of these.
             forbid: what is generated holds none of these.
+            style: the name of one, a blend "bach:0.6,folk:0.4", or a table name -> weight; None is
+                the model without one.
             options: see `GenerateOptions`.
 
         Raises:
@@ -183,7 +205,7 @@ class TextModel:
         constraint = self._constraint(pattern, choices, forbid, stops, max_new_tokens, options)
         seed = resolve_seed(options.get("seed"))
         sampled = generate_tokens(
-            self._runtime.stepper,
+            self._runtime.styled(style).stepper,
             self._prompt_ids(prompt),
             end_id=self.tokenizer.start_id,
             max_new_tokens=max_new_tokens,
@@ -205,6 +227,7 @@ class TextModel:
         pattern: str | None = None,
         choices: Sequence[str] = (),
         forbid: str | Sequence[str] = (),
+        style: Style | None = None,
         **options: Unpack[GenerateOptions],
     ) -> TextStream:
         """`generate`'s text as it comes: never half a character, never part of a stop string.
@@ -222,7 +245,7 @@ class TextModel:
         shown = StopFilter(self.tokenizer.decoder(), stops)
         seed = resolve_seed(options.get("seed"))
         draws = sample(
-            self._runtime.stepper,
+            self._runtime.styled(style).stepper,
             self._prompt_ids(prompt),
             max_new_tokens=max_new_tokens,
             options=sampling,

@@ -17,12 +17,13 @@ from generative import card, checkpoint
 from generative.checkpoint import CheckpointError
 from generative.evaluation import score_ids
 from generative.ingest import ingest, ingested, request
+from generative.labels import NO_LABEL
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
 from generative.training.reports import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from generative.likelihood import Likelihood
     from generative.store import TokenStore
@@ -66,6 +67,7 @@ def train(
     steps: int | None = None,
     epochs: float | None = None,
     held_out: Sequence[str | Path] = (),
+    styles: str | Path | Mapping[str, str] | None = None,
     tokenizer: str = "auto",
     vocab_size: int | None = None,
     grid: str = "auto",
@@ -89,7 +91,9 @@ def train(
         output: the folder to make.
         minutes, steps, epochs: how long; one of them, or 10 minutes.
         held_out: what to validate on; by default the last tenth of the text, or a tenth of the
-            music files.
+            music files; with `styles` the last tenth of each style's text.
+        styles: what a document is called, to ask for it later: "folders" for the folder that it
+            lies in, right below one of `sources`; or a CSV file, path,label; or a table.
         tokenizer: "auto", "char", "byte", "sentencepiece" or "music".
         vocab_size: of the char or sentencepiece tokenizer at most.
         grid: of music: "score" (beats), "performance" (10 ms) or "auto", which looks at the files.
@@ -126,6 +130,7 @@ def train(
         held_out=held_out,
         seed=seed,
         grid=None if grid == "auto" else grid,
+        styles=styles,
     )
     from generative.training import processes as shared
     from generative.training import run as training_run
@@ -151,7 +156,7 @@ def train(
                         budget=budget,
                         processes=processes,
                         precision=wanted,
-                        model_choices=chosen[0],
+                        model_choices={**chosen[0], "labels": tokens.labels},
                         training_choices=chosen[1],
                     )
                     details = _details(tokens, recipe, budget, licence, launch)
@@ -159,6 +164,7 @@ def train(
             else:
                 made, tokens = ingested(folder)
         recipe = _stored_recipe(folder)
+        _check_labels(folder, tokens, recipe)
         say(f"resuming {folder}: {recipe.reason}" if resume else recipe.reason)
         progress = training_run.run(
             folder=folder,
@@ -202,7 +208,7 @@ def _sort_choices(choices: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     named = {SHORT_NAMES.get(k, k): v for k, v in choices.items() if v is not None}
     parts: list[dict[str, Any]] = []
     for config in (ModelConfig, TrainingConfig):
-        known = {field.name for field in fields(config)} - {"vocab_size"}
+        known = {field.name for field in fields(config)} - {"vocab_size", "labels"}
         parts.append({k: named.pop(k) for k in list(named) if k in known})
     if named:
         raise ValueError(f"unknown training options: {', '.join(sorted(named))}")
@@ -222,6 +228,20 @@ def _check_output(folder: Path, resume: bool) -> None:
     if not resume and (folder / checkpoint.WEIGHTS_FILE).exists():
         raise CheckpointError(
             f"{folder}: holds a model already; continue it with --resume or name another folder"
+        )
+
+
+def _check_labels(folder: Path, tokens: TokenStore, recipe: Recipe) -> None:
+    """Refuse to continue a run with other styles than it began with.
+
+    Raises:
+        CheckpointError: saying which it began with.
+    """
+    if tokens.labels != recipe.model.labels:
+        began, now = (", ".join(n) or "none" for n in (recipe.model.labels, tokens.labels))
+        raise CheckpointError(
+            f"{folder}: the run began with the styles {began}, and now there are {now}: "
+            "give the same --styles"
         )
 
 
@@ -284,7 +304,7 @@ def _finish(
     """Score the kept weights on held-out documents, state carried through each, and note it."""
     from generative.api import load
 
-    score = score_ids(load(folder), tokens.documents("held_out"), SCORED_TOKENS)
+    score = _held_out_score(load(folder), tokens)
     config, details = checkpoint.read_config(folder)
     details["recipe"]["budget"] = asdict(budget)  # a resumed run may have been given more
     details["scores"] = {
@@ -296,6 +316,22 @@ def _finish(
     checkpoint.save_description(folder, config, tokenizer, details)
     card.write(folder)
     return score
+
+
+def _held_out_score(model: Any, tokens: TokenStore) -> Likelihood | None:
+    """Of held-out documents, each in its own style, and as many tokens of each."""
+    part = tokens.parts["held_out"]
+    numbers = part.labels or (NO_LABEL,) * part.documents
+    total: Likelihood | None = None
+    for number in sorted(set(numbers)):
+        pairs = zip(tokens.documents("held_out"), numbers, strict=True)
+        score = score_ids(
+            model.in_style(tokens.labels[number - 1] if number else None),
+            (document for document, its_number in pairs if its_number == number),
+            SCORED_TOKENS // len(set(numbers)),
+        )
+        total = score if total is None or score is None else total + score
+    return total
 
 
 class _CallableModule(types.ModuleType):

@@ -25,6 +25,7 @@ class ModelConfig:
         output_dropout: locked dropout on what the output layer reads.
         weight_drop: probability that a recurrent weight is dropped for a window
             (DropConnect; Merity et al. 2018).
+        labels: names that a document may have, of which each shifts every token's vector.
     """
 
     vocab_size: int
@@ -38,12 +39,14 @@ class ModelConfig:
     dropout: float = 0.0
     output_dropout: float = 0.0
     weight_drop: float = 0.0
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built.
 
         Raises:
-            ValueError: a size below 1, a probability outside [0, 1), or a tie of unequal widths.
+            ValueError: a size below 1, a probability outside [0, 1), a tie of unequal widths, or
+                one label twice.
         """
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
@@ -56,6 +59,8 @@ class ModelConfig:
                 "a tied output layer needs embedding_size == hidden_size, "
                 f"not {self.embedding_size} and {self.hidden_size}"
             )
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"labels must differ from each other: {', '.join(self.labels)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -72,6 +77,6 @@ class ModelConfig:
         if unknown:
             raise ValueError(f"unknown model settings: {', '.join(sorted(unknown))}")
         try:
-            return cls(**values)
+            return cls(**{**values, "labels": tuple(values.get("labels", ()))})
         except TypeError as error:
             raise ValueError(f"incomplete model settings: {error}") from error

@@ -43,6 +43,10 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if config.tied:
             self.output.weight = self.embedding.weight
+        if config.labels:
+            # Row 0 is "no label" and stays zero: what it could say, the first layer's bias says.
+            self.labels = nn.Embedding(1 + len(config.labels), config.embedding_size, padding_idx=0)
+            nn.init.zeros_(self.labels.weight)
 
     @property
     def num_parameters(self) -> int:
@@ -104,10 +108,18 @@ class LanguageModel(nn.Module):
         mask = self.noise((1, *x.shape[1:]), lambda t: t.bernoulli_(keep).div_(keep))
         return x * mask.to(x.dtype)
 
-    def outputs(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """What the layers say together. tokens: (T, B) -> (T, B, H), state after the last token."""
+    def outputs(
+        self, tokens: Tensor, state: State, labels: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """What the layers say together. tokens: (T, B) -> (T, B, H), state after the last token.
+
+        labels: (T, B), of the document that each token belongs to: 0 for none, else one more than
+            its place in `config.labels`; None is none for all.
+        """
         config = self.config
         x = self._embed(tokens)
+        if labels is not None:
+            x = x + self.labels(labels)
         total: Tensor | None = None
         new_layers = []
         for layer, old in zip(self.layers, state.layers, strict=True):
@@ -117,19 +129,30 @@ class LanguageModel(nn.Module):
         assert total is not None  # num_layers >= 1
         return total, State(tuple(new_layers))
 
-    def features(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+    def features(
+        self, tokens: Tensor, state: State, labels: Tensor | None = None
+    ) -> tuple[Tensor, State]:
         """What the output layer reads. tokens: (T, B) -> (T, B, H), state after the last token."""
-        outputs, state = self.outputs(tokens, state)
+        outputs, state = self.outputs(tokens, state, labels)
         return self.locked_dropout(outputs, self.config.output_dropout), state
 
-    def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """Logits for the token after each token. tokens: (T, B) -> (T, B, V), new state."""
-        features, state = self.features(tokens, state)
+    def forward(
+        self, tokens: Tensor, state: State, labels: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Logits for the token after each token. tokens: (T, B) -> (T, B, V), new state.
+
+        labels: see `outputs`.
+        """
+        features, state = self.features(tokens, state, labels)
         return self.output(features), state
 
-    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        """`forward` for one token a row. tokens: (B,) -> (B, V), new state."""
-        logits, state = self(tokens.unsqueeze(0), state)
+    def step(
+        self, tokens: Tensor, state: State, labels: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """`forward` for one token a row. tokens, labels: (B,) -> (B, V), new state."""
+        logits, state = self(
+            tokens.unsqueeze(0), state, None if labels is None else labels.unsqueeze(0)
+        )
         return logits.squeeze(0), state
 
     def _embed(self, tokens: Tensor) -> Tensor:

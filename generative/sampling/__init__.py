@@ -3,6 +3,7 @@
 from generative.sampling.beam import beam_search
 from generative.sampling.details import Alternative, Detail
 from generative.sampling.loop import Constraint, Draw, Sampled, Stop, collect, sample
+from generative.sampling.mixed import MixedStepper, log_mixture
 from generative.sampling.penalties import OptionError
 from generative.sampling.processors import (
     PROCESSOR_NAMES,
@@ -25,6 +26,7 @@ __all__ = [
     "Draw",
     "Greedy",
     "LogitsProcessor",
+    "MixedStepper",
     "OptionError",
     "Past",
     "Rows",
@@ -39,6 +41,7 @@ __all__ = [
     "bend",
     "build",
     "collect",
+    "log_mixture",
     "row_generator",
     "sample",
 ]

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from generative.labels import Labels
+
 Ids = NDArray[np.integer]
 Augment = Callable[[Ids, np.random.Generator], Ids]
 
@@ -23,11 +25,13 @@ class Batch:
     """One window of every lane: predict `targets` from `inputs`, both (T, B) int64.
 
     `fresh` says that the window does not continue the one before: begin with an empty state.
+    `labels`, (T, B), are those of the inputs; None where the corpus has none.
     """
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
     fresh: bool
+    labels: NDArray[np.int64] | None = None
 
 
 def windows(
@@ -38,6 +42,7 @@ def windows(
     offset: int = 0,
     first: int = 0,
     rows: slice = slice(None),
+    labels: Labels | None = None,
 ) -> Iterator[Batch]:
     """The batches of one stream in order; up to B * T - 1 tokens at its end are left out.
 
@@ -48,6 +53,7 @@ def windows(
         offset: where in the stream to begin; what lies before comes last.
         first: the number of the first batch to yield.
         rows: which lanes to yield; all by default.
+        labels: of the stream's places.
     """
     lane_length = (len(stream) - 1) // batch_size
     lanes = offset + lane_length * np.arange(batch_size)[rows]
@@ -55,7 +61,12 @@ def windows(
     for number in range(first, lane_length // sequence_length):
         places = (lanes + number * sequence_length + steps) % len(stream)  # (T + 1, B)
         window = stream[places].astype(np.int64)
-        yield Batch(inputs=window[:-1], targets=window[1:], fresh=number == 0)
+        yield Batch(
+            inputs=window[:-1],
+            targets=window[1:],
+            fresh=number == 0,
+            labels=None if labels is None else labels.at(places[:-1]),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +79,7 @@ class Lanes:
 
     Attributes:
         stream: (N,) ids, a start token before every document and after the last.
+        labels: of its places, of which each epoch withholds the part `label_dropout`.
     """
 
     stream: Ids
@@ -77,6 +89,8 @@ class Lanes:
     seed: int
     shuffle: bool = False
     augment: Augment | None = None
+    labels: Labels | None = None
+    label_dropout: float = 0.0
 
     @property
     def windows_per_epoch(self) -> int:
@@ -89,11 +103,13 @@ class Lanes:
         They depend on nothing but (seed, number).
         """
         rng = np.random.default_rng([self.seed, number])
-        stream, offset = self.stream, 0
+        stream, labels, offset = self.stream, self.labels, 0
         if self.shuffle:
-            stream = self._shuffled(rng)
+            stream, labels = self._shuffled(rng)
         else:
             offset = int(rng.integers(len(stream)))
+        if labels is not None:
+            labels = labels.withheld(self.label_dropout, rng)
         return windows(
             stream,
             self.batch_size,
@@ -101,15 +117,20 @@ class Lanes:
             offset=offset,
             first=first,
             rows=rows,
+            labels=labels,
         )
 
-    def _shuffled(self, rng: np.random.Generator) -> Ids:
-        """The documents in another order, each of them varied, as a stream."""
+    def _shuffled(self, rng: np.random.Generator) -> tuple[Ids, Labels | None]:
+        """The documents in another order, each of them varied, as a stream; and their labels."""
         starts = np.flatnonzero(self.stream == self.start_id)
+        order = rng.permutation(len(starts) - 1)
         parts: list[Ids] = []
-        for i in rng.permutation(len(starts) - 1).tolist():
+        for i in order.tolist():
             begin, end = int(starts[i]), int(starts[i + 1])
             document = self.stream[begin + 1 : end]
             varied = document if self.augment is None else self.augment(document, rng)
             parts += [self.stream[begin : begin + 1], varied]
-        return np.concatenate([*parts, self.stream[-1:]])
+        stream = np.concatenate([*parts, self.stream[-1:]])
+        if self.labels is None:
+            return stream, None
+        return stream, Labels.of_documents(stream, self.start_id, self.labels.values[order])

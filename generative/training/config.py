@@ -69,6 +69,8 @@ class TrainingConfig:
             layer reads, and of its change from token to token (AR and TAR; Merity et al. 2018).
         scheduled_sampling: this part of the inputs, reached linearly, is drawn from the model
             itself (Bengio et al. 2015); 0 is teacher forcing.
+        label_dropout: how often a document's label is withheld, so that the model also speaks
+            without one (as in classifier-free guidance; Ho & Salimans 2022).
         init: how recurrent weights begin, one of `INITS`, see `LanguageModel.initialise`.
         transpose, velocity_jitter, tempo_jitter: in each epoch a piece of music is moved by up to
             so many semitones, levels of velocity and beats a minute, up or down; see `augment`.
@@ -90,6 +92,7 @@ class TrainingConfig:
     activation_penalty: float = 0.0
     activation_change_penalty: float = 0.0
     scheduled_sampling: float = 0.0
+    label_dropout: float = 0.1
     init: str = "uniform"
     transpose: int = 0
     velocity_jitter: int = 0
@@ -106,7 +109,7 @@ class TrainingConfig:
         for name in ("batch_size", "sequence_length", "learning_rate", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a positive number, not {getattr(self, name)}")
-        probabilities = ("clear_probability", "scheduled_sampling")
+        probabilities = ("clear_probability", "scheduled_sampling", "label_dropout")
         for name in ("beta1", "beta2", "average_decay", *probabilities):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")

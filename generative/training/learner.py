@@ -51,7 +51,12 @@ class Learner(nn.Module):
         self.register_buffer("rest", rest, persistent=False)
 
     def forward(
-        self, inputs: Tensor, targets: Tensor, state: State, progress: float
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        state: State,
+        progress: float,
+        labels: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, State]:
         """What to minimise, the nats per token in it, and the state to go on with.
 
@@ -59,12 +64,13 @@ class Learner(nn.Module):
             inputs, targets: (T, B) ids.
             state: of B rows.
             progress: the part of the budget that is spent.
+            labels: (T, B), see `LanguageModel.outputs`.
         """
         config = self.config
         if config.scheduled_sampling > 0.0:
-            inputs = self._mixed(inputs, state, config.scheduled_sampling * progress)
+            inputs = self._mixed(inputs, state, config.scheduled_sampling * progress, labels)
         model = self.model
-        outputs, state = model.outputs(inputs, state)
+        outputs, state = model.outputs(inputs, state, labels)
         features = model.locked_dropout(outputs, model.config.output_dropout)
         nats = cross_entropy(self._logits(features), self.column[targets])
         loss = nats
@@ -82,14 +88,16 @@ class Learner(nn.Module):
         return F.linear(features, weight, torch.cat([output.bias[self.known], self.rest]))
 
     @torch.no_grad()
-    def _mixed(self, inputs: Tensor, state: State, probability: float) -> Tensor:
+    def _mixed(
+        self, inputs: Tensor, state: State, probability: float, labels: Tensor | None = None
+    ) -> Tensor:
         """Some inputs replaced by what the model itself would have written there. (T, B)
 
         Source: scheduled sampling (Bengio et al. 2015), in two parallel passes instead of a loop
         over time (Mihaylova & Martins 2019).
         """
         model = self.model
-        outputs, _ = model.outputs(inputs, state)
+        outputs, _ = model.outputs(inputs, state, labels)
         logits = self._logits(outputs)[:-1, :, : len(self.known)].float()
         # the largest of logits plus Gumbel noise is a draw from their softmax
         gumbel = model.noise(logits.shape, lambda t: t.exponential_().log_().neg_())

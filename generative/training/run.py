@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from generative import checkpoint, engine
 from generative.checkpoint import CheckpointError
 from generative.dynamic import gradient_statistics
+from generative.labels import Labels, excerpt
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
@@ -34,12 +35,14 @@ from generative.training.reports import (
     write_metrics,
 )
 from generative.training.trainer import Trainer
-from generative.training.validation import calibrate
+from generative.training.validation import VALIDATION_TOKENS, calibrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
+
+    from numpy.typing import NDArray
 
     from generative.store import TokenStore
     from generative.tokenizers import Tokenizer
@@ -137,8 +140,12 @@ def run(
                 seed=config.seed,
                 shuffle=variation is not None,
                 augment=variation,
+                labels=_labels(tokens, "train"),
+                label_dropout=config.label_dropout,
             ),
-            validation=tokens.stream("held_out" if tokens.parts["held_out"].tokens else "train"),
+            validation=_validation(
+                tokens, "held_out" if tokens.parts["held_out"].tokens else "train"
+            ),
             config=config,
             budget=budget,
             precision=recipe.precision,
@@ -171,11 +178,27 @@ def _finish(
     best, notes = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
     if tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
-        temperature = calibrate(model, tokens.stream("held_out"))
+        temperature = calibrate(model, *_validation(tokens, "held_out"))
         say(f"temperature fitted on held-out data: {temperature:.2f}")
         weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
         checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
-    checkpoint.save_statistics(folder, gradient_statistics(model, tokens.stream("train")))
+    statistics = gradient_statistics(model, tokens.stream("train"), _labels(tokens, "train"))
+    checkpoint.save_statistics(folder, statistics)
+
+
+def _labels(tokens: TokenStore, part: str) -> Labels | None:
+    """The labels of a part's stream; None where the corpus has none."""
+    if not tokens.labels:
+        return None
+    return Labels.of_documents(tokens.stream(part), tokens.start_id, tokens.parts[part].labels)
+
+
+def _validation(tokens: TokenStore, part: str) -> tuple[NDArray[np.integer], Labels | None]:
+    """What validation reads of a part: its beginning, or as much of every label."""
+    stream, labels = tokens.stream(part), _labels(tokens, part)
+    if labels is None:
+        return stream, None
+    return excerpt(stream, tokens.start_id, labels, VALIDATION_TOKENS)
 
 
 def _check_best(folder: Path, progress: Progress) -> list[str]:
@@ -192,8 +215,9 @@ def _check_best(folder: Path, progress: Progress) -> list[str]:
 
 def _fingerprint(recipe: Recipe, tokens: TokenStore) -> str:
     """Names model, recipe and data: two runs with the same one may continue each other."""
-    chosen = [recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]
-    chosen += [tokens.parts["train"].sha256]
+    part = tokens.parts["train"]
+    chosen: list[Any] = [recipe.model.to_dict(), recipe.training.to_dict(), str(recipe.precision)]
+    chosen += [part.sha256, *([part.labels] if tokens.labels else [])]
     return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from generative.labels import Labels
     from generative.model.language_model import LanguageModel
     from generative.training.batches import Batch, Ids, Lanes
     from generative.training.config import Budget, TrainingConfig
@@ -72,7 +73,7 @@ class Trainer:
         model: what is trained; `average`, its moving average, is what is validated and kept.
         known: (K,) ids that the training data may ask for.
         lanes: the training batches of the whole run.
-        validation: one stream of ids, start tokens included.
+        validation: one stream of ids, start tokens included, and the labels of its places.
         precision: torch.float32 or torch.bfloat16, what the matrix products run in.
         folder: where `resume/` is written.
         fingerprint: names model, recipe and data, so that only the same run is continued.
@@ -86,7 +87,7 @@ class Trainer:
     average: LanguageModel
     known: Tensor
     lanes: Lanes
-    validation: Ids
+    validation: tuple[Ids, Labels | None]
     config: TrainingConfig
     budget: Budget
     precision: torch.dtype
@@ -245,8 +246,9 @@ class Trainer:
             cleared = torch.rand(self.config.batch_size) < self.config.clear_probability
             state = self.state.cleared(cleared[self.rows].to(self.device))
         inputs, targets = self._tensor(batch.inputs), self._tensor(batch.targets)
+        labels = None if batch.labels is None else self._tensor(batch.labels)
         with self._autocast():
-            loss, nats, state = self.learner(inputs, targets, state, fraction)
+            loss, nats, state = self.learner(inputs, targets, state, fraction, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(
@@ -277,7 +279,7 @@ class Trainer:
         progress = self.progress
         first = self.processes.is_first
         loss = self.processes.from_first(
-            validation_loss(self.average, self.validation) if first else 0.0
+            validation_loss(self.average, *self.validation) if first else 0.0
         )
         metrics = Metrics(
             step=progress.step,

@@ -14,6 +14,7 @@ from generative.training.batches import Ids, windows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from generative.labels import Labels
     from generative.model.language_model import LanguageModel
     from generative.model.state import State
 
@@ -24,21 +25,21 @@ TEMPERATURES = (0.9, 1.2)  # among which calibration looks
 
 
 @torch.no_grad()
-def validation_loss(model: LanguageModel, stream: Ids) -> float:
+def validation_loss(model: LanguageModel, stream: Ids, labels: Labels | None = None) -> float:
     """Mean nats per token of a stream read in lanes side by side, state carried along each.
 
     A fast stand-in for the exact stream: only the lanes' first tokens lack their context. Tokens
-    that do not fill a lane's last window are left out.
+    that do not fill a lane's last window are left out. `labels` are those of the stream's places.
     """
     total_nats, tokens = 0.0, 0
-    for logits, targets in _logits(model, stream[:VALIDATION_TOKENS]):
+    for logits, targets in _logits(model, stream[:VALIDATION_TOKENS], labels):
         total_nats += cross_entropy(logits, targets, "sum").item()
         tokens += targets.numel()
     return total_nats / tokens
 
 
 @torch.no_grad()
-def calibrate(model: LanguageModel, stream: Ids) -> float:
+def calibrate(model: LanguageModel, stream: Ids, labels: Labels | None = None) -> float:
     """Scale the output layer so that the model is as sure of itself as it should be.
 
     The scale is 1 / T of the temperature T that fits held-out data best (Guo et al. 2017, "On
@@ -49,7 +50,7 @@ def calibrate(model: LanguageModel, stream: Ids) -> float:
         The temperature.
     """
     output = model.output
-    pairs = list(_logits(model, stream[:VALIDATION_TOKENS]))
+    pairs = list(_logits(model, stream[:VALIDATION_TOKENS], labels))
 
     def loss(temperature: float) -> float:
         return sum(cross_entropy(x / temperature, y, "sum").item() for x, y in pairs)
@@ -59,16 +60,21 @@ def calibrate(model: LanguageModel, stream: Ids) -> float:
     output.bias.div_(best)
     if output.weight is model.embedding.weight:
         model.layers[0].get_parameter("weight_input").mul_(best)
+        if model.config.labels:
+            model.labels.weight.div_(best)  # they are added to what the embedding says
     return float(best)
 
 
-def _logits(model: LanguageModel, stream: Ids) -> Iterator[tuple[Tensor, Tensor]]:
+def _logits(
+    model: LanguageModel, stream: Ids, labels: Labels | None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """(logits (T, B, V), targets (T, B)) of a stream, window by window."""
     lanes = max(1, min(VALIDATION_LANES, len(stream) // (2 * VALIDATION_WINDOW)))
     length = max(1, min(VALIDATION_WINDOW, (len(stream) - 1) // lanes))
     model.eval()
     device = model.output.bias.device
     state: State = model.initial_state(lanes)
-    for batch in windows(stream, lanes, length):
-        logits, state = model(torch.from_numpy(batch.inputs).to(device), state)
+    for batch in windows(stream, lanes, length, labels=labels):
+        theirs = None if batch.labels is None else torch.from_numpy(batch.labels).to(device)
+        logits, state = model(torch.from_numpy(batch.inputs).to(device), state, theirs)
         yield logits, torch.from_numpy(batch.targets).to(device)

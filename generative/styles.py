@@ -1,0 +1,103 @@
+"""A style is labels in shares: knows names, numbers and weights, not what is written in it.
+
+A model with labels adds a vector to what its first layer reads. One style throughout is therefore a
+constant, which that layer's bias takes in: a model in a style is a model without labels, and to
+step it, score under it or let it learn costs nothing more.
+
+A blend adds the labels' vectors in their shares.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from generative.checkpoint import Checkpoint
+
+Style: TypeAlias = str | Mapping[str, float]
+
+
+def shares(style: Style, names: Sequence[str]) -> dict[str, float]:
+    """The share of each name in a style; together 1.
+
+    Args:
+        style: a name, "bach:0.6,folk:0.4", or a table name -> weight.
+        names: those that there are.
+
+    Raises:
+        ValueError: a name that is none, or a weight that is no positive number.
+    """
+    given = style if isinstance(style, Mapping) else _parsed(style, names)
+    if not names:
+        raise ValueError("has no styles; train a model with --styles")
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise ValueError(f"no style {name!r}: {hint}there are: {', '.join(names)}")
+    return dict(zip(given, in_proportion(list(given.values())), strict=True))
+
+
+def in_proportion(weights: Sequence[float]) -> list[float]:
+    """The same, but together 1.
+
+    Raises:
+        ValueError: none at all, or one that is no positive number.
+    """
+    if not weights:
+        raise ValueError("a blend needs at least one name")
+    for weight in weights:
+        if not 0.0 < weight < math.inf:
+            raise ValueError(f"a weight must be a positive number, not {weight:g}")
+    total = sum(weights)
+    return [weight / total for weight in weights]
+
+
+def weighted(text: str, what: str) -> tuple[str, float]:
+    """NAME:WEIGHT as both.
+
+    Raises:
+        ValueError: no such pair.
+    """
+    name, colon, number = text.rpartition(":")
+    try:
+        if colon and name:
+            return name.strip(), float(number)
+    except ValueError:
+        pass
+    raise ValueError(f"{what} {text.strip()!r} must be NAME:WEIGHT, as bach:0.6") from None
+
+
+def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
+    """A name alone may hold any sign."""
+    if style in names or not {":", ","} & set(style):
+        return {style: 1.0}
+    parts = [weighted(part, "style") for part in style.split(",")]
+    given = dict(parts)
+    if len(given) < len(parts):
+        raise ValueError(f"a style is named twice in {style!r}")
+    return given
+
+
+def in_style(checkpoint: Checkpoint, parts: Mapping[str, float]) -> Checkpoint:
+    """The model that always speaks in this style, without labels.
+
+    Every cell adds its `bias` to what `weight_input` makes of the input, and nothing to the vector.
+
+    parts: of each label; none of any is the model as it speaks without a style.
+    """
+    weights = {k: v for k, v in checkpoint.weights.items() if k != "labels.weight"}
+    for name, part in parts.items():
+        row = 1 + checkpoint.config.labels.index(name)
+        vector = np.float32(part) * checkpoint.weights["labels.weight"][row]  # (E,)
+        bias = weights["layers.0.bias"]  # (G,)
+        weights["layers.0.bias"] = bias + weights["layers.0.weight_input"] @ vector
+    return replace(checkpoint, weights=weights, config=replace(checkpoint.config, labels=()))
