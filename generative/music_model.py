@@ -21,6 +21,7 @@ from generative.likelihood import Likelihood
 from generative.piece import Piece
 from generative.tokenizers.music import MusicGrammar
 from generative.tokenizers.music_limits import MusicLimits
+from generative.tokenizers.music_vocabulary import DRUM_PROGRAMS, VALUES, token_id
 
 if TYPE_CHECKING:
     import os
@@ -164,6 +165,28 @@ class MusicModel:
             sequences=tuple(self._sequence(begin, one, bars, seconds) for one in sampled),
             seed=seed,
         )
+
+    def answer(
+        self, phrase: Piece, *, bars: int | None = None, **options: Unpack[GenerateOptions]
+    ) -> Piece:
+        """What follows a phrase, without it, on that phrase's instruments.
+
+        Args:
+            phrase: what to continue.
+            bars: how many; None is as many as the phrase has.
+            options: see `GenerateOptions`.
+
+        Returns:
+            A piece that begins with the bar after the phrase's last.
+        """
+        phrase = self.tokenizer.normal_form(phrase)
+        own = {track.program + DRUM_PROGRAMS * track.is_drum for track in phrase.tracks}
+        others = [
+            token_id("program", program) for program in VALUES["program"] if program not in own
+        ]
+        options["banned_tokens"] = (*(options.get("banned_tokens") or ()), *others)
+        made = self.generate(phrase, bars=bars or phrase.bars, **options)
+        return made.piece.since(phrase.bar_lines[-1])
 
     def score(
         self, music: str | os.PathLike[str] | Piece, *, reset_every: int | None = None

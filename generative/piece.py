@@ -190,6 +190,33 @@ class Piece:
             meters=tuple(m for m in self.meters if m.at_ticks < end_ticks),
         ).normalised()
 
+    def since(self, begin_ticks: int) -> Piece:
+        """What begins at `begin_ticks` or later, from there on; tempo and meter are as they were.
+
+        A meter counts its bars from where it stands: `begin_ticks` should be a bar line.
+        """
+
+        def stands(event: Event) -> Event:
+            return replace(event, at_ticks=max(event.at_ticks - begin_ticks, 0))
+
+        tracks = (
+            replace(
+                track,
+                notes=tuple(
+                    replace(note, onset_ticks=note.onset_ticks - begin_ticks)
+                    for note in track.notes
+                    if note.onset_ticks >= begin_ticks
+                ),
+            )
+            for track in self.tracks
+        )
+        return replace(
+            self,
+            tracks=tuple(tracks),
+            tempos=tuple(map(stands, self.tempos)),
+            meters=tuple(map(stands, self.meters)),
+        ).normalised()
+
     def shifted(self, ticks: int) -> Piece:
         """All of it, so many ticks later."""
 
