@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -33,6 +33,10 @@ from generative.terminal import (
     sequence_json,
     write_text,
 )
+
+if TYPE_CHECKING:
+    from generative.jam import Turn
+    from generative.piece import Piece
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -224,6 +228,110 @@ def _check_melody_options(harmonise: Path | None, **options: Any) -> None:
 
 
 @cli.command()
+@model_option
+@sampling_options
+@precision_option
+@click.option("--list", "list_ports", is_flag=True, help="The machine's MIDI ports.")
+@click.option("--in", "heard", metavar="PORT", help="A part of its name, or socket://host:port.")
+@click.option("--out", "played", metavar="PORT", help="The same.")
+@click.option("--backend", metavar="MODULE", help="Of mido. [mido.backends.rtmidi]")
+@click.option("--tempo", type=float, metavar="BPM", help="[found in what is played]")
+@click.option("--bars", type=click.IntRange(1), help="A phrase has so many. [ended by a pause]")
+@click.option("--meter", metavar="N/D", default="4/4", show_default=True, help="Of the phrases.")
+@click.option("--pause", type=float, metavar="SECONDS", help="What ends a phrase. [1.5]")
+@click.option("--grid", type=click.IntRange(1, 24), metavar="N", help="Steps a beat. [4]")
+@click.option("--program", type=click.IntRange(0, 127), help="What is heard is this instrument.")
+@click.option("--click", "clicking", is_flag=True, help="Count the bars along.")
+@click.option("--thru", is_flag=True, help="Send on what is heard.")
+@click.option("--rounds", type=click.IntRange(1), metavar="N", help="[until Ctrl-C]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it to a MIDI file.")
+@json_option
+def jam(
+    model: str | None,
+    precision: str,
+    list_ports: bool,
+    heard: str | None,
+    played: str | None,
+    backend: str | None,
+    tempo: float | None,
+    bars: int | None,
+    meter: str,
+    pause: float | None,
+    grid: int | None,
+    program: int | None,
+    clicking: bool,
+    thru: bool,
+    rounds: int | None,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Play phrases on a MIDI keyboard, and hear the model answer on a synthesizer."""
+    from generative import midi
+    from generative.generation import resolve_seed
+    from generative.jam import Recording, Settings, ports
+    from generative.jam import jam as play
+    from generative.runtime import LONG_REQUEST
+    from generative.tokenizers.music_limits import parse_meter
+
+    if list_ports:
+        inputs, outputs = ports.names(backend)
+        if as_json:
+            print_json({"in": inputs, "out": outputs})
+            return
+        for kind, names in (("in", inputs), ("out", outputs)):
+            for name in names or ["(none)"]:
+                click.echo(f"{kind:<4} {name}")
+        return
+    settings = {
+        "beats_per_minute": tempo,
+        "bars": bars,
+        "meter": parse_meter(meter),
+        "pause_seconds": pause,
+        "steps_per_beat": grid,
+        "program": program,
+        "click": clicking,
+        "thru": thru,
+    }
+    chosen = Settings(**given(settings))
+    terminal.check_outputs(output)
+    seed = resolve_seed(options.pop("seed"))
+    recording = Recording()
+    turns: list[dict[str, Any]] = []
+
+    def answer(phrase: Piece) -> Piece:
+        sampled = {**given(options), "seed": seed + len(turns)}
+        return cast("Piece", loaded.answer(phrase, bars=bars, **sampled))
+
+    def note(turn: Turn) -> None:
+        turns.append(
+            {
+                "heard": turn.phrase.note_count,
+                "bars": turn.phrase.bars,
+                "tempo": turn.phrase.tempos[0].beats_per_minute,
+                "answered": turn.answer.note_count,
+            }
+        )
+        say("{heard} notes in {bars} bars at {tempo:.0f}; {answered} back".format(**turns[-1]))
+
+    with ports.open_input(heard, backend) as keys, ports.open_output(played, backend) as synth:
+        loaded = _load(model, "music", precision, LONG_REQUEST)
+        loaded.generate(bars=1, seed=0)  # what is compiled, is compiled before the first phrase
+        say("listening; Ctrl-C ends it")
+        try:
+            play(keys, synth, answer, chosen, rounds=rounds, recording=recording, on_turn=note)
+        finally:
+            if output is not None and recording.piece.note_count:
+                midi.write(recording.piece, output)
+                say(f"{output}: {recording.piece.bars} bars, {recording.piece.note_count} notes")
+            if as_json:
+                file = str(output) if output is not None and turns else None
+                print_json(
+                    {"model": loaded.checkpoint.name, "seed": seed, "turns": turns, "file": file}
+                )
+
+
+@cli.command()
 @click.argument("corpus", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="New folder.")
 @click.option("--minutes", type=float, help="Train so long; the schedule fits it. [10]")
@@ -313,6 +421,10 @@ def train(
 @click.option("--dynamic", is_flag=True, help="Also let a copy of the model learn as it reads.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
 @click.option("--per-token", type=click.Path(path_type=Path), help="One JSON line a token.")
+@click.option("--copies", is_flag=True, help="Also the longest run copied from the corpus.")
+@click.option(
+    "--corpus", multiple=True, metavar="PATH", help="... that it learnt from; repeatable."
+)
 @json_option
 def score(
     files: tuple[str, ...],
@@ -323,17 +435,23 @@ def score(
     dynamic: bool,
     encoding: str,
     per_token: Path | None,
+    copies: bool,
+    corpus: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """How likely a model finds text or MIDI files."""
-    from generative import corpus, evaluation
+    from generative import evaluation
     from generative.api import default_model
+    from generative.corpus import find_files, kind_of_files
 
+    if corpus and not copies:
+        raise click.UsageError("--corpus is what --copies looks in: add --copies")
     terminal.check_outputs(per_token)
-    if model is None:
-        kind = corpus.kind_of_files(corpus.find_files(files))
-        model = default_model(kind)
+    model = model or default_model(kind_of_files(find_files(files)))
     loaded = _load(model, None, mix=mix, style=style)
+    found = None
+    if copies:  # first, since without a corpus there is nothing to wait for
+        found = evaluation.find_copies(loaded, files, corpus, encoding=encoding).to_json()
     result = evaluation.score_files(
         loaded, files, encoding=encoding, reset_every=reset_every, dynamic=dynamic
     )
@@ -349,6 +467,7 @@ def score(
         "protocol": "stream" if reset_every is None else f"reset-every-{reset_every}",
         "static": figures,
         "dynamic": likelihood_json(result.dynamic) if result.dynamic else None,
+        **({"copies": found} if found else {}),
     }
     if as_json:
         print_json(report)
@@ -362,6 +481,13 @@ def score(
             click.echo(
                 f"{key:>16} perplexity {value['perplexity']:,.4f}, nats {value['nats']:,.4f}"
             )
+        elif key == "copies":
+            for row in value["documents"]:
+                source = f", as in {row['source']}" if row["source"] else ""
+                click.echo(
+                    f"{key:>16} {row['longest']:,} of {row['of']:,} {value['unit']}: "
+                    f"{row['document']}{source}"
+                )
 
 
 @cli.command()

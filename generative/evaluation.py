@@ -8,8 +8,8 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from generative import checkpoint, tokenizers
-from generative.corpus import read_corpus
+from generative import checkpoint, copies, store, tokenizers
+from generative.corpus import Document, read_corpus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from generative.copies import Copied, Symbols
     from generative.likelihood import Likelihood
+
+COPY_UNITS = {"text": "chars", "music": "notes"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +116,101 @@ def score_files(
             )
         )
     return FileScores(scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyReport:
+    """What documents have in common with the corpus that a model learnt from.
+
+    Attributes:
+        kind: "text" or "music".
+        documents: those that were compared, by name.
+        copied: the longest run of each.
+        corpus: the names of the corpus's documents.
+    """
+
+    kind: str
+    documents: tuple[Document[Any], ...]
+    copied: tuple[Copied, ...]
+    corpus: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the longest run of all, then each document's, and of text what it says."""
+        rows = []
+        for document, copied in zip(self.documents, self.copied, strict=True):
+            end = copied.start + copied.length
+            row = {
+                "document": document.name,
+                "longest": copied.length,
+                "of": copied.size,
+                "source": None if copied.source is None else self.corpus[copied.source],
+            }
+            if self.kind == "text":
+                row["text"] = document.content[copied.start : end]
+            rows.append(row)
+        return {
+            "longest": max(copied.length for copied in self.copied),
+            "unit": COPY_UNITS[self.kind],
+            "corpus_documents": len(self.corpus),
+            "documents": rows,
+        }
+
+
+def find_copies(
+    model: Any,
+    files: Sequence[str],
+    corpus: Sequence[str | Path] = (),
+    *,
+    encoding: str = "utf-8",
+) -> CopyReport:
+    """The longest run of characters or notes that each file shares with a model's corpus.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        files: what to look at.
+        corpus: what it learnt from; nothing is the tokens that training left in its folder.
+        encoding: of text files, on both sides.
+
+    Raises:
+        CorpusError: a file cannot be read.
+        CheckpointError: no corpus is named, and none lies in the model's folder.
+    """
+    documents = read_corpus(list(files), kind=model.kind, encoding=encoding).documents
+    known: list[Document[Any]]
+    if corpus:
+        known = list(read_corpus(list(corpus), kind=model.kind, encoding=encoding).documents)
+    else:
+        known = _learnt_from(model)
+
+    def symbols(document: Document[Any]) -> Symbols:
+        if model.kind == "text":
+            return copies.of_text(document.content)
+        return copies.of_piece(model.tokenizer.normal_form(document.content))
+
+    copied = copies.longest_copies([symbols(d) for d in documents], [symbols(d) for d in known])
+    return CopyReport(
+        kind=model.kind,
+        documents=tuple(documents),
+        copied=tuple(copied),
+        corpus=tuple(document.name for document in known),
+    )
+
+
+def _learnt_from(model: Any) -> list[Document[Any]]:
+    """The documents that training left in a model's folder."""
+    folder = model.checkpoint.path / store.FOLDER
+    tokens = store.open_store(folder)
+    if tokens is None:
+        raise checkpoint.CheckpointError(
+            f"{model.checkpoint.name} has no tokens of its corpus in {folder}: "
+            "name the corpus with --corpus PATH"
+        )
+    return [
+        Document(
+            name=f"document {number} of {folder}", content=model.tokenizer.decode(ids.tolist())
+        )
+        for number, ids in enumerate(tokens.documents("train"), start=1)
+    ]
 
 
 def score_ids(

@@ -294,6 +294,27 @@ class MusicModel:
             sequences=tuple(replace(s, piece=heard.given_back(s.piece)) for s in made), seed=seed
         )
 
+    def answer(
+        self, phrase: Piece, *, bars: int | None = None, **options: Unpack[GenerateOptions]
+    ) -> Piece:
+        """What follows a phrase, without it, on that phrase's instruments.
+
+        Args:
+            phrase: what to continue.
+            bars: how many; None is as many as the phrase has.
+            options: see `GenerateOptions`.
+
+        Returns:
+            A piece that begins with the bar after the phrase's last; of a performance, so many
+            seconds that begin with the phrase's end.
+        """
+        phrase = self.tokenizer.normal_form(phrase)
+        if self.tokenizer.grid == PERFORMANCE:
+            made = self.generate(phrase, seconds=phrase.seconds, **options)
+            return made.piece.since(phrase.duration_ticks)
+        made = self.generate(phrase, bars=bars or phrase.bars, **options)
+        return made.piece.since(phrase.bar_lines[-1])
+
     def score(
         self, music: str | os.PathLike[str] | Piece, *, reset_every: int | None = None
     ) -> Likelihood:

@@ -49,7 +49,10 @@ class QuantiseReport:
 
 
 def quantised(
-    piece: Piece, grid: str = SCORE, velocities: Sequence[int] = range(128)
+    piece: Piece,
+    grid: str = SCORE,
+    velocities: Sequence[int] = range(128),
+    steps_per_beat: int = STEPS_PER_BEAT,
 ) -> tuple[Piece, QuantiseReport]:
     """The piece on a grid: onsets and durations go to the nearest step, a half goes up.
 
@@ -57,13 +60,14 @@ def quantised(
         piece: any.
         grid: "score" or "performance".
         velocities: what each becomes. (128,)
+        steps_per_beat: of the score grid.
 
     Returns:
         The piece with steps for ticks, in normal form, and what that cost. Done twice on the score
         grid, the second time changes nothing.
     """
     frame = replace(piece, tracks=()).normalised()
-    position = _POSITIONS[grid](frame)
+    position = _in_seconds(frame) if grid == PERFORMANCE else _in_beats(frame, steps_per_beat)
 
     def step(ticks: int) -> int:
         return floor(position(ticks) + 0.5)
@@ -82,7 +86,7 @@ def quantised(
         if track.notes
     ]
     moved_piece = Piece(
-        ticks_per_beat=STEPS_PER_BEAT if grid == SCORE else PERFORMANCE_TICKS_PER_BEAT,
+        ticks_per_beat=PERFORMANCE_TICKS_PER_BEAT if grid == PERFORMANCE else steps_per_beat,
         tracks=tuple(tracks),
         tempos=tuple(replace(t, at_ticks=step(t.at_ticks)) for t in frame.tempos),
         meters=tuple(replace(m, at_ticks=step(m.at_ticks)) for m in frame.meters),
@@ -196,9 +200,12 @@ def _weight(note: Note) -> tuple[int, int]:
     return note.duration_ticks, note.velocity
 
 
-def _in_beats(piece: Piece) -> Callable[[int], float]:
+# A piece's ticks to steps, fractions and all.
+
+
+def _in_beats(piece: Piece, steps_per_beat: int) -> Callable[[int], float]:
     per_beat = piece.ticks_per_beat
-    return lambda ticks: ticks * STEPS_PER_BEAT / per_beat
+    return lambda ticks: ticks * steps_per_beat / per_beat
 
 
 def _in_seconds(piece: Piece) -> Callable[[int], float]:
@@ -207,7 +214,3 @@ def _in_seconds(piece: Piece) -> Callable[[int], float]:
         seconds_per_tick = seconds_at(1)
         return lambda ticks: ticks * seconds_per_tick * STEPS_PER_SECOND
     return lambda ticks: seconds_at(ticks) * STEPS_PER_SECOND
-
-
-# grid -> a piece's ticks to steps, fractions and all
-_POSITIONS = {SCORE: _in_beats, PERFORMANCE: _in_seconds}
