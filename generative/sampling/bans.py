@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.sampling.penalties import require
+from generative.sampling.penalties import require, require_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,7 +82,7 @@ class MinNewTokens:
 
     def __post_init__(self) -> None:
         """Refuse what is no number of tokens."""
-        require(self.count >= 1, "min_new_tokens", self.count, "at least 0")
+        require_whole("min_new_tokens", self.count, " (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
         """See the class."""

@@ -6,6 +6,7 @@ All of them have a meaning where nothing is drawn too, so beam search ranks by t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,16 @@ def require(met: bool, name: str, value: object, meaning: str) -> None:
     """
     if not met:
         raise OptionError(f"{name} must be {meaning}, not {value}")
+
+
+def require_whole(name: str, value: object, note: str = "") -> None:
+    """Refuse what is no whole number of 1 or more.
+
+    Raises:
+        OptionError: see `require`.
+    """
+    met = isinstance(value, Integral) and int(value) >= 1
+    require(met, name, value, f"a whole number, at least 1{note}")
 
 
 def _counts(rows: Rows) -> NDArray[np.int32]:
@@ -117,7 +128,7 @@ class NoRepeatNgram:
 
     def __post_init__(self) -> None:
         """Refuse what is no length."""
-        require(self.size >= 1, "no_repeat_ngram_size", self.size, "at least 1 (0 is off)")
+        require_whole("no_repeat_ngram_size", self.size, " (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
         """See the class."""
@@ -159,8 +170,8 @@ class Dry:
             0 < self.multiplier < np.inf, "dry_multiplier", self.multiplier, "finite and at least 0"
         )
         require(1 <= self.base < np.inf, "dry_base", self.base, "finite and at least 1")
-        require(self.allowed_length >= 1, "dry_allowed_length", self.allowed_length, "at least 1")
-        require(self.last_n >= 1, "dry_penalty_last_n", self.last_n, "at least 1")
+        require_whole("dry_allowed_length", self.allowed_length)
+        require_whole("dry_penalty_last_n", self.last_n)
 
     @property
     def need(self) -> Need:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.sampling.penalties import require
+from generative.sampling.penalties import require, require_whole
 from generative.sampling.samplers import log_softmax
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class TopK:
 
     def __post_init__(self) -> None:
         """Refuse what would keep nothing."""
-        require(self.k >= 1, "top_k", self.k, "at least 1 (0 is off)")
+        require_whole("top_k", self.k, " (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
         """See the class."""
