@@ -2,6 +2,7 @@
 
     python checkpoints/make.py shakespeare path/to/tinyshakespeare/input.txt
     python checkpoints/make.py chorales path/to/Jsb16thSeparated.json
+    python checkpoints/make.py band path/to/freedoom/musics
 
 The corpora are not part of the project; corpora/README.md says where they are found. Weights are
 stored in half precision, and the scores on the card are those of the stored weights.
@@ -45,6 +46,7 @@ VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 CHURCH_ORGAN = 19  # General MIDI program, counted from 0
 VELOCITY = 79
 CHORALE_TEMPO = 76.0
+HELD_OUT_EVERY = 10
 
 
 def shakespeare(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
@@ -106,6 +108,26 @@ def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
     return note, pieces["test"]
 
 
+def band(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
+    """Learn Freedoom's music, given but the time. Returns a note and the pieces left out."""
+    files = sorted(source.glob("*.mid"))
+    unseen = files[::HELD_OUT_EVERY]
+    generative.train(
+        [file for file in files if file not in unseen],
+        output,
+        held_out=unseen,
+        minutes=25,
+        licence="BSD-3-Clause (the contributors to the Freedoom project)",
+        report=print,
+    )
+    note = (
+        "Game music for several instruments and drums from freedoom/freedoom on GitHub (musics/), "
+        f"transposed by up to 5 semitones while training; every {HELD_OUT_EVERY}th file was left "
+        "out, and the scores below are on those."
+    )
+    return note, [midi.read(file) for file in unseen]
+
+
 def chorale(steps: Sequence[Sequence[int]]) -> Piece:
     """Four voices from one row of four pitches a 16th note; -1 is silence. (T, 4) -> Piece"""
     tracks = []
@@ -136,6 +158,7 @@ def chorale(steps: Sequence[Sequence[int]]) -> Piece:
 MAKERS: dict[str, Callable[[Path, Path], tuple[str, Sequence[Any]]]] = {
     "shakespeare": shakespeare,
     "chorales": chorales,
+    "band": band,
 }
 
 
@@ -162,8 +185,8 @@ def main() -> None:
     parser.add_argument("name", choices=MAKERS)
     parser.add_argument("source", type=Path)
     arguments = parser.parse_args()
-    if not arguments.source.is_file():
-        sys.exit(f"{arguments.source}: no such file; corpora/README.md says where to find it")
+    if not arguments.source.exists():
+        sys.exit(f"{arguments.source}: not there; corpora/README.md says where to find it")
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         new = Path(folder) / arguments.name
         note, unseen = MAKERS[arguments.name](arguments.source, new)
