@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 import numpy as np
 
 from generative import formats, midi
+from generative.general_midi import instrument_name
 from generative.generation import (
     GenerateOptions,
     TokenLogprob,
@@ -19,7 +20,6 @@ from generative.generation import (
     token_logprobs,
 )
 from generative.harmonise import hear
-from generative.instruments import instrument_name
 from generative.keys import detect_key
 from generative.likelihood import Likelihood
 from generative.piece import Piece
@@ -483,7 +483,8 @@ def _check_that_all_play(
             if program in missing:
                 missing.remove(program)
         if missing:
-            names = ", ".join(map(instrument_name, missing))
+            kits = (divmod(program, DRUM_PROGRAMS) for program in missing)
+            names = ", ".join(instrument_name(number, bool(is_drum)) for is_drum, number in kits)
             raise ValueError(f"{room} tokens were too few for {names}: give max_new_tokens more")
 
 

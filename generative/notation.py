@@ -187,12 +187,15 @@ def _chord(notes: list[Note], length: Fraction, tie: str | None) -> Any:
 
 
 def _signs(measure: Any, piece: Piece, begin: Fraction, end: Fraction, *, first_part: bool) -> None:
-    """The meter where it begins, and the tempos, which stand above the first part only."""
-    from music21 import meter, tempo
+    """Meters and keys where they begin, and tempos, which stand above the first part only."""
+    from music21 import key, meter, tempo
 
     for sign in piece.meters:
         if begin <= written(sign.at_ticks, piece.ticks_per_beat) < end:
             measure.timeSignature = meter.TimeSignature(f"{sign.numerator}/{sign.denominator}")
+    for signature in piece.keys:
+        if begin <= written(signature.at_ticks, piece.ticks_per_beat) < end:
+            measure.keySignature = key.KeySignature(signature.sharps)
     for mark in piece.tempos if first_part else ():
         at = written(mark.at_ticks, piece.ticks_per_beat)
         if begin <= at < end:

@@ -23,7 +23,7 @@ from generative.sound import drums, synth, timbres, timing
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from generative.piece import Piece
+    from generative.piece import Piece, TempoMap, Track
 
 DECIMALS = 4  # of seconds
 PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -69,18 +69,23 @@ def score(piece: Piece) -> dict[str, Any]:
                 "drum": track.is_drum,
                 "pan": round(place, 2),
                 "timbre": {} if track.is_drum else _timbre(track.program),
-                "notes": [
-                    [round(begin, DECIMALS), round(end, DECIMALS), note.pitch, note.velocity]
-                    for note, (begin, end) in zip(
-                        track.notes, timing.spans(track, clock).tolist(), strict=True
-                    )
-                ],
+                "notes": _notes(track, clock),
             }
             for track, name, place, colour in zip(
                 piece.tracks, names, synth.places(piece.tracks), cycle(COLOURS), strict=False
             )
         ],
     }
+
+
+def _notes(track: Track, clock: TempoMap) -> list[list[float]]:
+    """Begin, end, pitch and velocity; and where a pedal holds the note, when it falls silent."""
+    written = timing.spans(track, clock).round(DECIMALS).tolist()
+    heard = timing.sounding(track, clock).round(DECIMALS).tolist()
+    return [
+        [begin, end, note.pitch, note.velocity, *([silent] if silent > end else [])]
+        for note, (begin, end), (_, silent) in zip(track.notes, written, heard, strict=True)
+    ]
 
 
 def _timbre(program: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "quantise": {"piece"},
     "midi_bytes": set(),
     "midi": {"mido", "midi_bytes", "piece"},
-    "instruments": set(),
+    "instruments": {"general_midi"},
     "keys": {"numpy", "piece"},
     "tokenizers": {"numpy", "sentencepiece", "instruments", "piece", "quantise"},
     "corpus": {"numpy", "midi", "piece"},
@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "harmonise": {"numpy", "piece", "sampling", "tokenizers"},
     "music_model": {
-        "numpy", "checkpoint", "formats", "generation", "harmonise", "instruments", "keys",
+        "numpy", "checkpoint", "formats", "general_midi", "generation", "harmonise", "keys",
         "likelihood", "midi", "piece", "quantise", "runtime", "sampling", "styles", "tokenizers",
     },
     "general_midi": set(),

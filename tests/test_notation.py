@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from generative import midi, notation
-from generative.piece import Meter, Piece, Tempo, Track
+from generative.piece import Key, Meter, Piece, Tempo, Track
 from tests.pieces import note, piece_of, real_files
 
 if TYPE_CHECKING:
@@ -90,11 +90,13 @@ def test_meters_tempos_and_instruments_come_back(tmp_path: Path) -> None:
             Meter(at_ticks=0, numerator=3, denominator=4),
             Meter(at_ticks=72, numerator=6, denominator=8),
         ),
+        keys=(Key(at_ticks=0, sharps=-3, is_minor=True),),
     ).normalised()
     score = parsed(piece, tmp_path)
     flute = score.parts[0].flatten()
     meters = [(m.offset, m.ratioString) for m in flute.getElementsByClass("TimeSignature")]
     assert meters == [(0.0, "3/4"), (3.0, "6/8")]
+    assert [k.sharps for k in flute.getElementsByClass("KeySignature")] == [-3]
     tempos = [(m.offset, m.number) for m in flute.getElementsByClass("MetronomeMark")]
     assert tempos == [(0.0, 90), (3.0, 132)]
     assert [part.partName for part in score.parts] == ["Flute", "Electric piano 1", "Drums"]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from generative.sound import drums
 from generative.sound.room import Room, master
 from generative.sound.timbres import MIDDLE_C_HERTZ, Timbre, timbre_of
-from generative.sound.timing import spans
+from generative.sound.timing import sounding, spans
 from generative.sound.wav import SAMPLE_RATE, check_length
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _keys(piece: Piece) -> Iterator[tuple[Timbre, int, list[Stroke]]]:
     for track, pan in zip(piece.tracks, places(piece.tracks), strict=True):
         if track.is_drum:
             continue
-        for note, (begin, end) in zip(track.notes, spans(track, piece.tempo_map), strict=True):
+        for note, (begin, end) in zip(track.notes, sounding(track, piece.tempo_map), strict=True):
             place = float(np.clip(pan + PAN_PER_SEMITONE * (note.pitch - 60), -1.0, 1.0))
             stroke = Stroke(begin, end - begin, note.velocity / 127, place)
             keys[timbre_of(track.program), note.pitch].append(stroke)
