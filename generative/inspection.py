@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from generative import corpus, midi
 from generative.checkpoint import CONFIG_FILE
+from generative.general_midi import instrument_name
 from generative.piece import control_name
 from generative.quantise import PERFORMANCE, SCORE, STEPS_PER_SECOND, grid_of
 from generative.tokenizers.music import MusicTokenizer
@@ -109,7 +110,7 @@ def render(report: Mapping[str, Any]) -> str:
         f"meter {', '.join(report['meters'])}; reads as a {report['suits']}",
     ]
     for track in report["tracks"]:
-        kind = "drums" if track["drums"] else f"program {track['program']}"
+        kind = instrument_name(track["program"], track["drums"]).lower()
         controls = "".join(f", {count:,} {name}" for name, count in track["controls"].items())
         lines.append(f"  {kind}: {track['notes']:,} notes{controls}  {track['name']}".rstrip())
     lines += _counts("mended in reading", report["mended"])
