@@ -18,7 +18,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keys": {"numpy", "piece"},
     "tokenizers": {"numpy", "sentencepiece", "instruments", "piece", "quantise"},
     "corpus": {"numpy", "midi", "piece"},
-    "inspection": {"checkpoint", "corpus", "general_midi", "midi", "piece", "quantise", "tokenizers"},
+    "inspection": {
+        "checkpoint", "corpus", "general_midi", "midi", "piece", "quantise", "tokenizers",
+    },
     "likelihood": set(),
     "labels": {"numpy"},
     "labelling": {"corpus"},

@@ -102,7 +102,7 @@ def test_a_damaged_folder_is_refused(
 
 def test_names_are_looked_up_and_suggested(tmp_path: Path) -> None:
     shipped = checkpoint.shipped_models()
-    assert {"shakespeare", "chorales"} <= set(shipped)
+    assert set(shipped) >= {"shakespeare", "chorales", "band"}
     assert checkpoint.find("shakespeare") == shipped["shakespeare"]
     with pytest.raises(CheckpointError, match="did you mean shakespeare"):
         checkpoint.find("shakespear")
@@ -110,12 +110,12 @@ def test_names_are_looked_up_and_suggested(tmp_path: Path) -> None:
         checkpoint.find(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["shakespeare", "chorales"])
+@pytest.mark.parametrize("name", checkpoint.shipped_models())
 def test_models_that_ship_are_small_and_carry_their_card(name: str) -> None:
     folder = checkpoint.find(name)
     assert (folder / checkpoint.WEIGHTS_FILE).stat().st_size < 9e6
     card = (folder / checkpoint.CARD_FILE).read_text(encoding="utf-8")
-    for heading in ("## Corpus", "## Recipe", "## Scores", "public domain"):
+    for heading in ("## Corpus", "## Recipe", "## Scores", "- licence: "):
         assert heading in card
     config = json.loads((folder / checkpoint.CONFIG_FILE).read_text(encoding="utf-8"))
     assert config["scores"]["held_out"]["tokens"] > 10_000
