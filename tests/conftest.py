@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Two processes run the tests (pyproject.toml): with a thread each they do not get in each other's
+# way. Read when NumPy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import generative
 from generative.text_model import TextModel
 
