@@ -121,19 +121,14 @@ class MusicModel:
 
     def __init__(self, runtime: Running) -> None:
         """`runtime` of a checkpoint of music."""
-        self._runtime = runtime
+        self.runtime = runtime
         self.checkpoint = runtime.checkpoint
         self.tokenizer = cast("MusicTokenizer", runtime.checkpoint.tokenizer)
 
     @property
-    def runtime(self) -> Running:
-        """What steps and scores: ids in, ids out."""
-        return self._runtime
-
-    @property
     def styles(self) -> tuple[str, ...]:
         """The names that `style` may take."""
-        return self._runtime.styles
+        return self.runtime.styles
 
     def in_style(self, style: Style | None) -> MusicModel:
         """The model that generates, scores and learns in one style throughout; None is this one.
@@ -141,7 +136,7 @@ class MusicModel:
         Raises:
             ValueError: there is no such style.
         """
-        return self if style is None else MusicModel(self._runtime.styled(style))
+        return self if style is None else MusicModel(self.runtime.styled(style))
 
     def generate(
         self,
@@ -203,7 +198,7 @@ class MusicModel:
         if key == KEY_OF_PRIMER:
             key = _key_of(start)
         if isinstance(density, str):
-            density = self._density(density, start)
+            density = self.in_style(style)._density(density, start)
         limits = MusicLimits.of(key, pitch_range, meter, tempo, instruments, density)
         if begin and self.tokenizer.grid == SCORE:
             limits = _like_primer(limits, self.tokenizer.decode(begin))
@@ -213,7 +208,7 @@ class MusicModel:
         count = options.get("num_return_sequences") or 1
         attempts = 1 if bars is seconds is None or (options.get("num_beams") or 1) > 1 else ATTEMPTS
         tries = generate_tokens(
-            self._runtime.styled(style).stepper,
+            self.runtime.styled(style).stepper,
             [self.tokenizer.start_id, *begin],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,
@@ -264,7 +259,7 @@ class MusicModel:
             raise ValueError("a model of performances knows no bars: it cannot harmonise")
         piece = _track_of(_as_piece(melody), melody_track)
         asked = () if instruments is None else parse_instruments(instruments)
-        heard = hear(self._runtime.stepper, self.tokenizer, piece, asked)
+        heard = hear(self.runtime.stepper, self.tokenizer, piece, asked)
         if key == KEY_OF_MELODY:
             key = _key_of(piece)
         limits = MusicLimits.of(key, pitch_range, instruments=heard.instruments)
@@ -274,7 +269,7 @@ class MusicModel:
         count = options.get("num_return_sequences") or 1
         attempts = 1 if (options.get("num_beams") or 1) > 1 else HARMONISATIONS
         tries = generate_tokens(
-            self._runtime.stepper,
+            self.runtime.stepper,
             [self.tokenizer.start_id],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,
@@ -339,15 +334,15 @@ class MusicModel:
         It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
         and here. Source: Krause et al. (2018); see `generative.dynamic`.
         """
-        return MusicModel(self._runtime.adapted(self.tokenizer.encode(_as_piece(music))))
+        return MusicModel(self.runtime.adapted(self.tokenizer.encode(_as_piece(music))))
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
-        return self._runtime.token_nats(ids, reset_every)
+        return self.runtime.token_nats(ids, reset_every)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """The same while a copy of the model learns from what it has read (dynamic evaluation)."""
-        return self._runtime.dynamic_token_nats(ids)
+        return self.runtime.dynamic_token_nats(ids)
 
     @staticmethod
     def likelihood(piece: Piece, nats: NDArray[np.float64]) -> Likelihood:

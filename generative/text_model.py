@@ -148,19 +148,14 @@ class TextModel:
 
     def __init__(self, runtime: Running) -> None:
         """`runtime` of a checkpoint of text."""
-        self._runtime = runtime
+        self.runtime = runtime
         self.checkpoint = runtime.checkpoint
         self.tokenizer = cast("TextTokenizer", runtime.checkpoint.tokenizer)
 
     @property
-    def runtime(self) -> Running:
-        """What steps and scores: ids in, ids out."""
-        return self._runtime
-
-    @property
     def styles(self) -> tuple[str, ...]:
         """The names that `style` may take."""
-        return self._runtime.styles
+        return self.runtime.styles
 
     def in_style(self, style: Style | None) -> TextModel:
         """The model that generates, scores and learns in one style throughout; None is this one.
@@ -168,7 +163,7 @@ class TextModel:
         Raises:
             ValueError: there is no such style.
         """
-        return self if style is None else TextModel(self._runtime.styled(style))
+        return self if style is None else TextModel(self.runtime.styled(style))
 
     def generate(
         self,
@@ -205,7 +200,7 @@ class TextModel:
         constraint = self._constraint(pattern, choices, forbid, stops, max_new_tokens, options)
         seed = resolve_seed(options.get("seed"))
         sampled = generate_tokens(
-            self._runtime.styled(style).stepper,
+            self.runtime.styled(style).stepper,
             self._prompt_ids(prompt),
             end_id=self.tokenizer.start_id,
             max_new_tokens=max_new_tokens,
@@ -245,7 +240,7 @@ class TextModel:
         shown = StopFilter(self.tokenizer.decoder(), stops)
         seed = resolve_seed(options.get("seed"))
         draws = sample(
-            self._runtime.styled(style).stepper,
+            self.runtime.styled(style).stepper,
             self._prompt_ids(prompt),
             max_new_tokens=max_new_tokens,
             options=sampling,
@@ -273,15 +268,15 @@ class TextModel:
         It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
         and here. Source: Krause et al. (2018); see `generative.dynamic`.
         """
-        return TextModel(self._runtime.adapted(self.tokenizer.encode(text)))
+        return TextModel(self.runtime.adapted(self.tokenizer.encode(text)))
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
-        return self._runtime.token_nats(ids, reset_every)
+        return self.runtime.token_nats(ids, reset_every)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """The same while a copy of the model learns from what it has read (dynamic evaluation)."""
-        return self._runtime.dynamic_token_nats(ids)
+        return self.runtime.dynamic_token_nats(ids)
 
     @staticmethod
     def likelihood(text: str, nats: NDArray[np.float64]) -> Likelihood:

@@ -16,7 +16,8 @@ from mido.backends.backend import Backend
 from mido.sockets import PortServer, connect, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     import mido
@@ -55,38 +56,41 @@ def names(backend: str | None = None) -> tuple[list[str], list[str]]:
         return loaded.get_input_names(), loaded.get_output_names()
 
 
-@contextmanager
-def open_input(name: str | None = None, backend: str | None = None) -> Iterator[InputPort]:
+def open_input(
+    name: str | None = None, backend: str | None = None
+) -> AbstractContextManager[InputPort]:
     """The input of that name, closed in the end; None is the only one there is.
 
     Raises:
         PortError: no such port, several, or it cannot be opened.
     """
-    if name is not None and name.startswith(SOCKET):
-        with _explained(backend, name):
-            port: Any = SocketInput(*_address(name))
-    else:
-        chosen = choose(name, names(backend)[0], "input")
-        with _explained(backend, chosen):
-            port = Backend(backend).open_input(chosen)
-    with port:
-        yield port
+    return _opened(name, backend, "input", SocketInput)
 
 
-@contextmanager
-def open_output(name: str | None = None, backend: str | None = None) -> Iterator[OutputPort]:
+def open_output(
+    name: str | None = None, backend: str | None = None
+) -> AbstractContextManager[OutputPort]:
     """The output of that name, closed in the end; None is the only one there is.
 
     Raises:
         PortError: no such port, several, or it cannot be opened.
     """
+    return _opened(name, backend, "output", connect)
+
+
+@contextmanager
+def _opened(
+    name: str | None, backend: str | None, kind: str, by_socket: Callable[[str, int], Any]
+) -> Iterator[Any]:
+    """A port of a kind, "input" or "output", closed in the end."""
     if name is not None and name.startswith(SOCKET):
         with _explained(backend, name):
-            port: Any = connect(*_address(name))
+            port = by_socket(*_address(name))
     else:
-        chosen = choose(name, names(backend)[1], "output")
+        inputs, outputs = names(backend)
+        chosen = choose(name, inputs if kind == "input" else outputs, kind)
         with _explained(backend, chosen):
-            port = Backend(backend).open_output(chosen)
+            port = getattr(Backend(backend), f"open_{kind}")(chosen)
     with port:
         yield port
 
