@@ -106,3 +106,28 @@ def test_a_lone_process_tells_itself_everything() -> None:
     assert alone.from_first(3.0) == 3.0
     rows = torch.ones(2, 3)
     assert alone.gather_rows(rows) is rows
+
+
+# A run, and then the names of the threads that are left when its processes have parted.
+PARTING = """
+import os, sys
+from pathlib import Path
+from generative.cli import main
+code = 0
+try:
+    main(["train", *sys.argv[1:]])
+except SystemExit as end:
+    code = end.code
+names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
+print("left:", any("gloo" in name for name in names))
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of threads are read in /proc")
+def test_nothing_of_the_group_runs_while_python_ends(rhyme: Path, tmp_path: Path) -> None:
+    script = tmp_path / "parting.py"
+    script.write_text(PARTING)
+    parted = launch(tmp_path / "model", rhyme, 2, str(script))
+    assert parted.returncode == 0, parted.stderr
+    assert parted.stdout.count("left: False") == 2

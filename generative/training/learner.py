@@ -1,7 +1,6 @@
 """The training loss of a model as one module: teacher forcing, what is dropped, what is penalised.
 
-Knows tensors of one window; how weights then move is the trainer's. It is a module of its own so
-that `DistributedDataParallel` can wrap it.
+Knows tensors of one window; how weights then move is the trainer's.
 """
 
 from __future__ import annotations

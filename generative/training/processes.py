@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, distributed
+
+# Before there is a group: the default arguments of its functions would keep the group alive.
+import torch.distributed.nn
+from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
@@ -58,6 +61,14 @@ class Processes:
         """What rank 0 has, whatever the others hand in."""
         return self.sums(value if self.is_first else 0.0)[0]
 
+    def average(self, tensors: list[Tensor]) -> None:
+        """Put each tensor's mean over all processes in its place, by one exchange."""
+        if self.size == 1:
+            return
+        together = nn.utils.parameters_to_vector(tensors)
+        distributed.all_reduce(together)
+        nn.utils.vector_to_parameters(together / self.size, tensors)
+
     def gather_rows(self, tensor: Tensor) -> Tensor:
         """The rows of all processes, in the order of their ranks. (B / size, H) -> (B, H)"""
         if self.size == 1:
@@ -84,6 +95,9 @@ class Processes:
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """Join the processes that `torchrun` started; alone without it.
+
+    When it is left nothing of the group is: a thread of gloo's that gave back a tensor while Python
+    ends would take the process with it.
 
     Raises:
         ValueError: the environment describes no such group.

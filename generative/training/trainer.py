@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from generative.model.state import State
 from generative.training import resume
@@ -102,10 +101,8 @@ class Trainer:
         self.device = self.model.output.bias.device
         self.rows = self.processes.rows(self.config.batch_size)
         self.model.share = (self.processes.rank, self.processes.size)
-        self.learner: nn.Module = Learner(self.model, self.config, self.known)
+        self.learner = Learner(self.model, self.config, self.known)
         self.average.load_state_dict(self.model.state_dict())
-        if self.processes.size > 1:
-            self.learner = DistributedDataParallel(self.learner)
         self.optimizer = build_optimizer(self.model, self.config)
         self.progress = Progress()
         self.state = self._empty_state()
@@ -251,6 +248,7 @@ class Trainer:
             loss, nats, state = self.learner(inputs, targets, state, fraction, labels)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.processes.average([p.grad for p in self.model.parameters() if p.grad is not None])
         norm = torch.nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.gradient_clip, foreach=True
         ).item()
