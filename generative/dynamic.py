@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generative.scoring import cross_entropy
+from generative.scoring import cross_entropy, recalled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,10 +104,12 @@ def _gradients(
 ) -> Iterator[tuple[NDArray[np.float64], tuple[Tensor, ...]]]:
     """(nats of each token, gradient of their mean) segment by segment. stream, labels: (N,)"""
     state = model.initial_state(1)
+    boosts = recalled(model, stream[:-1].unsqueeze(1))
     for begin in range(0, len(stream) - 1, SEGMENT_TOKENS):
         segment = stream[begin : begin + SEGMENT_TOKENS + 1].unsqueeze(1)  # (T + 1, 1)
         theirs = None if labels is None else labels[begin : begin + len(segment) - 1].unsqueeze(1)
         logits, state = model(segment[:-1], state, theirs)
+        logits = boosts.added(logits, begin)
         state = state.detach()
         nats = cross_entropy(logits, segment[1:], "none")
         gradients = torch.autograd.grad(nats.mean(), weights)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from generative import engine
+from generative.sampling import RecallStepper
 from generative.styles import in_style, shares
 
 if TYPE_CHECKING:
@@ -118,6 +119,14 @@ class Runtime:
     @cached_property
     def stepper(self) -> Stepper[Any]:
         """What sampling steps: the engine on a CPU, torch for other devices and cells."""
+        config, stepper = self.checkpoint.config, self._layers
+        if not config.recall:
+            return stepper
+        return RecallStepper(stepper, config.recall, self.checkpoint.weights["recall_boosts"])
+
+    @property
+    def _layers(self) -> Stepper[Any]:
+        """What steps the layers alone."""
         config = self.checkpoint.config
         if self._device == "cpu" and config.cell in engine.ENGINE_CELLS:
             return engine.build(

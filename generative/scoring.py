@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from generative.recall import NOTHING, follow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,20 +71,52 @@ def token_nats(
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class Boosts:
+    """What is added to one logit after each token: `expected` (T, B) and `values` (T, B)."""
+
+    expected: Tensor
+    values: Tensor
+
+    def added(self, logits: Tensor, begin: int = 0) -> Tensor:
+        """Logits of the tokens from `begin` on, raised. (T, B, V) -> (T, B, V)"""
+        window = slice(begin, begin + len(logits))
+        places, values = (t[window].unsqueeze(-1) for t in (self.expected, self.values))
+        return logits.scatter_add(-1, places, values)
+
+
+def recalled(model: LanguageModel, tokens: Tensor) -> Boosts:
+    """What a model with recall adds to its logits as it reads `tokens`, (T, B), from the first on.
+
+    Source: `generative.recall`.
+    """
+    expected, values = torch.zeros_like(tokens), torch.zeros(tokens.shape, device=tokens.device)
+    if model.config.recall:
+        for row, ids in enumerate(tokens.T.tolist()):
+            found, buckets = (torch.from_numpy(a) for a in follow(ids, model.config.recall))
+            known = (found != NOTHING).to(tokens.device)
+            expected[known, row] = found.to(tokens.device)[known]
+            values[known, row] = model.recall_boosts[buckets.to(tokens.device)[known]]
+    return Boosts(expected, values)
+
+
 def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """One sequence, state carried from beginning to end. (T,), (T,) -> (T,)"""
     state = model.initial_state(1)
+    boosts = recalled(model, inputs.unsqueeze(1))
     parts = [np.zeros(0)]
     for begin in range(0, len(inputs), CHUNK_TOKENS):
-        x, y = (t[begin : begin + CHUNK_TOKENS] for t in (inputs, targets))
-        logits, state = model(x.unsqueeze(1), state)
-        parts.append(_to_numpy(cross_entropy(logits, y.unsqueeze(1), "none")[:, 0]))
+        x, y = (t[begin : begin + CHUNK_TOKENS].unsqueeze(1) for t in (inputs, targets))
+        logits, state = model(x, state)
+        logits = boosts.added(logits, begin)
+        parts.append(_to_numpy(cross_entropy(logits, y, "none")[:, 0]))
     return np.concatenate(parts)
 
 
 def _block_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """Blocks side by side, each from an empty state. (T, B), (T, B) -> (B * T,) block by block."""
     logits, _ = model(inputs, model.initial_state(inputs.shape[1]))
+    logits = recalled(model, inputs).added(logits)
     return _to_numpy(cross_entropy(logits, targets, "none").T.flatten())
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generative import recall
 from generative.model.cells import CELLS
 from generative.model.state import State
 
@@ -24,6 +25,8 @@ class LanguageModel(nn.Module):
         model = LanguageModel(ModelConfig(vocab_size=96, hidden_size=256))
         logits, state = model(tokens, model.initial_state(8))   # tokens (T, 8) -> (T, 8, 96)
     """
+
+    recall_boosts: Tensor  # (recall.BUCKETS,), where the config asks for recall
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -43,6 +46,9 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if config.tied:
             self.output.weight = self.embedding.weight
+        if config.recall:
+            # Set when the layers have learnt; who knows what was read before adds them to logits.
+            self.register_buffer("recall_boosts", torch.zeros(recall.BUCKETS))
         if config.labels:
             # Row 0 is "no label" and stays zero: what it could say, the first layer's bias says.
             self.labels = nn.Embedding(1 + len(config.labels), config.embedding_size, padding_idx=0)

@@ -13,6 +13,7 @@ from generative.sampling.processors import (
     bend,
     build,
 )
+from generative.sampling.recalling import RecallStepper
 from generative.sampling.rows import Past, Rows
 from generative.sampling.samplers import Categorical, Greedy, Sampler, row_generator
 from generative.sampling.stepper import State, Stepper
@@ -29,6 +30,7 @@ __all__ = [
     "MixedStepper",
     "OptionError",
     "Past",
+    "RecallStepper",
     "Rows",
     "Sampled",
     "Sampler",

@@ -70,6 +70,7 @@ TIERS = {"text": TEXT_TIERS, "music": MUSIC_TIERS}
 # with so many tokens a recurrent weight: a smaller model learns more in the same time.
 TEXT_SHAPES = ((2, 512), (2, 384), (1, 512), (1, 448), (1, 384), (1, 320), (1, 256))
 TOKENS_PER_WEIGHT = 8.0
+RECALL_TOKENS = 12  # two or three notes; text gains less, and is drawn faster without
 SMALL_CORPUS_TOKENS = 20_000  # below it a wide model only memorises
 SMALL_HIDDEN_SIZE = 128
 # Below it short windows, that is more steps, teach music more in a given time, above it long ones.
@@ -175,6 +176,7 @@ def _shapes(kind: str, tokens: int, chosen: dict[str, Any]) -> list[dict[str, An
     """Settings of the models to consider, the most able first, all as the user chose."""
     if kind == "music":
         tied = {"hidden_size": 256, "embedding_size": 256, "num_layers": 2, "tied": True}
+        tied["recall"] = RECALL_TOKENS
         shapes = [{**tied, **chosen}]
     else:
         sizes = ((1, SMALL_HIDDEN_SIZE),) if tokens < SMALL_CORPUS_TOKENS else TEXT_SHAPES

@@ -35,7 +35,7 @@ from generative.training.reports import (
     write_metrics,
 )
 from generative.training.trainer import Trainer
-from generative.training.validation import VALIDATION_TOKENS, calibrate
+from generative.training.validation import VALIDATION_TOKENS, calibrate, fit_recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,6 +180,10 @@ def _finish(
     if tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
         temperature = calibrate(model, *_validation(tokens, "held_out"))
         say(f"temperature fitted on held-out data: {temperature:.2f}")
+        if model.config.recall:
+            stream, labels = _validation(tokens, "held_out")
+            gained = fit_recall(model, stream, tokens.start_id, labels)
+            say(f"recall fitted on held-out data: {gained:.3f} nats per token less")
         weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
         checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
     statistics = gradient_statistics(model, tokens.stream("train"), _labels(tokens, "train"))

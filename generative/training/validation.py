@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from generative import recall
 from generative.scoring import cross_entropy
 from generative.training.batches import Ids, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from generative.labels import Labels
     from generative.model.language_model import LanguageModel
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 VALIDATION_LANES = 32
 VALIDATION_WINDOW = 256
 VALIDATION_TOKENS = 1 << 15  # read at most, always the same ones
+RECALL_TOKENS = 1 << 16  # long repeats are rare
 TEMPERATURES = (0.9, 1.2)  # among which calibration looks
 
 
@@ -63,6 +68,56 @@ def calibrate(model: LanguageModel, stream: Ids, labels: Labels | None = None) -
         if model.config.labels:
             model.labels.weight.div_(best)  # they are added to what the embedding says
     return float(best)
+
+
+@torch.no_grad()
+def fit_recall(
+    model: LanguageModel, stream: Ids, start_id: int, labels: Labels | None = None
+) -> float:
+    """Set how far the model trusts what it recalls, see `generative.recall`.
+
+    Each document of the stream is read from an empty state, as it will be scored.
+
+    Returns:
+        Nats per token that the model gains on what it was fitted to.
+    """
+    model.eval()
+    model.recall_boosts.zero_()
+    ids = np.append(stream[:RECALL_TOKENS], start_id).astype(np.int64)
+    begins = np.flatnonzero(ids == start_id)
+    theirs = [None] * len(begins) if labels is None else labels.at(begins).tolist()
+    parts = [
+        _expectations(model, ids[begin:end], label)
+        for (begin, end), label in zip(pairwise(begins.tolist()), theirs, strict=False)
+    ]
+    logits, hits, buckets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    boosts = recall.fit(logits, hits, buckets)
+    model.recall_boosts.copy_(torch.from_numpy(boosts))
+    gained = recall.nats(logits, hits) - recall.nats(logits + boosts[buckets], hits)
+    return float(gained.sum()) / max(1, len(ids) - 1 - len(parts))
+
+
+def _expectations(
+    model: LanguageModel, ids: Ids, label: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Of each token of a document that something was expected before: the model's ln p / (1 - p) of
+    that, whether it came, and the bucket. ids: (T,), a start token first.
+    """
+    device = model.output.bias.device
+    state = model.initial_state(1)
+    parts = [np.zeros(0)]
+    expected, buckets = (array[:-1] for array in recall.follow(ids.tolist(), model.config.recall))
+    inputs = torch.from_numpy(ids[:-1]).to(device).unsqueeze(1)
+    theirs = None if label is None else torch.full_like(inputs, label)
+    for begin in range(0, len(inputs), VALIDATION_WINDOW):
+        window = slice(begin, begin + VALIDATION_WINDOW)
+        logits, state = model(inputs[window], state, None if theirs is None else theirs[window])
+        places = torch.from_numpy(expected[window]).to(device).clamp(min=0)
+        log_p = logits.double().log_softmax(-1)[:, 0].gather(1, places.unsqueeze(1))[:, 0]
+        log_p = log_p.clamp(max=-1e-12)  # one that is certain would have an infinite logit
+        parts.append((log_p - torch.log(-torch.expm1(log_p))).cpu().numpy())
+    known = expected != recall.NOTHING
+    return np.concatenate(parts)[known], (expected == ids[1:])[known], buckets[known]
 
 
 def _logits(
