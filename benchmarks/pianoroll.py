@@ -107,7 +107,7 @@ PLAIN_MODEL = {
     "dropout": 0.4,
     "output_dropout": 0.1,
     "weight_drop": 0.0,
-    "recall": 0,
+    "recall_length": 0,
 }
 PLAIN_TRAINING = {
     "batch_size": 8,

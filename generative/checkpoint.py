@@ -75,6 +75,12 @@ class Checkpoint:
         """ "text" or "music"."""
         return tokenizers.kind_of(self.tokenizer.name)
 
+    @property
+    def boosts(self) -> NDArray[Any] | None:
+        """Of recall, by `recall.fit`; None where there are none."""
+        found = self.weights.get("recall_boosts")
+        return found if found is not None and found.any() else None
+
     def statistics(self) -> Arrays | None:
         """The RMS of each weight's gradient in training; None where the folder has none.
 

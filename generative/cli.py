@@ -363,6 +363,11 @@ def jam(
 @click.option("--hidden", type=click.IntRange(1), help="Width of each layer.")
 @click.option("--dropout", type=float, help="Of what each layer reads.")
 @click.option("--weight-drop", type=float, help="Of the recurrent weights.")
+@click.option(
+    "--recall",
+    type=click.IntRange(0),
+    help="After a passage of N tokens comes again, expect the rest; 0: never. [music 12, text 0]",
+)
 @click.option("--learning-rate", type=float, help="At its peak.")
 @click.option("--schedule", help="cosine, linear, trapezoid or constant.")
 @click.option("--init", help="uniform, xavier or orthogonal.")

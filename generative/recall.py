@@ -1,7 +1,7 @@
 """What came next when the last tokens were last heard: knows ids and how far to trust, no model.
 
 A small recurrent state does not hold a tune of eight bars until it is repeated. Recall looks the
-last tokens up in all that was read before; where they occur, what followed there is expected again,
+last tokens up in what was read before; where they occur, what followed there is expected again,
 and the model's logit of it is raised by a number that was fitted on held-out data, one for each
 bucket of how long the two passages have agreed. 0 in every bucket is the model alone.
 
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# A model's boosts mean what they mean under these: to change one is a new format of models.
 WINDOW = 8192  # tokens back
 LONGEST = 512  # tokens that two passages agree in; more are no better
 STEPS = LONGEST.bit_length()
-BUCKETS = 2 * STEPS
+SEAM = range(-2, 8)  # tokens from where a passage has come again whole
+BUCKETS = 3 * STEPS  # within a passage, at its seam, beyond it
 NOTHING = -1  # is expected
 MOST_BOOST = 16.0
 PRIOR = 1.0  # of a boost, as the inverse of its variance: what was hardly ever seen stays near 0
@@ -36,26 +38,27 @@ class Memory:
 
     Attributes:
         said: the last `WINDOW` tokens, each as the character of its number.
-        place: in `said`, of the token that is expected next; `NOTHING` without one.
-        agreed: how many tokens before that place are the last ones, too.
+        place: in `said`, of the token that is expected next; None without one.
+        agreed: how many tokens before that place are the last ones, too; at most `WINDOW`.
     """
 
     said: str = ""
-    place: int = NOTHING
+    place: int | None = None
     agreed: int = 0
 
     def read(self, token: int, length: int) -> Memory:
         """With one token more; only passages that agree in `length` tokens are found."""
         character = chr(token)
         said = self.said + character
-        place, agreed = NOTHING, 0
-        if self.place != NOTHING and self.said[self.place] == character:
-            place, agreed = self.place + 1, min(self.agreed + 1, LONGEST)
+        place, agreed = None, 0
+        if self.place is not None and self.said[self.place] == character:
+            place, agreed = self.place + 1, min(self.agreed + 1, WINDOW)
         forgotten = len(said) - WINDOW
         if forgotten > 0:
             said = said[forgotten:]
-            place = max(place - forgotten, NOTHING)
-        if place == NOTHING:
+            if place is not None:
+                place = place - forgotten if place >= forgotten else None
+        if place is None:
             found = said.rfind(said[-length:], 0, -1)
             if found >= 0:
                 place = found + length
@@ -65,25 +68,35 @@ class Memory:
     @property
     def expected(self) -> int:
         """The token that came next there, or `NOTHING`."""
-        return NOTHING if self.place == NOTHING else ord(self.said[self.place])
+        return NOTHING if self.place is None else ord(self.said[self.place])
 
     @property
     def bucket(self) -> int:
-        """How far to trust it: the logarithm of the agreement, or, where that spans a whole cycle,
-        so that one more would be the third in a row, of the cycle.
+        """How far to trust it, or `NOTHING`.
+
+        Within a passage that comes again it is the logarithm of the agreement. Where the whole of
+        it has come again, at the seam, a third time in a row would have to begin: that is another
+        matter, and so is a third time that has begun. There it is the logarithm of the distance.
         """
+        if self.place is None:
+            return NOTHING
         distance = len(self.said) - self.place
-        if self.agreed < distance:
+        beyond = self.agreed - distance
+        if beyond < SEAM.start:
             return min(self.agreed.bit_length(), STEPS) - 1
-        return STEPS + min(distance.bit_length(), STEPS) - 1
+        return STEPS * (1 if beyond in SEAM else 2) + min(distance.bit_length(), STEPS) - 1
 
 
 def _agreement(said: str, one: int, other: int) -> int:
     """How many characters before two places are the same, `one` being the earlier."""
-    agreed = 0
-    while agreed < min(one, LONGEST) and said[one - 1 - agreed] == said[other - 1 - agreed]:
-        agreed += 1
-    return agreed
+    low, high = 0, one
+    while low < high:
+        middle = (low + high + 1) // 2
+        if said[one - middle : one] == said[other - middle : other]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def follow(ids: Iterable[int], length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -96,7 +109,7 @@ def follow(ids: Iterable[int], length: int) -> tuple[NDArray[np.int64], NDArray[
     for token in ids:
         memory = memory.read(token, length)
         expected.append(memory.expected)
-        buckets.append(NOTHING if memory.expected == NOTHING else memory.bucket)
+        buckets.append(memory.bucket)
     return np.array(expected, dtype=np.int64), np.array(buckets, dtype=np.int64)
 
 

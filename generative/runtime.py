@@ -119,10 +119,8 @@ class Runtime:
     @cached_property
     def stepper(self) -> Stepper[Any]:
         """What sampling steps: the engine on a CPU, torch for other devices and cells."""
-        config, stepper = self.checkpoint.config, self._layers
-        if not config.recall:
-            return stepper
-        return RecallStepper(stepper, config.recall, self.checkpoint.weights["recall_boosts"])
+        length, boosts = self.checkpoint.config.recall_length, self.checkpoint.boosts
+        return self._layers if boosts is None else RecallStepper(self._layers, length, boosts)
 
     @property
     def _layers(self) -> Stepper[Any]:

@@ -73,31 +73,40 @@ def token_nats(
 
 @dataclass(frozen=True)
 class Boosts:
-    """What is added to one logit after each token: `expected` (T, B) and `values` (T, B)."""
+    """What recall adds to one logit after each token; None is nothing anywhere.
 
-    expected: Tensor
-    values: Tensor
+    Attributes:
+        expected: the token whose logit it is. (T, B)
+        values: what is added. (T, B)
+    """
+
+    expected: Tensor | None = None
+    values: Tensor | None = None
 
     def added(self, logits: Tensor, begin: int = 0) -> Tensor:
-        """Logits of the tokens from `begin` on, raised. (T, B, V) -> (T, B, V)"""
+        """Logits after the tokens from `begin` on, raised. (T, B, V) -> (T, B, V)"""
+        if self.expected is None or self.values is None:
+            return logits
         window = slice(begin, begin + len(logits))
-        places, values = (t[window].unsqueeze(-1) for t in (self.expected, self.values))
-        return logits.scatter_add(-1, places, values)
+        return logits.scatter_add(
+            -1, self.expected[window].unsqueeze(-1), self.values[window].unsqueeze(-1)
+        )
 
 
 def recalled(model: LanguageModel, tokens: Tensor) -> Boosts:
-    """What a model with recall adds to its logits as it reads `tokens`, (T, B), from the first on.
+    """What a model adds to its logits as it reads `tokens`, (T, B), from the first one on.
 
     Source: `generative.recall`.
     """
-    expected, values = torch.zeros_like(tokens), torch.zeros(tokens.shape, device=tokens.device)
-    if model.config.recall:
-        for row, ids in enumerate(tokens.T.tolist()):
-            found, buckets = (torch.from_numpy(a) for a in follow(ids, model.config.recall))
-            known = (found != NOTHING).to(tokens.device)
-            expected[known, row] = found.to(tokens.device)[known]
-            values[known, row] = model.recall_boosts[buckets.to(tokens.device)[known]]
-    return Boosts(expected, values)
+    if not model.config.recall_length or not model.recall_boosts.any():
+        return Boosts()
+    rows = [follow(ids, model.config.recall_length) for ids in tokens.T.tolist()]
+    expected, buckets = (
+        torch.from_numpy(np.stack(arrays, axis=1)).to(tokens.device)
+        for arrays in zip(*rows, strict=True)
+    )  # (T, B)
+    known = expected != NOTHING
+    return Boosts(expected * known, model.recall_boosts[buckets * known] * known)
 
 
 def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:

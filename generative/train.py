@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MINUTES = 10.0
 SCORED_TOKENS = 250_000  # the score after training reads at most about this much held-out data
-SHORT_NAMES = {"layers": "num_layers", "hidden": "hidden_size"}  # of options -> fields
+SHORT_NAMES = {
+    "layers": "num_layers",
+    "hidden": "hidden_size",
+    "recall": "recall_length",
+}  # of options -> fields
 
 
 @dataclass(frozen=True, kw_only=True)

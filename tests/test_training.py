@@ -170,6 +170,14 @@ def choose(tokens: int, budget: Budget, kind: str = "text", **choices: Any) -> r
     )
 
 
+def test_music_recalls_unless_told_otherwise_and_text_does_not() -> None:
+    budget = Budget(unit="steps", amount=5)
+    tied = {"embedding_size": 8}
+    assert choose(100_000, budget).model.recall_length == 0
+    assert choose(100_000, budget, "music", **tied).model.recall_length == recipe.RECALL_LENGTH
+    assert choose(100_000, budget, "music", **tied, recall_length=0).model.recall_length == 0
+
+
 @pytest.mark.parametrize("kind", recipe.TIERS)
 def test_the_oftener_a_corpus_is_read_the_more_dropout(kind: str) -> None:
     size = {"hidden_size": 64, "embedding_size": 64}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from generative.recall import LONGEST
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -25,8 +27,8 @@ class ModelConfig:
         output_dropout: locked dropout on what the output layer reads.
         weight_drop: probability that a recurrent weight is dropped for a window
             (DropConnect; Merity et al. 2018).
-        recall: what followed the last so many tokens before is expected again, as far as held-out
-            data say that it comes (`generative.recall`); 0 is the layers alone.
+        recall_length: where the last so many tokens stood before, what followed there is expected
+            again, as far as held-out data trust it (`generative.recall`); 0 is the layers alone.
         labels: names that a document may have, of which each shifts every token's vector.
     """
 
@@ -41,15 +43,15 @@ class ModelConfig:
     dropout: float = 0.0
     output_dropout: float = 0.0
     weight_drop: float = 0.0
-    recall: int = 0
+    recall_length: int = 0
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built.
 
         Raises:
-            ValueError: a size below 1, a probability outside [0, 1), a negative `recall`, a tie of
-                unequal widths, or one label twice.
+            ValueError: a size below 1, a probability outside [0, 1), a `recall_length` that is
+                none, a tie of unequal widths, or one label twice.
         """
         for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
             if getattr(self, name) < 1:
@@ -57,8 +59,8 @@ class ModelConfig:
         for name in ("embedding_dropout", "dropout", "output_dropout", "weight_drop"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        if self.recall < 0:
-            raise ValueError(f"recall must not be negative, but is {self.recall}")
+        if not 0 <= self.recall_length <= LONGEST:
+            raise ValueError(f"recall_length must be from 0 to {LONGEST}, not {self.recall_length}")
         if self.tied and self.embedding_size != self.hidden_size:
             raise ValueError(
                 "a tied output layer needs embedding_size == hidden_size, "

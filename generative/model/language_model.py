@@ -46,7 +46,7 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if config.tied:
             self.output.weight = self.embedding.weight
-        if config.recall:
+        if config.recall_length:
             # Set when the layers have learnt; who knows what was read before adds them to logits.
             self.register_buffer("recall_boosts", torch.zeros(recall.BUCKETS))
         if config.labels:

@@ -15,12 +15,12 @@ import torch
 
 # Before there is a group: the default arguments of its functions would keep the group alive.
 import torch.distributed.nn
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 BACKENDS = {"cuda": "nccl", "cpu": "gloo"}
 
@@ -62,12 +62,23 @@ class Processes:
         return self.sums(value if self.is_first else 0.0)[0]
 
     def average(self, tensors: list[Tensor]) -> None:
-        """Put each tensor's mean over all processes in its place, by one exchange."""
+        """Put each tensor's mean over all processes in its place, by one exchange.
+
+        tensors: as many and of the same shapes in each.
+        """
         if self.size == 1:
             return
-        together = nn.utils.parameters_to_vector(tensors)
+        together = torch.cat([tensor.flatten() for tensor in tensors])
         distributed.all_reduce(together)
-        nn.utils.vector_to_parameters(together / self.size, tensors)
+        together /= self.size
+        for tensor, mean in zip(tensors, together.split([t.numel() for t in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def take_first(self, tensors: Iterable[Tensor]) -> None:
+        """Put what rank 0 has in the place of each tensor."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
 
     def gather_rows(self, tensor: Tensor) -> Tensor:
         """The rows of all processes, in the order of their ranks. (B / size, H) -> (B, H)"""

@@ -70,7 +70,7 @@ TIERS = {"text": TEXT_TIERS, "music": MUSIC_TIERS}
 # with so many tokens a recurrent weight: a smaller model learns more in the same time.
 TEXT_SHAPES = ((2, 512), (2, 384), (1, 512), (1, 448), (1, 384), (1, 320), (1, 256))
 TOKENS_PER_WEIGHT = 8.0
-RECALL_TOKENS = 12  # two or three notes; text gains less, and is drawn faster without
+RECALL_LENGTH = 12  # two or three notes; text gains less, and is drawn faster without
 SMALL_CORPUS_TOKENS = 20_000  # below it a wide model only memorises
 SMALL_HIDDEN_SIZE = 128
 # Below it short windows, that is more steps, teach music more in a given time, above it long ones.
@@ -165,6 +165,7 @@ def choose(
         precision=precision or fastest,
         reason=(
             f"{config.num_layers}x{config.hidden_size} {config.cell}, dropout {config.dropout}, "
+            f"{f'recall {config.recall_length}, ' if config.recall_length else ''}"
             f"B={training.batch_size} T={training.sequence_length}: "
             f"{tokens:,} tokens to learn from, about {epochs:.1f} passes at "
             f"{rate:,.0f} tokens/s ({_name(precision or fastest)})"
@@ -176,7 +177,7 @@ def _shapes(kind: str, tokens: int, chosen: dict[str, Any]) -> list[dict[str, An
     """Settings of the models to consider, the most able first, all as the user chose."""
     if kind == "music":
         tied = {"hidden_size": 256, "embedding_size": 256, "num_layers": 2, "tied": True}
-        tied["recall"] = RECALL_TOKENS
+        tied["recall_length"] = RECALL_LENGTH
         shapes = [{**tied, **chosen}]
     else:
         sizes = ((1, SMALL_HIDDEN_SIZE),) if tokens < SMALL_CORPUS_TOKENS else TEXT_SHAPES
@@ -209,8 +210,13 @@ def _fastest_precision(
     Returns:
         The faster precision, and tokens per second in it.
     """
-    plain = tokens_per_second(model, training, known, device, torch.float32)
-    half = tokens_per_second(model, training, known, device, torch.bfloat16, at_least=plain)
+    plain = half = 0.0
+    for _ in range(2):  # what else is at work may come and go
+        plain = max(plain, tokens_per_second(model, training, known, device, torch.float32))
+        half = max(
+            half,
+            tokens_per_second(model, training, known, device, torch.bfloat16, at_least=plain),
+        )
     return (torch.bfloat16, half) if half > plain else (torch.float32, plain)
 
 

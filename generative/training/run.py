@@ -35,7 +35,12 @@ from generative.training.reports import (
     write_metrics,
 )
 from generative.training.trainer import Trainer
-from generative.training.validation import VALIDATION_TOKENS, calibrate, fit_recall
+from generative.training.validation import (
+    FITTED_TOKENS,
+    VALIDATION_TOKENS,
+    calibrate,
+    fit_recall,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,10 +185,10 @@ def _finish(
     if tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
         temperature = calibrate(model, *_validation(tokens, "held_out"))
         say(f"temperature fitted on held-out data: {temperature:.2f}")
-        if model.config.recall:
-            stream, labels = _validation(tokens, "held_out")
+        if model.config.recall_length:
+            stream, labels = _validation(tokens, "held_out", FITTED_TOKENS)
             gained = fit_recall(model, stream, tokens.start_id, labels)
-            say(f"recall fitted on held-out data: {gained:.3f} nats per token less")
+            say(f"recall fitted on held-out data: {gained:.3f} nats per token less there")
         weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
         checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
     statistics = gradient_statistics(model, tokens.stream("train"), _labels(tokens, "train"))
@@ -197,12 +202,14 @@ def _labels(tokens: TokenStore, part: str) -> Labels | None:
     return Labels.of_documents(tokens.stream(part), tokens.start_id, tokens.parts[part].labels)
 
 
-def _validation(tokens: TokenStore, part: str) -> tuple[NDArray[np.integer], Labels | None]:
+def _validation(
+    tokens: TokenStore, part: str, at_most: int = VALIDATION_TOKENS
+) -> tuple[NDArray[np.integer], Labels | None]:
     """What validation reads of a part: its beginning, or as much of every label."""
     stream, labels = tokens.stream(part), _labels(tokens, part)
     if labels is None:
         return stream, None
-    return excerpt(stream, tokens.start_id, labels, VALIDATION_TOKENS)
+    return excerpt(stream, tokens.start_id, labels, at_most)
 
 
 def _check_best(folder: Path, progress: Progress) -> list[str]:

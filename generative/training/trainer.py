@@ -102,6 +102,8 @@ class Trainer:
         self.rows = self.processes.rows(self.config.batch_size)
         self.model.share = (self.processes.rank, self.processes.size)
         self.learner = Learner(self.model, self.config, self.known)
+        # Drawn alike, but perhaps by other libraries on another machine.
+        self.processes.take_first(self.model.state_dict().values())
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = build_optimizer(self.model, self.config)
         self.progress = Progress()

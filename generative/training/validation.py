@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VALIDATION_LANES = 32
 VALIDATION_WINDOW = 256
 VALIDATION_TOKENS = 1 << 15  # read at most, always the same ones
-RECALL_TOKENS = 1 << 16  # long repeats are rare
+FITTED_TOKENS = 1 << 16  # of recall, more than a temperature needs: long repeats are rare
 TEMPERATURES = (0.9, 1.2)  # among which calibration looks
 
 
@@ -76,44 +76,55 @@ def fit_recall(
 ) -> float:
     """Set how far the model trusts what it recalls, see `generative.recall`.
 
-    Each document of the stream is read from an empty state, as it will be scored.
+    Each document of the stream is read from an empty state to its end, and the end counts: where a
+    repeat was expected and the piece ended, it did not come.
+
+    Args:
+        model: one whose config asks for recall; its boosts are set.
+        stream: (N,) a start token before each document; `FITTED_TOKENS` of it are read, and where
+            they stop an end is assumed.
+        start_id: the start token, which is also the end.
+        labels: of the stream's places, where the model has labels.
 
     Returns:
-        Nats per token that the model gains on what it was fitted to.
+        Nats per token, ends counted, that the model gains on what it was fitted to.
     """
     model.eval()
-    model.recall_boosts.zero_()
-    ids = np.append(stream[:RECALL_TOKENS], start_id).astype(np.int64)
+    ids = stream[:FITTED_TOKENS].astype(np.int64)
+    if ids[-1] != start_id:
+        ids = np.append(ids, start_id)
     begins = np.flatnonzero(ids == start_id)
+    assert begins[0] == 0 < len(begins) - 1
     theirs = [None] * len(begins) if labels is None else labels.at(begins).tolist()
     parts = [
-        _expectations(model, ids[begin:end], label)
+        _expectations(model, ids[begin : end + 1], label)
         for (begin, end), label in zip(pairwise(begins.tolist()), theirs, strict=False)
     ]
     logits, hits, buckets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     boosts = recall.fit(logits, hits, buckets)
     model.recall_boosts.copy_(torch.from_numpy(boosts))
     gained = recall.nats(logits, hits) - recall.nats(logits + boosts[buckets], hits)
-    return float(gained.sum()) / max(1, len(ids) - 1 - len(parts))
+    return float(gained.sum()) / (len(ids) - 1)
 
 
 def _expectations(
     model: LanguageModel, ids: Ids, label: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
-    """Of each token of a document that something was expected before: the model's ln p / (1 - p) of
-    that, whether it came, and the bucket. ids: (T,), a start token first.
+    """Where something was expected in a document: the model's ln p / (1 - p) of it, whether it
+    came, and the bucket. ids: (T,), the start token first and the end last.
     """
     device = model.output.bias.device
-    state = model.initial_state(1)
-    parts = [np.zeros(0)]
-    expected, buckets = (array[:-1] for array in recall.follow(ids.tolist(), model.config.recall))
+    expected, buckets = recall.follow(ids[:-1].tolist(), model.config.recall_length)
     inputs = torch.from_numpy(ids[:-1]).to(device).unsqueeze(1)
     theirs = None if label is None else torch.full_like(inputs, label)
+    state = model.initial_state(1)
+    parts = []
     for begin in range(0, len(inputs), VALIDATION_WINDOW):
         window = slice(begin, begin + VALIDATION_WINDOW)
         logits, state = model(inputs[window], state, None if theirs is None else theirs[window])
         places = torch.from_numpy(expected[window]).to(device).clamp(min=0)
-        log_p = logits.double().log_softmax(-1)[:, 0].gather(1, places.unsqueeze(1))[:, 0]
+        logits = logits[:, 0].double()  # (T, V)
+        log_p = logits.gather(1, places.unsqueeze(1))[:, 0] - logits.logsumexp(1)
         log_p = log_p.clamp(max=-1e-12)  # one that is certain would have an infinite logit
         parts.append((log_p - torch.log(-torch.expm1(log_p))).cpu().numpy())
     known = expected != recall.NOTHING
