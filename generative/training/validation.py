@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VALIDATION_LANES = 32
 VALIDATION_WINDOW = 256
 VALIDATION_TOKENS = 1 << 15  # read at most, always the same ones
-FITTED_TOKENS = 1 << 16  # of recall, more than a temperature needs: long repeats are rare
+FITTED_TOKENS = 1 << 18  # of recall, more than a temperature needs: long repeats are rare
 TEMPERATURES = (0.9, 1.2)  # among which calibration looks
 
 
