@@ -6,8 +6,10 @@
 For each model (NAME=CORPUS: a folder, a glob or a file of the MIDI that it learnt from) it draws
 pieces of 16 bars and gives the mean of each metric over them beside the mean over the corpus's own
 windows of 16 bars; a star marks what is off by more than 10%. Both sides are in the form that the
-model's tokens give. The last line says how many samples share a run of 32 notes or more with the
-corpus, in any key, in the texture or in one part (`generative.copies`).
+model's tokens give. Then comes how many of the tokens a passage of twelve, heard before in the same
+piece, announced rightly: how much pieces repeat themselves. The last line says how many samples
+share a run of 32 notes or more with the corpus, in any key, in the texture or in one part
+(`generative.copies`).
 
 Metrics are those of MusPy (Dong et al., 2020, "MuSPy: a toolkit for symbolic music generation").
 """
@@ -20,11 +22,15 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 import generative
 from generative import copies
 from generative.corpus import read_corpus
 from generative.music_model import MusicModel
 from generative.piece import bar_ticks
+from generative.recall import follow
+from generative.training.recipe import RECALL_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,6 +89,16 @@ def mean_of(pieces: Sequence[Piece]) -> dict[str, float]:
     return means
 
 
+def repeated(model: MusicModel, pieces: Sequence[Piece]) -> float:
+    """The mean share of a piece's tokens that recall expects and that come."""
+    shares = []
+    for piece in pieces:
+        ids = model.tokenizer.encode(piece)
+        expected, _ = follow(ids[:-1], RECALL_LENGTH)
+        shares.append(float((expected == np.array(ids[1:])).mean()))
+    return sum(shares) / len(shares)
+
+
 def compare(name: str, source: str, options: argparse.Namespace) -> None:
     """Print one model's tables."""
     model = generative.load(name)
@@ -92,6 +108,7 @@ def compare(name: str, source: str, options: argparse.Namespace) -> None:
     known = [copies.of_piece(piece) for piece in learnt]
     cut = [window for piece in learnt for window in windows(piece)]
     corpus_means = mean_of(cut)
+    corpus_repeats = repeated(model, cut)
     print(f"{name}: {options.count} samples; the corpus has {len(cut)} windows of 16 bars")
     for temperature in options.temperatures:
         began = time.perf_counter()
@@ -115,6 +132,9 @@ def compare(name: str, source: str, options: argparse.Namespace) -> None:
             print(
                 f"{metric:>22}{means[metric]:>10.4f}{corpus_means[metric]:>10.4f}{ratio:>8.3f}{far}"
             )
+        print(
+            f"repeated: {repeated(model, pieces):.1%} of tokens, in the corpus {corpus_repeats:.1%}"
+        )
         found = copies.longest_copies([copies.of_piece(piece) for piece in pieces], known)
         lengths = sorted(copied.length for copied in found)
         share = sum(length >= COPIED_NOTES for length in lengths) / len(lengths)
