@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from generative import terminal
+from generative.errors import OptionError
 from generative.options import (
     CommandGroup,
     json_option,
@@ -597,8 +598,6 @@ def main(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, RuntimeError, MemoryError) as error:
         if debug:
             raise
-        from generative.sampling import OptionError
-
         message = " ".join(str(error).split()) or type(error).__name__
         say(f"generate: {message}")
         sys.exit(2 if isinstance(error, OptionError) else 1)

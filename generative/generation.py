@@ -9,8 +9,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from generative.errors import OptionError
 from generative.sampling import (
-    OptionError,
     Sampled,
     SamplingOptions,
     Stepper,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from generative.errors import OptionError
 from generative.general_midi import INSTRUMENTS
 
 DRUMS = 128
@@ -46,7 +47,7 @@ def instrument_number(name: str) -> int:
     """The program of "violin", "church organ" or "19", from 0; 128 for "drums".
 
     Raises:
-        ValueError: no such instrument; the message names the nearest.
+        OptionError: no such instrument; the message names the nearest.
     """
     wanted = " ".join(name.lower().split())
     if wanted in _NUMBERS:
@@ -56,6 +57,6 @@ def instrument_number(name: str) -> int:
     near = difflib.get_close_matches(wanted, _NUMBERS, n=1)
     parts = [full for full in _NUMBERS if wanted and wanted in re.split(r"[ ()-]+", full)]
     hint = f"; did you mean {(near or parts)[0]!r}?" if near or parts else ""
-    raise ValueError(
+    raise OptionError(
         f"no instrument {name!r}: give a General MIDI name, a number 0..127, or drums{hint}"
     )

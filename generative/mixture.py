@@ -61,7 +61,7 @@ class Mixture:
         """Each of the models in a style; None is as it is.
 
         Raises:
-            ValueError: one of them has no such style.
+            OptionError: one of them has no such style.
         """
         if style is None:
             return self

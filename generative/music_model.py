@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 import numpy as np
 
 from generative import formats, midi
+from generative.errors import OptionError
 from generative.general_midi import instrument_name
 from generative.generation import (
     GenerateOptions,
@@ -186,9 +187,9 @@ class MusicModel:
             ValueError: an option that is out of range, or limits that cannot be met.
         """
         if bars is not None and bars < 1:
-            raise ValueError(f"bars must be at least 1, not {bars}")
+            raise OptionError(f"bars must be at least 1, not {bars}")
         if seconds is not None and not 0 < seconds < np.inf:
-            raise ValueError(f"seconds must be a positive number, not {seconds}")
+            raise OptionError(f"seconds must be a positive number, not {seconds}")
         if bars is seconds is max_new_tokens is None:
             if self.tokenizer.grid == PERFORMANCE:
                 seconds = DEFAULT_SECONDS
@@ -362,7 +363,7 @@ class MusicModel:
         """What to continue, and its tokens up to where it is continued."""
         if primer is None:
             if primer_bars is not None:
-                raise ValueError("primer_bars says which bars of a primer: give one")
+                raise OptionError("primer_bars says which bars of a primer: give one")
             return None, []
         piece = _as_piece(primer)
         if primer_bars is None:
@@ -380,7 +381,7 @@ class MusicModel:
                 return float(word)
             except ValueError:
                 choices = ", ".join(DENSITIES)
-                raise ValueError(f"density must be a number or {choices}, not {word!r}") from None
+                raise OptionError(f"density must be a number or {choices}, not {word!r}") from None
         pieces = [primer]
         if primer is None:
             portrait = cast("GenerateOptions", SELF_PORTRAIT)
@@ -424,14 +425,14 @@ def _bar_span(bars: str | tuple[int, int], count: int) -> tuple[int, int]:
         return bars
     match = re.fullmatch(r"(\d*)-(\d*)", bars.strip())
     if match is None or not any(match.groups()):
-        raise ValueError(f"primer bars must be like 5-8, -8 or 5-, not {bars!r}")
+        raise OptionError(f"primer bars must be like 5-8, -8 or 5-, not {bars!r}")
     return int(match[1] or 1), int(match[2] or count)
 
 
 def _key_of(piece: Piece | None) -> str:
     """The key to stay in: of a minor one, with the sixths and sevenths of both directions."""
     if piece is None:
-        raise ValueError("key 'primer' is the key of a primer: give one")
+        raise OptionError("key 'primer' is the key of a primer: give one")
     return detect_key(piece).replace("minor", "melodic minor")
 
 

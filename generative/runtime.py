@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from generative import engine
+from generative.errors import OptionError
 from generative.sampling import RecallStepper
 from generative.styles import in_style, shares
 
@@ -96,14 +97,14 @@ class Runtime:
         """The same in a style throughout, see `styles.shares`; None is as it is.
 
         Raises:
-            ValueError: the model has no such style.
+            OptionError: the model has no such style.
         """
         if style is None:
             return self
         try:
             parts = shares(style, self.styles)
-        except ValueError as error:
-            raise ValueError(f"{self.checkpoint.name}: {error}") from None
+        except OptionError as error:
+            raise OptionError(f"{self.checkpoint.name}: {error}") from None
         key = tuple(sorted(parts.items()))
         if key not in self._styled:
             if len(self._styled) == STYLES_KEPT:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from generative.errors import OptionError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,16 +35,16 @@ def shares(style: Style, names: Sequence[str]) -> dict[str, float]:
         names: those that there are.
 
     Raises:
-        ValueError: a name that is none, or a weight that is no positive number.
+        OptionError: a name that is none, or a weight that is no positive number.
     """
     given = style if isinstance(style, Mapping) else _parsed(style, names)
     if not names:
-        raise ValueError("has no styles; train a model with --styles")
+        raise OptionError("has no styles; train a model with --styles")
     for name in given:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"no style {name!r}: {hint}there are: {', '.join(names)}")
+            raise OptionError(f"no style {name!r}: {hint}there are: {', '.join(names)}")
     return dict(zip(given, in_proportion(list(given.values())), strict=True))
 
 
@@ -50,13 +52,13 @@ def in_proportion(weights: Sequence[float]) -> list[float]:
     """The same, but together 1.
 
     Raises:
-        ValueError: none at all, or one that is no positive number.
+        OptionError: none at all, or one that is no positive number.
     """
     if not weights:
-        raise ValueError("a blend needs at least one name")
+        raise OptionError("a blend needs at least one name")
     for weight in weights:
         if not 0.0 < weight < math.inf:
-            raise ValueError(f"a weight must be a positive number, not {weight:g}")
+            raise OptionError(f"a weight must be a positive number, not {weight:g}")
     total = sum(weights)
     return [weight / total for weight in weights]
 
@@ -65,7 +67,7 @@ def weighted(text: str, what: str) -> tuple[str, float]:
     """NAME:WEIGHT as both.
 
     Raises:
-        ValueError: no such pair.
+        OptionError: no such pair.
     """
     name, colon, number = text.rpartition(":")
     try:
@@ -73,7 +75,7 @@ def weighted(text: str, what: str) -> tuple[str, float]:
             return name.strip(), float(number)
     except ValueError:
         pass
-    raise ValueError(f"{what} {text.strip()!r} must be NAME:WEIGHT, as bach:0.6") from None
+    raise OptionError(f"{what} {text.strip()!r} must be NAME:WEIGHT, as bach:0.6") from None
 
 
 def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
@@ -83,7 +85,7 @@ def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
     parts = [weighted(part, "style") for part in style.split(",")]
     given = dict(parts)
     if len(given) < len(parts):
-        raise ValueError(f"a style is named twice in {style!r}")
+        raise OptionError(f"a style is named twice in {style!r}")
     return given
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 import numpy as np
 
 from generative.constraints import TextConstraint, compile_text
+from generative.errors import OptionError
 from generative.generation import (
     DEFAULT_NEW_TOKENS,
     GenerateOptions,
@@ -19,7 +20,7 @@ from generative.generation import (
     token_logprobs,
 )
 from generative.likelihood import Likelihood
-from generative.sampling import OptionError, Sampled, sample
+from generative.sampling import Sampled, sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

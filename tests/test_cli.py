@@ -142,7 +142,7 @@ def test_music_under_limits(generate: Any, tmp_path: Path) -> None:
     assert [(m.numerator, m.denominator) for m in piece.meters] == [(3, 4)]
     pitches = {note.pitch for track in piece.tracks for note in track.notes}
     assert {pitch % 12 for pitch in pitches} <= {2, 4, 5, 7, 9, 10, 0}
-    assert generate("music", "--key", "H").code == 1
+    assert generate("music", "--key", "H").code == 2
 
 
 def test_music_to_measure(generate: Any, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_music_to_measure(generate: Any, tmp_path: Path) -> None:
     assert generate("music", *primer, "--bars", 1, "--seed", 1, "-o", out).code == 0
     assert midi.read(out).bars == 3
     result = generate("music", "--instruments", "violn", "-o", out)
-    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert (result.code, result.err.count("\n")) == (2, 1)
     assert "did you mean 'violin'" in result.err
 
 
@@ -296,7 +296,7 @@ def test_info_lists_the_models_at_hand(generate: Any) -> None:
         (["text", "-m", "shakespear"], 1, "did you mean shakespeare?"),
         (["text", "-m", "chorales"], 1, "a model of music: use `generate music`"),
         (["music", "-m", "shakespeare"], 1, "a model of text: use `generate text`"),
-        (["music", "--seconds", "-1", "-o", "x.mid"], 1, "seconds must be a positive number"),
+        (["music", "--seconds", "-1", "-o", "x.mid"], 2, "seconds must be a positive number"),
         (["music", "--primer", "none.mid"], 1, "none.mid"),
         (["score", "none.txt"], 1, "none.txt: no such file or folder"),
         (["train", "none.txt", "-o", "out"], 1, "none.txt: no such file or folder"),

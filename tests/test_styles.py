@@ -232,7 +232,7 @@ def test_the_command_knows_styles_and_mixtures(
     made = two_styles.generate(max_new_tokens=30, seed=1, style={CDCD: 9, ABAB: 1})
     assert text == made.text + "\n"
     code, _, error = call(*asked, "--style", "abba")
-    assert (code, error.count("\n")) == (1, 1)
+    assert (code, error.count("\n")) == (2, 1)
     assert "no style 'abba': did you mean abab?" in error
     file = two_styles.checkpoint.path / "sample.txt"
     file.write_text("cdcdcdcd\n", encoding="utf-8")

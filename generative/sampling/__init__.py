@@ -4,7 +4,6 @@ from generative.sampling.beam import beam_search
 from generative.sampling.details import Alternative, Detail
 from generative.sampling.loop import Constraint, Draw, Sampled, Stop, collect, sample
 from generative.sampling.mixed import MixedStepper, log_mixture
-from generative.sampling.penalties import OptionError
 from generative.sampling.processors import (
     PROCESSOR_NAMES,
     LogitsProcessor,
@@ -28,7 +27,6 @@ __all__ = [
     "Greedy",
     "LogitsProcessor",
     "MixedStepper",
-    "OptionError",
     "Past",
     "RecallStepper",
     "Rows",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from generative.errors import OptionError
 from generative.sampling.branching import METHODS, Method
 from generative.sampling.details import describe_choice
 from generative.sampling.hypotheses import Beam, Choice, Finished, Node, Plan
@@ -22,7 +23,7 @@ from generative.sampling.loop import (
     check_prompt,
     measured,
 )
-from generative.sampling.penalties import OptionError, require
+from generative.sampling.penalties import require
 from generative.sampling.processors import LogitsProcessor, SamplingOptions, begin, bend, build
 from generative.sampling.samplers import Greedy, Logits, log_softmax, row_generator
 

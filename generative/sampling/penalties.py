@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from generative.errors import OptionError
 from generative.sampling.rows import Need
 
 if TYPE_CHECKING:
@@ -22,13 +23,7 @@ if TYPE_CHECKING:
     from generative.sampling.samplers import Logits
 
 MAX_DRY_PENALTY = 1e6  # more than any difference of logits, and never an infinity
-
-
 MAX_DRY_MATCH = 50  # tokens of a repetition that count; as in text-generation-webui
-
-
-class OptionError(ValueError):
-    """An option's value that means nothing, whatever the model."""
 
 
 def require(met: bool, name: str, value: object, meaning: str) -> None:

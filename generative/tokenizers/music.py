@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from generative.errors import OptionError
 from generative.piece import (
     PITCH_BEND,
     SUSTAIN_PEDAL,
@@ -276,13 +277,13 @@ class MusicGrammar:
             ValueError: no bars, no seconds, or bars of a meter that cannot be counted.
         """
         if bars is not None and bars < 1:
-            raise ValueError(f"bars must be at least 1, not {bars}")
+            raise OptionError(f"bars must be at least 1, not {bars}")
         if seconds is not None and not seconds > 0:
-            raise ValueError(f"seconds must be positive, not {seconds}")
+            raise OptionError(f"seconds must be positive, not {seconds}")
         if bars is not None and tokenizer.grid == PERFORMANCE:
-            raise ValueError("a performance has no bars to count: say how many seconds")
+            raise OptionError("a performance has no bars to count: say how many seconds")
         if limits and limits.need_beats and tokenizer.grid == PERFORMANCE:
-            raise ValueError("a performance keeps to a key and a range; other limits need beats")
+            raise OptionError("a performance keeps to a key and a range; other limits need beats")
         if bars is not None and limits and limits.meter and not is_measured_exactly(*limits.meter):
             n, d = limits.meter
             raise ValueError(f"bars of {n}/{d} are no whole steps, so they cannot be counted")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from generative.errors import OptionError
 from generative.instruments import instrument_number
 from generative.quantise import STEPS_PER_BEAT
 from generative.tokenizers.music_vocabulary import (
@@ -52,10 +53,10 @@ def pitch_class(name: str) -> int:
     """0..11 of a note's name: "C" is 0, "F#" 6, "Bb" 10.
 
     Raises:
-        ValueError: no such name.
+        OptionError: no such name.
     """
     if not re.fullmatch(_NAME, name):
-        raise ValueError(f"a note's name must be like C, F# or Bb, not {name!r}")
+        raise OptionError(f"a note's name must be like C, F# or Bb, not {name!r}")
     return (SEMITONES[name[0].upper()] + ACCIDENTALS[name[1:]]) % 12
 
 
@@ -63,7 +64,7 @@ def parse_key(key: str) -> frozenset[int]:
     """The pitch classes of "D minor", "Eb major", "F# dorian", or of notes: "C D E G A".
 
     Raises:
-        ValueError: no such tonic, mode or note.
+        OptionError: no such tonic, mode or note.
     """
     first, _, mode = " ".join(key.split()).partition(" ")
     if mode.lower() in MODES:
@@ -71,7 +72,7 @@ def parse_key(key: str) -> frozenset[int]:
     try:
         classes = frozenset(pitch_class(name) for name in re.split(r"[\s,]+", key.strip()))
     except ValueError as error:
-        raise ValueError(
+        raise OptionError(
             f"key must be a tonic and a mode ({', '.join(MODES)}) or a list of notes, not {key!r}"
         ) from error
     return classes
@@ -81,14 +82,14 @@ def parse_range(text: str) -> tuple[int, int]:
     """The lowest and highest MIDI pitch of "C3-C6" or "48-84"; C4 is 60.
 
     Raises:
-        ValueError: no such pitches, or the wrong way round.
+        OptionError: no such pitches, or the wrong way round.
     """
     match = re.fullmatch(rf"({_PITCH.pattern})-({_PITCH.pattern})", text.strip())
     if match is None:
-        raise ValueError(f"a range must be like C3-C6 or 48-84, not {text!r}")
+        raise OptionError(f"a range must be like C3-C6 or 48-84, not {text!r}")
     low, high = parse_pitch(match[1]), parse_pitch(match[5])
     if not 0 <= low <= high <= TOP_PITCH:
-        raise ValueError(f"a range must rise within 0..{TOP_PITCH} (C-1..G9), not {low}..{high}")
+        raise OptionError(f"a range must rise within 0..{TOP_PITCH} (C-1..G9), not {low}..{high}")
     return low, high
 
 
@@ -96,11 +97,11 @@ def parse_pitch(text: str) -> int:
     """The MIDI pitch of "C4" or "60".
 
     Raises:
-        ValueError: neither a name with its octave nor a number.
+        OptionError: neither a name with its octave nor a number.
     """
     match = _PITCH.fullmatch(text)
     if match is None:
-        raise ValueError(f"a pitch must be like C4 or 60, not {text!r}")
+        raise OptionError(f"a pitch must be like C4 or 60, not {text!r}")
     name, octave, number = match.groups()
     if number is not None:
         return int(number)
@@ -112,12 +113,12 @@ def parse_meter(text: str) -> tuple[int, int]:
     """Numerator and denominator of "3/4".
 
     Raises:
-        ValueError: no such meter.
+        OptionError: no such meter.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     meter = (int(match[1]), int(match[2])) if match else (0, 0)
     if meter[0] not in VALUES["beats"] or meter[1] not in VALUES["unit"]:
-        raise ValueError(
+        raise OptionError(
             f"meter must be like 3/4, with 1..{VALUES['beats'][-1]} over one of "
             f"{', '.join(map(str, VALUES['unit']))}, not {text!r}"
         )
@@ -128,11 +129,11 @@ def parse_instruments(instruments: str | Sequence[str | int]) -> tuple[int, ...]
     """The programs of "piano,bass,drums", or of a list of names and numbers; 128 is the drum kit.
 
     Raises:
-        ValueError: none, too many, or one that does not exist.
+        OptionError: none, too many, or one that does not exist.
     """
     names = instruments.split(",") if isinstance(instruments, str) else list(instruments)
     if not 1 <= len(names) <= MAX_TRACKS:
-        raise ValueError(f"instruments must be 1 to {MAX_TRACKS}, not {len(names)}")
+        raise OptionError(f"instruments must be 1 to {MAX_TRACKS}, not {len(names)}")
     return tuple(instrument_number(str(name)) for name in names)
 
 
@@ -163,20 +164,20 @@ class MusicLimits:
         """Refuse limits that leave no note.
 
         Raises:
-            ValueError: no pitch is in both the range and the key, or a number is out of range.
+            OptionError: no pitch is in both the range and the key, or a number is out of range.
         """
         tempos = VALUES["tempo"]
         if self.tempo is not None and self.tempo not in tempos:
-            raise ValueError(
+            raise OptionError(
                 f"tempo must be a whole number in {tempos[0]}..{tempos[-1]}, not {self.tempo}"
             )
         if self.density is not None and not LOWEST_DENSITY <= self.density <= HIGHEST_DENSITY:
-            raise ValueError(
+            raise OptionError(
                 f"density must be {LOWEST_DENSITY} to {HIGHEST_DENSITY} notes a quarter note, "
                 f"not {self.density}"
             )
         if not self.pitches.any():
-            raise ValueError(
+            raise OptionError(
                 f"no pitch can be played: none of the classes {sorted(self.pitch_classes or ())} "
                 f"lies in {self.pitch_range}"
             )
@@ -194,14 +195,14 @@ class MusicLimits:
         """From words or numbers; None where nothing is limited.
 
         Raises:
-            ValueError: words or numbers that mean nothing.
+            OptionError: words or numbers that mean nothing.
         """
         if all(x is None for x in (key, pitch_range, meter, tempo, instruments, density)):
             return None
         if key is not None:
             key = parse_key(key) if isinstance(key, str) else frozenset(key)
             if not key or not key <= set(range(12)):
-                raise ValueError(f"pitch classes must be among 0..11, not {sorted(key)}")
+                raise OptionError(f"pitch classes must be among 0..11, not {sorted(key)}")
         if pitch_range is not None:
             given = pitch_range
             pitch_range = parse_range(given if isinstance(given, str) else f"{given[0]}-{given[1]}")
