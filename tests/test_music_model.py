@@ -48,7 +48,7 @@ def test_a_score_is_what_sampling_reported(chorales: MusicModel) -> None:
     rows = chorales.generate(temperature=0.8, seed=5, max_new_tokens=900, num_return_sequences=4)
     ended = [made for made in rows.sequences if made.finish_reason == "end"]
     # where the last bar cuts a note short, the piece has other tokens than were drawn
-    whole = [m for m in ended if chorales.tokenizer.encode(m.piece) == m.tokens]
+    whole = [m for m in ended if chorales.tokenizer.encode(m.piece) == list(m.tokens)]
     assert whole
     for made in whole:
         scored = chorales.score(made.piece)
