@@ -23,37 +23,25 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
-import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import sentencepiece
-import torch
-from numpy.typing import NDArray
+from learning import Ids, learn, say
 
-from generative import checkpoint, midi, store
+from generative import midi, store
 from generative.corpus import held_out_pieces
-from generative.model.language_model import LanguageModel
 from generative.scoring import token_nats
-from generative.store import StoreWriter
 from generative.tokenizers.music import MusicTokenizer
-from generative.training import run as training_run
 from generative.training.augment import Variation
-from generative.training.config import Budget
-from generative.training.processes import Processes
-from generative.training.recipe import Recipe, choose
-from generative.training.reports import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from generative.tokenizers import Tokenizer
+    from generative.model.language_model import LanguageModel
 
-Ids = NDArray[np.integer[Any]]  # (T,)
 Split = dict[str, list[Ids]]  # a part of the store -> its pieces
 EVENTS = MusicTokenizer()
 FIRST_CHAR = 0xE000  # where the private use area begins; it has room for 6,400 events
@@ -136,8 +124,9 @@ class Subwords:
         return [event for i in ids for event in self._events[i]]
 
     def shifted(self, ids: Ids, ladder: str, rungs: int) -> Ids:
-        """Never asked for, but to have it says that pieces may come in any order."""
-        raise NotImplementedError(f"{len(ids)} subwords cannot move {rungs} rungs by {ladder}")
+        """The same: without ladders there is no way to move, but pieces may come in any order."""
+        assert rungs == 0, f"no ladder {ladder}"
+        return ids
 
     def to_config(self) -> dict[str, Any]:
         """Its name and file."""
@@ -158,14 +147,6 @@ def events(text: str) -> tuple[int, ...]:
     return tuple(ord(character) - FIRST_CHAR for character in text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Learnt:
-    """A model and the recipe that it was learnt by."""
-
-    model: LanguageModel
-    recipe: Recipe
-
-
 def read(folder: Path) -> Split:
     """The events of all pieces of a folder that have any."""
     files = sorted(folder.glob("*.mid"))
@@ -176,65 +157,6 @@ def read(folder: Path) -> Split:
     for number, ids in enumerate(pieces):
         split["held_out" if number in held_out else "train"].append(ids)
     return split
-
-
-def learn(
-    tokenizer: MusicTokenizer | Subwords,
-    split: Split,
-    copies: int,
-    minutes: float,
-    choices: Mapping[str, Any],
-) -> Learnt:
-    """What `generative.train` does with a corpus, of which the training part has `copies`."""
-    budget = Budget(unit="minutes", amount=minutes)
-    processes = Processes(device=torch.device("cpu"))
-    shape = cast("Tokenizer", tokenizer)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with StoreWriter(
-            folder / store.FOLDER,
-            vocab_size=tokenizer.vocab_size,
-            start_id=tokenizer.start_id,
-            key="",
-        ) as writer:
-            for part in store.PARTS:
-                for ids in split[part]:
-                    writer.append(part, ids, begins_document=True)
-            tokens = writer.close(notes={})
-        began = time.monotonic()
-        recipe = choose(
-            kind="music",
-            counts=-(-tokens.counts("train", tokenizer.vocab_size) // copies),
-            documents=len(split["train"]) // copies,
-            budget=budget,
-            processes=processes,
-            precision=None,
-            model_choices={},
-            training_choices=dict(choices),
-        )
-        say(recipe.reason)
-        checkpoint.save_description(folder, recipe.model, shape, {})
-        training_run.run(
-            folder=folder,
-            tokenizer=shape,
-            recipe=recipe,
-            tokens=tokens,
-            budget=budget,
-            processes=processes,
-            resume_run=False,
-            say=say,
-            watching=Watching(histograms=False, wandb=None),
-            seconds_spent=time.monotonic() - began,
-        )
-        model = LanguageModel(recipe.model)
-        arrays, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return Learnt(model=model.eval(), recipe=recipe)
-
-
-def say(line: str) -> None:
-    """A line of progress, at once."""
-    print(f"    {line}", file=sys.stderr, flush=True)
 
 
 def total_bits(model: LanguageModel, pieces: Sequence[Ids], start_id: int) -> float:
@@ -270,7 +192,7 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
         f"pieces to learn from, {len(held_out):,} held out with {notes:,} notes"
         f"{', nothing varied' if arguments.as_written else ''}"
     )
-    learnt = learn(EVENTS, split, 1, arguments.minutes, choices)
+    learnt = learn(EVENTS, split, arguments.minutes, training_choices=choices)
     plain = total_bits(learnt.model, held_out, EVENTS.start_id) / notes
     yield f"{'':>12}  {'tokens':>9}  {'held out':>8}  {'fewer':>6}  {'bits per note':>13}"
     yield (
@@ -291,7 +213,7 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
             "held_out": in_subwords(subwords, held_out),
         }
         say(f"all encoded after {time.monotonic() - began:.1f} s")
-        learnt = learn(subwords, theirs, copies, arguments.minutes, choices)
+        learnt = learn(subwords, theirs, arguments.minutes, copies=copies, training_choices=choices)
         bits = total_bits(learnt.model, theirs["held_out"], subwords.start_id) / notes
         fewer = length(held_out) / length(theirs["held_out"])
         yield (

@@ -24,37 +24,29 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from learning import learn, say
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
 import generative
-from generative import checkpoint, midi, store
-from generative.model.language_model import LanguageModel
+from generative import midi, store
 from generative.music_model import MusicModel
 from generative.piece import Note, Piece, Track
 from generative.scoring import cross_entropy, recalled, token_nats
-from generative.store import StoreWriter
-from generative.training import run as training_run
-from generative.training.config import Budget
-from generative.training.processes import Processes
-from generative.training.recipe import choose
-from generative.training.reports import Watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from generative.tokenizers import Tokenizer
+    from generative.model.language_model import LanguageModel
 
 Roll = NDArray[np.uint8]  # (T, 88), 1 where a key sounds
 KEYS = 88
@@ -184,55 +176,14 @@ def read(path: Path) -> dict[str, list[Roll]]:
 
 
 def learn_frames(
-    rolls: dict[str, list[Roll]], folder: Path, budget: Budget, *, plain: bool = False
+    rolls: dict[str, list[Roll]], minutes: float, *, plain: bool = False
 ) -> LanguageModel:
-    """What `generative.train` does with a corpus, for frames; by the plain recipe if asked for."""
-    began = time.monotonic()
-    with StoreWriter(
-        folder / store.FOLDER,
-        vocab_size=TOKENIZER.vocab_size,
-        start_id=TOKENIZER.start_id,
-        key="",
-    ) as writer:
-        for split in store.PARTS:
-            for roll in rolls[split]:
-                writer.append(split, TOKENIZER.encode_array(roll), begins_document=True)
-        tokens = writer.close(notes={})
-    processes = Processes(device=torch.device("cpu"))
-    recipe = choose(
-        kind="music",
-        counts=tokens.counts("train", TOKENIZER.vocab_size),
-        documents=len(rolls["train"]),
-        budget=budget,
-        processes=processes,
-        precision=None,
-        model_choices=PLAIN_MODEL if plain else {},
-        training_choices=PLAIN_TRAINING if plain else {},
-    )
-    say(recipe.reason)
-    tokenizer = cast("Tokenizer", TOKENIZER)
-    checkpoint.save_description(folder, recipe.model, tokenizer, {})
-    training_run.run(
-        folder=folder,
-        tokenizer=tokenizer,
-        recipe=recipe,
-        tokens=tokens,
-        budget=budget,
-        processes=processes,
-        resume_run=False,
-        say=say,
-        watching=Watching(histograms=False, wandb=None),
-        seconds_spent=time.monotonic() - began,
-    )
-    model = LanguageModel(recipe.model)
-    arrays, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
-    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return model.eval()
-
-
-def say(line: str) -> None:
-    """A line of progress, at once."""
-    print(f"    {line}", file=sys.stderr, flush=True)
+    """A model of frames by the package's defaults, or by the plain recipe."""
+    pieces = {part: [TOKENIZER.encode_array(roll) for roll in rolls[part]] for part in store.PARTS}
+    choices: dict[str, Any] = {}
+    if plain:
+        choices = {"model_choices": PLAIN_MODEL, "training_choices": PLAIN_TRAINING}
+    return learn(TOKENIZER, pieces, minutes, **choices).model
 
 
 def frame_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
@@ -313,9 +264,7 @@ def lines(name: str, minutes: float, data: Path, *, plain: bool, product: bool) 
     about = SETS[name]
     rolls = read(data / about.file)
     frames = sum(map(len, rolls["test"]))
-    budget = Budget(unit="minutes", amount=minutes)
-    with tempfile.TemporaryDirectory() as folder:
-        model = learn_frames(rolls, Path(folder), budget)
+    model = learn_frames(rolls, minutes)
     ours = frame_nats(model, rolls["test"])
     yield (
         f"{name}, {minutes:g} minutes, test split of {len(rolls['test'])} pieces and "
@@ -327,8 +276,7 @@ def lines(name: str, minutes: float, data: Path, *, plain: bool, product: bool) 
     yield f"{'twelve keys':>12}  {mixture_nats(model, rolls['test']):6.3f}"
     peers = dict(about.peers)
     if plain:
-        with tempfile.TemporaryDirectory() as folder:
-            model = learn_frames(rolls, Path(folder), budget, plain=True)
+        model = learn_frames(rolls, minutes, plain=True)
         peers["plain LSTM"] = frame_nats(model, rolls["test"])
     for peer, figure in peers.items():
         yield f"{peer:>12}  {figure:6.2f}   ours is {ours / figure:.3f} of it"

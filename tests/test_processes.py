@@ -131,3 +131,31 @@ def test_nothing_of_the_group_runs_while_python_ends(rhyme: Path, tmp_path: Path
     parted = launch(tmp_path / "model", rhyme, 2, str(script))
     assert parted.returncode == 0, parted.stderr
     assert parted.stdout.count("left: False") == 2
+
+
+# As if another machine's libraries drew other weights.
+ASTRAY = """
+import os, sys
+import torch
+from generative.cli import main
+from generative.model.language_model import LanguageModel
+initialise = LanguageModel.initialise
+def astray(self, how):
+    initialise(self, how)
+    if os.environ["RANK"] == "1":
+        with torch.no_grad():
+            self.output.weight.add_(1.0)
+LanguageModel.initialise = astray
+if __name__ == "__main__":
+    main(["train", *sys.argv[1:]])
+"""
+
+
+def test_all_begin_from_the_first_ones_weights(
+    rhyme: Path, tmp_path: Path, by_two: dict[str, Any]
+) -> None:
+    script = tmp_path / "astray.py"
+    script.write_text(ASTRAY)
+    together = train(tmp_path / "model", rhyme, 2, str(script))
+    for name, array in by_two.items():
+        np.testing.assert_array_equal(together[name], array)

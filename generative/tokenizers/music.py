@@ -274,7 +274,7 @@ class MusicGrammar:
         """`bars`, `seconds`: how much to add, both at least a little.
 
         Raises:
-            ValueError: no bars, no seconds, or bars of a meter that cannot be counted.
+            OptionError: no bars, no seconds, or bars of a meter that cannot be counted.
         """
         if bars is not None and bars < 1:
             raise OptionError(f"bars must be at least 1, not {bars}")
@@ -286,7 +286,7 @@ class MusicGrammar:
             raise OptionError("a performance keeps to a key and a range; other limits need beats")
         if bars is not None and limits and limits.meter and not is_measured_exactly(*limits.meter):
             n, d = limits.meter
-            raise ValueError(f"bars of {n}/{d} are no whole steps, so they cannot be counted")
+            raise OptionError(f"bars of {n}/{d} are no whole steps, so they cannot be counted")
         self.tokenizer = tokenizer
         self.bars = bars
         self.seconds = seconds

@@ -1,0 +1,107 @@
+"""Learning from ids, for benchmarks whose tokens the package has no tokenizer for."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from generative import checkpoint, store
+from generative.model.language_model import LanguageModel
+from generative.store import StoreWriter
+from generative.training import run as training_run
+from generative.training.config import Budget
+from generative.training.processes import Processes
+from generative.training.recipe import Recipe, choose
+from generative.training.reports import Watching
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from generative.tokenizers import Tokenizer
+
+Ids = NDArray[np.integer[Any]]  # (T,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learnt:
+    """A model and the recipe that it was learnt by."""
+
+    model: LanguageModel
+    recipe: Recipe
+
+
+def learn(
+    tokenizer: Any,
+    pieces: Mapping[str, Sequence[Ids]],
+    minutes: float,
+    *,
+    copies: int = 1,
+    model_choices: Mapping[str, Any] | None = None,
+    training_choices: Mapping[str, Any] | None = None,
+) -> Learnt:
+    """What `generative.train` does with a corpus of music, once its tokens are made.
+
+    Args:
+        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, ladders, files.
+        pieces: of each part of a store.
+        minutes: of training; making tokens is not counted.
+        copies: how many of each piece the training part has; the recipe sees the counts of one.
+        model_choices, training_choices: what is not left to the recipe.
+    """
+    budget = Budget(unit="minutes", amount=minutes)
+    processes = Processes(device=torch.device("cpu"))
+    shape = cast("Tokenizer", tokenizer)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with StoreWriter(
+            folder / store.FOLDER,
+            vocab_size=shape.vocab_size,
+            start_id=shape.start_id,
+            key="",
+        ) as writer:
+            for part in store.PARTS:
+                for ids in pieces[part]:
+                    writer.append(part, ids, begins_document=True)
+            tokens = writer.close(notes={})
+        began = time.monotonic()
+        recipe = choose(
+            kind="music",
+            counts=-(-tokens.counts("train", shape.vocab_size) // copies),
+            documents=len(pieces["train"]) // copies,
+            budget=budget,
+            processes=processes,
+            precision=None,
+            model_choices=dict(model_choices or {}),
+            training_choices=dict(training_choices or {}),
+        )
+        say(recipe.reason)
+        checkpoint.save_description(folder, recipe.model, shape, {})
+        training_run.run(
+            folder=folder,
+            tokenizer=shape,
+            recipe=recipe,
+            tokens=tokens,
+            budget=budget,
+            processes=processes,
+            resume_run=False,
+            say=say,
+            watching=Watching(histograms=False, wandb=None),
+            seconds_spent=time.monotonic() - began,
+        )
+        model = LanguageModel(recipe.model)
+        arrays, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return Learnt(model=model.eval(), recipe=recipe)
+
+
+def say(line: str) -> None:
+    """A line of progress, at once."""
+    print(f"    {line}", file=sys.stderr, flush=True)
