@@ -1,19 +1,21 @@
 """The recurrent cells: each knows one layer's mathematics over time, not what is stacked on it.
 
 A cell is a module with a class attribute `state_names` (one tensor (B, H) each) and
-`forward(x (T,B,I), state, weight_drop) -> (out (T,B,H), state)`. A new cell is one class and one
-row in `CELLS`. One step is `forward` with T = 1; there is no second set of formulas.
+`forward(x (T,B,I), state, drop_weights) -> (out (T,B,H), state)`. A new cell is one class and one
+row in `CELLS`. One step is `forward` with T = 1.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 CellState = tuple[Tensor, ...]
+DropWeights = Callable[[Tensor], Tensor]
 
 
 class Cell(Protocol):
@@ -21,24 +23,14 @@ class Cell(Protocol):
 
     state_names: ClassVar[tuple[str, ...]]
 
-    def __call__(self, x: Tensor, state: CellState, weight_drop: float) -> tuple[Tensor, CellState]:
-        """x (T, B, I), state -> out (T, B, H), new state."""
+    def __call__(
+        self, x: Tensor, state: CellState, drop_weights: DropWeights | None
+    ) -> tuple[Tensor, CellState]:
+        """x (T, B, I), state -> out (T, B, H), new state.
+
+        drop_weights: what is done to the recurrent weights first; None leaves them whole.
+        """
         ...
-
-
-def dropped(weight: Tensor, probability: float) -> Tensor:
-    """A matrix with some numbers at 0 and the others scaled up (DropConnect; Wan et al. 2013).
-
-    One random byte a number, so the probability is rounded to 256ths: on a CPU ten times as fast as
-    `F.dropout`, which would take a sixth of a training step.
-    """
-    levels = min(255, round(256 * probability))
-    if levels == 0:
-        return weight
-    words = torch.empty(-(-weight.numel() // 8), dtype=torch.int64, device=weight.device)
-    noise = words.random_(torch.iinfo(torch.int64).min, None).view(torch.uint8)
-    keep = (noise[: weight.numel()] >= levels).view_as(weight)
-    return weight * (keep * (256 / (256 - levels)))
 
 
 def _recurrent_parameters(module: nn.Module, gates: int, input_size: int, hidden_size: int) -> None:
@@ -70,10 +62,10 @@ class LSTM(nn.Module):
             self.bias[hidden_size : 2 * hidden_size].fill_(1.0)
 
     def forward(
-        self, x: Tensor, state: CellState, weight_drop: float = 0.0
+        self, x: Tensor, state: CellState, drop_weights: DropWeights | None = None
     ) -> tuple[Tensor, CellState]:
         """x: (T, B, I); h, c: (B, H) -> (T, B, H), (h, c)."""
-        weight_hidden = dropped(self.weight_hidden, weight_drop if self.training else 0.0)
+        weight_hidden = self.weight_hidden if drop_weights is None else drop_weights(self.weight_hidden)
         weights = [self.weight_input, weight_hidden, self.bias, torch.zeros_like(self.bias)]
         h, c = state
         out, h, c = torch.lstm(  # the fused kernel: no Python loop over time
@@ -83,7 +75,7 @@ class LSTM(nn.Module):
             True,  # has_biases
             1,  # num_layers
             0.0,  # dropout between layers: ours is locked and lives outside
-            self.training,
+            torch.is_grad_enabled(),  # whether the kernel keeps what its gradient needs
             False,  # bidirectional
             False,  # batch_first
         )
@@ -106,13 +98,14 @@ class GRU(nn.Module):
         _recurrent_parameters(self, 3, input_size, hidden_size)
 
     def forward(
-        self, x: Tensor, state: CellState, weight_drop: float = 0.0
+        self, x: Tensor, state: CellState, drop_weights: DropWeights | None = None
     ) -> tuple[Tensor, CellState]:
         """x: (T, B, I); h: (B, H) -> (T, B, H), (h,)."""
-        weight_hidden = dropped(self.weight_hidden, weight_drop if self.training else 0.0)
+        weight_hidden = self.weight_hidden if drop_weights is None else drop_weights(self.weight_hidden)
         weights = [self.weight_input, weight_hidden, self.bias, torch.zeros_like(self.bias)]
         (h,) = state
-        out, h = torch.gru(x, h.unsqueeze(0), weights, True, 1, 0.0, self.training, False, False)
+        train = torch.is_grad_enabled()
+        out, h = torch.gru(x, h.unsqueeze(0), weights, True, 1, 0.0, train, False, False)
         return out, (h.squeeze(0),)
 
 
