@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from generative import corpus, midi
 from generative.checkpoint import CONFIG_FILE
+from generative.controls import control_name
 from generative.general_midi import instrument_name
-from generative.piece import control_name
 from generative.quantise import PERFORMANCE, SCORE, STEPS_PER_SECOND, grid_of
 from generative.tokenizers.music import MusicTokenizer
 
