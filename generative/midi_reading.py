@@ -1,17 +1,15 @@
 """What the track chunks of a MIDI file mean together: notes, instruments and controls of a piece.
 
 A program or a control belongs to a channel, not to a chunk: what one chunk states holds for the
-notes that other chunks play on that channel (of that port), in time order. A note-off names a
-pitch, not a note; `Overlap` says which note it ends.
+notes that other chunks play on that channel (of that port), in time order.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 from generative.controls import (
-    MAX_STANDING_PARAMETERS,
     PARAMETER_CONTROLS,
     RESET_CONTROLLERS,
 )
@@ -36,6 +34,7 @@ from generative.midi_bytes import (
     EventReader,
     Header,
 )
+from generative.midi_sounding import ChannelState, Overlap, ProgramChange, Stroke
 from generative.piece import (
     MAX_SHARPS,
     NO_BEND,
@@ -77,11 +76,6 @@ DROPPED_META = {
 PLAIN_RELEASES = frozenset({0, 64})  # velocities of a note-off that say nothing
 HANGING = "hanging note closed"
 FOREIGN = 0x100  # added to the status of an event that another chunk states
-
-# where a note goes once its end is known, its onset and its velocity
-Stroke: TypeAlias = tuple[list[Note], int, int]
-# when, on which channel and to which program a channel was set
-ProgramChange: TypeAlias = tuple[int, int, int]
 
 
 class Statement(NamedTuple):
@@ -145,87 +139,6 @@ def _limit(statements: list[Statement], players: int, listeners: Sequence[Listen
     del statements[kept:]
 
 
-class Overlap:
-    """Strokes of one pitch, each begun while another sounded, and the note-offs among them.
-
-    With a note-off for each, the oldest ends first. A stroke that lacks one, in that the pitch is
-    never silent again, ends where the pitch is struck again or where the next note-off stands, so
-    that those after it are what they would be without it.
-    """
-
-    def __init__(self, first: Stroke) -> None:
-        self._events: list[Stroke | int] = [first]  # a note-off is its tick
-        self.open = 1  # strokes without a note-off yet
-
-    def begin(self, stroke: Stroke) -> None:
-        """One more stroke."""
-        self._events.append(stroke)
-        self.open += 1
-
-    def end(self, ticks: int) -> None:
-        """A note-off."""
-        self._events.append(ticks)
-        self.open -= 1
-
-    def ends(self) -> Iterator[tuple[Stroke, int | None, bool]]:
-        """Each stroke, where it ends (None: it sounds still), and whether a note-off says so."""
-        unmatched: list[int] = []
-        for i, event in enumerate(self._events):
-            if isinstance(event, int):
-                unmatched.pop()
-            else:
-                unmatched.append(i)
-        lacking = set(unmatched)
-        hanging: list[Stroke] = []  # of one tick
-        waiting: deque[Stroke] = deque()
-        for i, event in enumerate(self._events):
-            at = event if isinstance(event, int) else event[1]
-            if hanging and (isinstance(event, int) or hanging[0][1] < at):
-                yield from ((stroke, at, False) for stroke in hanging)
-                hanging = []
-            if isinstance(event, int):
-                yield waiting.popleft(), event, True
-            elif i in lacking:
-                hanging.append(event)
-            else:
-                waiting.append(event)
-        yield from ((stroke, None, False) for stroke in hanging)
-
-
-class _Channel:
-    """How one channel of one port stands, as one chunk hears it."""
-
-    __slots__ = (
-        "foreign", "known", "line", "parameters", "playing", "program", "settings", "sounding",
-        "standing", "turned", "unplayed", "voice",
-    )  # fmt: skip
-
-    def __init__(self, line: int) -> None:
-        self.line = line  # port * 16 + channel
-        self.program = 0
-        self.standing: tuple[ProgramChange, bool] | None = None  # not yet played; is it our own
-        self.playing: int | None = None  # the program of the last note
-        self.voice: list[Note] = []  # the notes of that instrument
-        self.sounding: dict[int, Stroke | Overlap] = {}  # by pitch
-        self.unplayed: list[Control] = []  # those before the first note
-        self.settings: dict[int, Control] = {}  # number -> how it stands
-        self.foreign: dict[int, Control] = {}  # those of them that another chunk stated
-        self.parameters: deque[Control] = deque(maxlen=MAX_STANDING_PARAMETERS)
-        self.turned = 0  # parameter controls so far
-        # program -> the settings and the number of parameters when it last played
-        self.known: dict[int, tuple[dict[int, Control], int]] = {}
-
-    def news(self) -> list[Control]:
-        """What the program that takes over does not know of how the controls stand."""
-        if self.playing is None:
-            return self.unplayed
-        self.known[self.playing] = dict(self.settings), self.turned
-        known, heard = self.known.get(self.program, ({}, 0))
-        changed = [c for number, c in self.settings.items() if known.get(number) != c]
-        unheard = min(self.turned - heard, len(self.parameters))
-        return changed + list(self.parameters)[len(self.parameters) - unheard :]
-
-
 class Listener:
     """Hears one track chunk from end to end; one instrument is one (line, program) of it.
 
@@ -246,7 +159,7 @@ class Listener:
         self.used_programs: set[ProgramChange] = set()
         self.idle_programs: list[ProgramChange] = []  # of our own
         self._name = ""
-        self._ports: dict[int, list[_Channel]] = {}
+        self._ports: dict[int, list[ChannelState]] = {}
         self._channels = self._enter(0)
 
         handlers = {
@@ -342,11 +255,11 @@ class Listener:
             for (line, program), notes in self.notes.items()
         ]
 
-    def _enter(self, port: int) -> list[_Channel]:
+    def _enter(self, port: int) -> list[ChannelState]:
         """The channels of a port, on which we play from now on."""
         if port not in self._ports:
             first = port * NUM_CHANNELS
-            self._ports[port] = [_Channel(first + i) for i in range(NUM_CHANNELS)]
+            self._ports[port] = [ChannelState(first + i) for i in range(NUM_CHANNELS)]
         return self._ports[port]
 
     def _port(self, event: Event) -> None:
@@ -371,7 +284,7 @@ class Listener:
             before = sounding[pitch] = Overlap(before)
         before.begin(stroke)
 
-    def _take_over(self, here: _Channel, ticks: int) -> None:
+    def _take_over(self, here: ChannelState, ticks: int) -> None:
         """Another instrument plays on a channel: it finds all controls as they stand there."""
         if here.standing:
             self.used_programs.add(here.standing[0])
@@ -414,7 +327,7 @@ class Listener:
             Note(onset_ticks=onset, duration_ticks=duration, pitch=pitch, velocity=velocity)
         )
 
-    def _silence(self, here: _Channel, ticks: int, reason: str) -> None:
+    def _silence(self, here: ChannelState, ticks: int, reason: str) -> None:
         """End all that sounds on a channel, and count what was not ended before."""
         for pitch, before in here.sounding.items():
             ends = [(before, None, False)] if isinstance(before, tuple) else before.ends()
@@ -446,7 +359,7 @@ class Listener:
         self.stated[here.line].append(event)
         self._set_program(here, event, is_ours=True)
 
-    def _set_program(self, here: _Channel, event: Event, *, is_ours: bool) -> None:
+    def _set_program(self, here: ChannelState, event: Event, *, is_ours: bool) -> None:
         program = event.data[0]
         if program == here.program and (here.standing or here.playing is not None):
             return  # as it is
@@ -454,7 +367,7 @@ class Listener:
         here.program = program
         here.standing = _change(event), is_ours
 
-    def _forget_program(self, here: _Channel) -> None:
+    def _forget_program(self, here: ChannelState) -> None:
         """What was stated, and not played since, had no effect here."""
         if here.standing and here.standing[1]:
             self.idle_programs.append(here.standing[0])
@@ -475,7 +388,7 @@ class Listener:
         control = Control(at_ticks=event.ticks, number=number, value=value)
         self._state(self._channels[event.detail], event, control)
 
-    def _state(self, here: _Channel, event: Event, control: Control) -> None:
+    def _state(self, here: ChannelState, event: Event, control: Control) -> None:
         self.stated[here.line].append(event)
         number = control.number
         # another chunk may have stated the very same before us
@@ -483,7 +396,7 @@ class Listener:
         if not is_known or number in PARAMETER_CONTROLS:
             self._turn(here, control)
 
-    def _turn(self, here: _Channel, control: Control) -> None:
+    def _turn(self, here: ChannelState, control: Control) -> None:
         if control.number in PARAMETER_CONTROLS:
             here.parameters.append(control)
             here.turned += 1
