@@ -1,4 +1,4 @@
-"""A channel is one instrument in every track of a file, read and written, with and without ports."""
+"""A channel is one instrument in every track of a file, read and written, whatever the port."""
 
 from __future__ import annotations
 
