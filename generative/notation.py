@@ -219,6 +219,9 @@ def _signs(
     for sign in piece.meters:
         if place(sign) is not None:
             measure.timeSignature = meter.TimeSignature(f"{sign.numerator}/{sign.denominator}")
+        if written(sign.at_ticks, piece.ticks_per_beat, parts) <= bar[0]:
+            # what the next meter cuts off is not to be filled with rests
+            measure.paddingRight = max(bar_ticks(sign, 1) - (bar[1] - bar[0]), Fraction(0))
     for signature in piece.keys:
         if place(signature) is not None:
             mode = "minor" if signature.is_minor else "major"
