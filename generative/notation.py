@@ -7,27 +7,29 @@ and on 64ths or 128ths where a meter counts in them. Bar lines stand exactly whe
 from __future__ import annotations
 
 import importlib.util
+from bisect import bisect_right
 from collections import defaultdict
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from generative.checkpoint import write_bytes
 from generative.midi import DRUM_CHANNEL
 from generative.pianoroll import shown, track_names
-from generative.piece import BEATS_PER_WHOLE_NOTE, bar_ticks
+from generative.piece import BEATS_PER_WHOLE_NOTE, Key, Meter, Tempo, bar_ticks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from generative.piece import Key, Meter, Note, Piece, Tempo, Track
+    from generative.piece import Note, Piece, Track
 
 BEAT_PARTS = (8, 6)  # a beat is a quarter note: 32nds, and triplets of 16ths
 EXTRA = "notation"
 
 # when a chord begins and ends, in quarter notes
 Span = tuple[Fraction, Fraction]
+Sign: TypeAlias = Meter | Key | Tempo
 
 
 def check() -> None:
@@ -61,19 +63,23 @@ def as_score(piece: Piece) -> Any:
     """The piece as a `music21.stream.Score`: a part a track, in measures and voices."""
     from music21 import stream
 
-    lines, parts = bar_lines(piece), beat_parts(piece)
+    lines, signs = bar_lines(piece), _signs_of(piece, bar_lines(piece))
     score = stream.Score()
     for i, (track, name) in enumerate(zip(piece.tracks, track_names(piece.tracks), strict=True)):
         part = stream.Part(id=f"P{i + 1}")
         part.partName = name
         part.insert(0, _instrument(track, name))
-        chords = _chords(track, piece.ticks_per_beat, parts)
+        chords = _chords(track, piece.ticks_per_beat, beat_parts(piece))
         voices = [_measured(voice, lines) for voice in _voices(chords)]
+        length = Fraction(0)  # of a whole bar
         for number, (begin, end) in enumerate(pairwise(lines)):
             measure = stream.Measure(number=number + 1)
-            _signs(measure, piece, (begin, end), parts, first_part=i == 0)
-            here = {i: voice[number] for i, voice in enumerate(voices, 1) if number in voice}
-            _fill(measure, here, end - begin)
+            here = signs.get(number, [])
+            _sign(measure, here, first_part=i == 0)
+            length = next((bar_ticks(s, 1) for _, s in here[::-1] if isinstance(s, Meter)), length)
+            measure.paddingRight = length - (end - begin)  # cut off, and not to be filled
+            sounding = {i: voice[number] for i, voice in enumerate(voices, 1) if number in voice}
+            _fill(measure, sounding, end - begin)
             part.insert(begin, measure)
         score.insert(0, part)
     return score
@@ -205,30 +211,33 @@ def _chord(notes: list[Note], length: Fraction, tie: str | None) -> Any:
     return singles[0] if len(singles) == 1 else chord.Chord(singles, quarterLength=length)
 
 
-def _signs(
-    measure: Any, piece: Piece, bar: Span, parts: Sequence[int], *, first_part: bool
-) -> None:
-    """Meters and keys where they begin, and tempos, which stand above the first part only."""
+def _signs_of(piece: Piece, lines: Sequence[Fraction]) -> dict[int, list[tuple[Fraction, Sign]]]:
+    """By bar, the meters, keys and tempos that begin in it, and where in it."""
+    parts = beat_parts(piece)
+    by_bar: defaultdict[int, list[tuple[Fraction, Sign]]] = defaultdict(list)
+    signs: tuple[Sign, ...] = (*piece.meters, *piece.keys, *piece.tempos)
+    for sign in signs:
+        at = written(sign.at_ticks, piece.ticks_per_beat, parts)
+        if at < lines[-1]:
+            bar = bisect_right(lines, at) - 1
+            by_bar[bar].append((at - lines[bar], sign))
+    return by_bar
+
+
+def _sign(measure: Any, signs: Iterable[tuple[Fraction, Sign]], *, first_part: bool) -> None:
+    """Set meters and keys into a measure, and tempos, which stand above the first part only."""
     from music21 import key, meter, tempo
 
-    def place(sign: Meter | Key | Tempo) -> Fraction | None:
-        """Where in this bar it stands, if it does."""
-        at = written(sign.at_ticks, piece.ticks_per_beat, parts)
-        return at - bar[0] if bar[0] <= at < bar[1] else None
-
-    for sign in piece.meters:
-        if place(sign) is not None:
-            measure.timeSignature = meter.TimeSignature(f"{sign.numerator}/{sign.denominator}")
-        if written(sign.at_ticks, piece.ticks_per_beat, parts) <= bar[0]:
-            # what the next meter cuts off is not to be filled with rests
-            measure.paddingRight = max(bar_ticks(sign, 1) - (bar[1] - bar[0]), Fraction(0))
-    for signature in piece.keys:
-        if place(signature) is not None:
-            mode = "minor" if signature.is_minor else "major"
-            measure.keySignature = key.KeySignature(signature.sharps).asKey(mode)
-    for mark in piece.tempos if first_part else ():
-        if (at := place(mark)) is not None:
-            measure.insert(at, tempo.MetronomeMark(number=round(mark.beats_per_minute, 2)))
+    for at, sign in signs:
+        match sign:
+            case Meter():
+                measure.timeSignature = meter.TimeSignature(f"{sign.numerator}/{sign.denominator}")
+            case Key():
+                mode = "minor" if sign.is_minor else "major"
+                measure.keySignature = key.KeySignature(sign.sharps).asKey(mode)
+            case Tempo() if first_part:
+                mark = tempo.MetronomeMark(number=round(sign.beats_per_minute, 2))
+                measure.insert(at, mark)
 
 
 def _instrument(track: Track, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,9 @@ def draw(piece: Piece, path: Path) -> None:
         _bars(panels, piece, first, lines)
     _legend(figure, names, columns)
     data = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(data)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # then a box is drawn
+        FigureCanvasAgg(figure).print_png(data)
     write_bytes(path, data.getvalue())
 
 
@@ -251,7 +254,9 @@ def _legend(figure: Any, names: Sequence[str], columns: int) -> None:
             Patch(facecolor=colour, label=name)
             for colour, name in zip(cycle(COLOURS), names, strict=False)
         ]
-        figure.legend(
+        legend = figure.legend(
             handles=patches, loc="outside upper left", ncols=columns, frameon=False, fontsize=8,
             handlelength=1.2, columnspacing=1.4,
         )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a dollar sign in a name is one
