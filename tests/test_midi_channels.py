@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import mido
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generative import midi
@@ -213,6 +213,27 @@ def test_instruments_in_turn_share_channels(piece: Piece, caplog: pytest.LogCapt
     assert not caplog.records
 
 
+def test_what_is_turned_in_silence_does_not_touch_what_sounds() -> None:
+    """The 16th instrument shares the first one's channel, and turns its volume during a note."""
+    piece = in_turns(16)
+    turned = (*piece.tracks[15].controls, control(12, VOLUME, 1), control(12, PITCH_BEND, 0))
+    late = replace(piece.tracks[15], controls=turned)
+    piece = replace(piece, tracks=(*piece.tracks[:15], late)).normalised()
+    data = midi.to_bytes(piece)
+    assert midi.read(data) == piece
+    assert heard(data) == written(piece)
+    stand, now = Standing(), 0
+    for message in mido.merge_tracks(mido.MidiFile(file=io.BytesIO(data)).tracks):
+        now += message.time
+        if now > 12:
+            break
+        if message.type == "control_change" and not message.channel:
+            stand.turn(message.control, message.value)
+        elif message.type == "pitchwheel" and not message.channel:
+            stand.turn(PITCH_BEND, message.pitch + 0x2000)
+    assert (stand.value(VOLUME), stand.value(PITCH_BEND)) == (127, 0x2000)
+
+
 def test_a_channel_is_free_again_for_what_has_no_other() -> None:
     """15 play in turn, and one plays all the time: two channels would do."""
     drone = Track(program=99, notes=(note(0, 24 * 40, 36),))
@@ -243,6 +264,7 @@ def test_more_than_15_at_once_are_a_loss_that_is_said(caplog: pytest.LogCaptureF
     assert sorted(programs) == sorted(key[:4] for key in written(piece).elements())
 
 
+@settings(max_examples=40)
 @given(pieces, st.lists(st.lists(notes, min_size=1, max_size=2), min_size=12, max_size=20))
 def test_any_crowd_comes_back_and_each_note_has_its_program(
     piece: Piece, more: list[list[object]]
@@ -256,6 +278,7 @@ def test_any_crowd_comes_back_and_each_note_has_its_program(
     assert heard(data) == written(crowd)
 
 
+@settings(max_examples=40)
 @given(st.lists(tracks.filter(lambda t: bool(t.notes)), min_size=2, max_size=6))
 def test_any_kits_come_back_and_strike_as_they_should(kits: list[Track]) -> None:
     drums = tuple(replace(track, is_drum=True) for track in kits)
