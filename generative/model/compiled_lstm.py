@@ -155,12 +155,13 @@ def _lstm(gates: Any, from_state: Any, old_c: Any, c: Any, h: Any) -> None:
         gates[2 * size : 3 * size],
         gates[3 * size :],
     )
+    input_and_forget, from_cell, from_output = gates[: 2 * size], from_state[2 * size :], from_state[3 * size :]
     for j in range(2 * size):
-        gates[j] = sigmoid(gates[j] + from_state[j])
-    for j in range(2 * size, 3 * size):
-        gates[j] = tanh(gates[j] + from_state[j])
-    for j in range(3 * size, 4 * size):
-        gates[j] = sigmoid(gates[j] + from_state[j])
+        input_and_forget[j] = sigmoid(input_and_forget[j] + from_state[j])
+    for j in range(size):
+        g[j] = tanh(g[j] + from_cell[j])
+    for j in range(size):
+        o[j] = sigmoid(o[j] + from_output[j])
     for j in range(size):
         c[j] = f[j] * old_c[j] + i[j] * g[j]
     for j in range(size):
