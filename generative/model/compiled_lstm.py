@@ -169,7 +169,7 @@ def _lstm(gates: Any, from_state: Any, old_c: Any, c: Any, h: Any) -> None:
 
 
 @cached
-def lstm_forward(gates: Any, panels: Any, h: Any, c: Any) -> None:
+def lstm_forward(gates: Any, panels: Any, h: Any, c: Any, from_state: Any) -> None:
     """Read T steps of R rows.
 
     Args:
@@ -177,9 +177,9 @@ def lstm_forward(gates: Any, panels: Any, h: Any, c: Any) -> None:
         panels: `Packed.forward`.
         h: the first is the state; the others are filled. (T + 1, R, H)
         c: the same; or a ring of at least 2, where step t fills number (t + 1) % N. (N, R, H)
+        from_state: scratch. (R, 4H padded)
     """
     steps, rows, _ = gates.shape
-    from_state = np.empty((rows, panels.shape[0] * LANES), np.float32)
     for t in range(steps):
         _product(h[t], panels, from_state)
         old_c, new_c = c[t % c.shape[0]], c[(t + 1) % c.shape[0]]
@@ -189,17 +189,16 @@ def lstm_forward(gates: Any, panels: Any, h: Any, c: Any) -> None:
 
 @smooth
 def _lstm_gradients(
-    gates: Any, old_c: Any, c: Any, dout: Any, from_next: Any, dc: Any, dgates: Any, tanh_c: Any
+    gates: Any, old_c: Any, c: Any, dout: Any, dh: Any, dc: Any, tanh_c: Any
 ) -> None:
     """The gradients of `_lstm` by the chain rule.
 
     Args:
-        gates: i, f, g, o. (4H,)
+        gates: i, f, g, o; they become the gradients of what the sigmoids and tanh were of. (4H,)
         old_c, c: (H,)
         dout: the gradient of h that comes from outside the layer. (H,)
-        from_next: that which comes from the next step. (H padded,)
+        dh: that which comes from the next step. (H padded,)
         dc: that of c from the next step; becomes that of `old_c`. (H,)
-        dgates: filled: those before the sigmoid or tanh. (4H,)
         tanh_c: scratch. (H,)
     """
     size = c.shape[0]
@@ -209,55 +208,47 @@ def _lstm_gradients(
         gates[2 * size : 3 * size],
         gates[3 * size :],
     )
-    di, df, dg, do = (
-        dgates[:size],
-        dgates[size : 2 * size],
-        dgates[2 * size : 3 * size],
-        dgates[3 * size :],
-    )
     for j in range(size):
         tanh_c[j] = tanh(c[j])
     for j in range(size):
-        from_next[j] += dout[j]
+        dh[j] += dout[j]
     for j in range(size):
-        do[j] = from_next[j] * tanh_c[j] * o[j] * (_ONE - o[j])
+        dc[j] += dh[j] * o[j] * (_ONE - tanh_c[j] * tanh_c[j])
     for j in range(size):
-        dc[j] += from_next[j] * o[j] * (_ONE - tanh_c[j] * tanh_c[j])
+        o[j] = dh[j] * tanh_c[j] * o[j] * (_ONE - o[j])
     for j in range(size):
-        di[j] = dc[j] * g[j] * i[j] * (_ONE - i[j])
+        d, i_j, g_j = dc[j], i[j], g[j]
+        i[j] = d * g_j * i_j * (_ONE - i_j)
+        g[j] = d * i_j * (_ONE - g_j * g_j)
     for j in range(size):
-        df[j] = dc[j] * old_c[j] * f[j] * (_ONE - f[j])
-    for j in range(size):
-        dg[j] = dc[j] * i[j] * (_ONE - g[j] * g[j])
-    for j in range(size):
-        dc[j] *= f[j]
+        d, f_j = dc[j], f[j]
+        f[j] = d * old_c[j] * f_j * (_ONE - f_j)
+        dc[j] = d * f_j
 
 
 @cached
 def lstm_backward(
-    gates: Any, panels: Any, c: Any, dout: Any, dc: Any, dgates: Any, dh: Any
+    gates: Any, panels: Any, c: Any, dout: Any, dh: Any, dc: Any, scratch: Any
 ) -> None:
     """Go back through `lstm_forward`.
 
     Args:
-        gates, c: as it left them. (T, R, 4H), (T + 1, R, H)
+        gates: as it left them; they become their own gradients, before sigmoid and tanh.
+            (T, R, 4H)
         panels: `Packed.backward`.
+        c: as it left it. (T + 1, R, H)
         dout: the gradient of each h. (T, R, H)
+        dh: zeros, which become the gradient of the first h. (R, H padded)
         dc: that of the last c; becomes that of the first. (R, H)
-        dgates: filled. (T, R, 4H)
-        dh: filled with the gradient of the first h. (R, H)
+        scratch: (H,)
     """
-    steps, rows, size = dout.shape
-    from_next = np.zeros((rows, panels.shape[0] * LANES), np.float32)
-    scratch = np.empty(size, np.float32)
+    steps, rows, _ = dout.shape
     for t in range(steps - 1, -1, -1):
         for row in range(rows):
             _lstm_gradients(
-                gates[t, row], c[t, row], c[t + 1, row], dout[t, row], from_next[row], dc[row],
-                dgates[t, row], scratch,
-            )  # fmt: skip
-        _product(dgates[t], panels, from_next)
-    dh[:] = from_next[:, :size]
+                gates[t, row], c[t, row], c[t + 1, row], dout[t, row], dh[row], dc[row], scratch
+            )
+        _product(gates[t], panels, dh)
 
 
 def _numpy(*tensors: Tensor) -> list[Any]:
@@ -274,7 +265,8 @@ def _forward(
         torch.empty(count, *state.shape) for count, state in ((steps + 1, h), (kept, c))
     )
     hs[0], cs[0] = h, c
-    call(lstm_forward, NOTE, *_numpy(gates, packed.forward, hs, cs))
+    from_state = torch.empty(rows, len(packed.forward) * LANES)
+    call(lstm_forward, NOTE, *_numpy(gates, packed.forward, hs, cs, from_state))
     return gates, hs, cs
 
 
@@ -303,15 +295,16 @@ class _LSTMScan(torch.autograd.Function):
     def backward(ctx: Any, dout: Tensor, dc: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of what `forward` was given."""
         x, weight_input, gates, hs, cs = ctx.saved_tensors
-        dgates, dh, dc = torch.empty_like(gates), torch.empty_like(cs[0]), dc.clone()
-        call(
-            lstm_backward, NOTE, *_numpy(gates, ctx.panels, cs, dout.contiguous(), dc, dgates, dh)
-        )
-        flat = dgates.flatten(0, 1)
+        rows, size = dc.shape
+        dh, dc = torch.zeros(rows, len(ctx.panels) * LANES), dc.clone()
+        arrays = (gates, ctx.panels, cs, dout.contiguous(), dh, dc, torch.empty(size))
+        call(lstm_backward, NOTE, *_numpy(*arrays))
+        torch.autograd.graph.increment_version(gates)  # a second time would be refused
+        flat = gates.flatten(0, 1)
         wanted = ctx.needs_input_grad
         return (
             torch.mm(flat, weight_input).view_as(x) if wanted[0] else None,
-            dh,
+            dh[:, :size],
             dc,
             torch.mm(flat.t(), x.flatten(0, 1)) if wanted[3] else None,
             torch.mm(flat.t(), hs[:-1].flatten(0, 1)) if wanted[4] else None,
