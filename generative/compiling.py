@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
+def is_possible() -> bool:
+    """Whether numba compiles at all: NUMBA_DISABLE_JIT=1 forbids it."""
+    return not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+
+
 def inner(function: Function) -> Function:
     """A part of a compiled function; the order of additions is its own, so every call rounds alike.
 

@@ -13,7 +13,7 @@ the vector too were slower, since they have to be widened, and less exact; with 
 float32 it read 80-100. A batch of 64 in blocks of four rows by four vectors does 83-130 billion
 operations a second where NumPy's `h @ weight.T` does 95.
 
-All but `compiling` lies in this one file because the compiler's cache watches only the file of `run`.
+All but `compiling` lies in this one file: the compiler's cache watches only the file of `run`.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
 A step multiplies a few rows, h (R, H), by a matrix that no cache next to the core holds. The matrix
 is laid out once in panels of 16 columns, (H, 16) each without a gap (`pack`), so that the product
 reads them in a line: 4 rows by one panel are summed in registers while h is broadcast. The loop
-holds no lock of the interpreter and starts no threads of its own, so several Python threads can each
-take rows of one batch, all with the same packed matrix. The sums of a row run over k in order,
-whatever rows are beside it: its result does not depend on how a batch is split.
+holds no lock of the interpreter and starts no threads of its own, so several Python threads can
+each take rows of one batch, all with the same packed matrix. The sums of a row run over k in order,
+whatever rows are beside it: the loop's result does not depend on how a batch is split.
 
 Where this was measured (Zen 3, AVX2, 94 billion operations a second at best), products with 8 rows
-ran at 85-95 billion, where BLAS's, called at each step, ran at 50; tiles of 8 rows by 8 columns
-ran at 61-81, and 6 by 16 at 65.
+ran at 85-95 billion, where a library's LSTM got 50 from them; tiles of 8 rows by 8 columns ran at
+61-81, and 6 by 16 at 65. Rows split over threads inside the layer, with OpenMP around it, were
+slower than a thread to each part of the batch: idle OpenMP threads keep the cores for a while.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Packed(NamedTuple):
 
 
 def pack(weight_hidden: Tensor) -> Packed:
-    """Lay out weight_hidden (G, H) for the loop: once an optimizer step, for all rows and threads."""
+    """Lay out weight_hidden (G, H) for the loop: once an optimizer step, for all threads."""
     weight = weight_hidden.detach()
     return Packed(_panels(weight.t()), _panels(weight))
 
@@ -155,7 +156,11 @@ def _lstm(gates: Any, from_state: Any, old_c: Any, c: Any, h: Any) -> None:
         gates[2 * size : 3 * size],
         gates[3 * size :],
     )
-    input_and_forget, from_cell, from_output = gates[: 2 * size], from_state[2 * size :], from_state[3 * size :]
+    input_and_forget, from_cell, from_output = (
+        gates[: 2 * size],
+        from_state[2 * size :],
+        from_state[3 * size :],
+    )
     for j in range(2 * size):
         input_and_forget[j] = sigmoid(input_and_forget[j] + from_state[j])
     for j in range(size):
@@ -251,6 +256,11 @@ def lstm_backward(
         _product(gates[t], panels, dh)
 
 
+def _copy(tensor: Tensor) -> Tensor:
+    """Without gaps, as the compiled functions take it for granted."""
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
 def _numpy(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().numpy() for tensor in tensors]
 
@@ -261,9 +271,7 @@ def _forward(
     """Gates (T, R, 4H), every h (T + 1, R, H) and the last `kept` of c (kept, R, H)."""
     steps, rows, _ = x.shape
     gates = torch.addmm(bias, x.flatten(0, 1), weight_input.t()).unflatten(0, (steps, rows))
-    hs, cs = (
-        torch.empty(count, *state.shape) for count, state in ((steps + 1, h), (kept, c))
-    )
+    hs, cs = (torch.empty(count, *state.shape) for count, state in ((steps + 1, h), (kept, c)))
     hs[0], cs[0] = h, c
     from_state = torch.empty(rows, len(packed.forward) * LANES)
     call(lstm_forward, NOTE, *_numpy(gates, packed.forward, hs, cs, from_state))
@@ -291,12 +299,12 @@ class _LSTMScan(torch.autograd.Function):
         return hs[1:], cs[-1].clone()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, dout: Tensor, dc: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of what `forward` was given."""
         x, weight_input, gates, hs, cs = ctx.saved_tensors
         rows, size = dc.shape
-        dh, dc = torch.zeros(rows, len(ctx.panels) * LANES), dc.clone()
+        dh, dc = torch.zeros(rows, len(ctx.panels) * LANES), _copy(dc)
         arrays = (gates, ctx.panels, cs, dout.contiguous(), dh, dc, torch.empty(size))
         call(lstm_backward, NOTE, *_numpy(*arrays))
         torch.autograd.graph.increment_version(gates)  # a second time would be refused
@@ -336,6 +344,6 @@ def lstm_scan(
     inputs = (x, h, c, weight_input, weight_hidden, bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
         out, c = _LSTMScan.apply(*inputs, packed)  # type: ignore[no-untyped-call]
-        return out, out[-1], c
+        return out, out[-1].clone(), c
     _, hs, cs = _forward(x, h, c, weight_input, bias, packed, 2)
-    return hs[1:], hs[-1], cs[len(x) % 2]
+    return hs[1:], hs[-1].clone(), cs[len(x) % 2]
