@@ -7,16 +7,19 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from generative import compiling
 from generative.model import cells, compiled_lstm
 from generative.model.cells import LSTM, lstm_scan, pack
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 NAMES = ("x", "h", "c", "weight_input", "weight_hidden", "bias")
 Results = list[Tensor]

@@ -98,6 +98,8 @@ def lstm_scan(
     weight_hidden: Tensor,
     bias: Tensor,
     packed: Packed | None = None,
+    *,
+    training: bool = True,
 ) -> tuple[Tensor, CellState]:
     """An LSTM over time: by the compiled loop if that is quicker, or else by `torch.lstm`.
 
@@ -109,6 +111,8 @@ def lstm_scan(
         state: h, c. (B, H) each
         weight_input, weight_hidden, bias: (4H, I), (4H, H), (4H,)
         packed: `pack(weight_hidden)`.
+        training: whether `torch.lstm` is to keep what a gradient needs, where it is taken; in
+            bfloat16 not every CPU can.
 
     Returns:
         out (T, B, H), the new state. The gradient can be asked for once.
@@ -129,7 +133,7 @@ def lstm_scan(
         True,  # has_biases
         1,  # num_layers
         0.0,  # dropout between layers: ours is locked and lives outside
-        torch.is_grad_enabled(),  # train: whether to keep what the gradient needs
+        training,
         False,  # bidirectional
         False,  # batch_first
     )
@@ -160,7 +164,8 @@ class LSTM(nn.Module):
     ) -> tuple[Tensor, CellState]:
         """x: (T, B, I); h, c: (B, H) -> (T, B, H), (h, c)."""
         weight_hidden = dropped(self.weight_hidden, weight_drop if self.training else 0.0)
-        return lstm_scan(x, state, self.weight_input, weight_hidden, self.bias)
+        weights = (self.weight_input, weight_hidden, self.bias)
+        return lstm_scan(x, state, *weights, training=self.training)
 
 
 class GRU(nn.Module):
