@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import generative
-from generative import checkpoint, engine
+from generative import checkpoint, compiling, engine
 from generative.engine import ENGINE_CELLS, NumpyStepper, kernels
 from generative.engine.compiled_stepper import CompiledStepper
 from generative.engine.weights import quantise_rows, round_rows
@@ -401,7 +401,7 @@ def test_nowhere_to_keep_what_was_compiled(monkeypatch: pytest.MonkeyPatch) -> N
         return real(function, **options)
 
     monkeypatch.setattr(numba, "njit", njit)
-    assert kernels._cached(lambda x: x + 1)(1) == 2
+    assert compiling.cached(lambda x: x + 1)(1) == 2
 
 
 def test_a_full_disk_does_not_stop_the_first_run(
@@ -414,7 +414,7 @@ def test_a_full_disk_does_not_stop_the_first_run(
         def __call__(self, number: int) -> int:
             self.calls += 1
             if self.calls == 1:
-                kernels._Announcement().on_start(None)
+                compiling.Announcement(kernels.NOTE).on_start(None)
                 raise OSError("no space left on device")
             return number
 
