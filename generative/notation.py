@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from generative.checkpoint import write_bytes
+from generative.files import write_bytes
 from generative.midi import DRUM_CHANNEL
 from generative.pianoroll import track_names
 

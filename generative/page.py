@@ -15,7 +15,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from generative import midi
-from generative.checkpoint import write_bytes
+from generative.files import shown, write_text
 from generative.general_midi import drum_name
 from generative.pianoroll import COLOURS, beat_ticks, track_names
 from generative.sound import drums, synth, timbres, timing
@@ -31,7 +31,7 @@ PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 def write(piece: Piece, path: Path) -> None:
     """Write the page, named after the file, in one move."""
-    write_bytes(path, page(piece, path.stem).encode("utf-8"))
+    write_text(path, page(piece, shown(path.stem)))
 
 
 def page(piece: Piece, title: str) -> str:

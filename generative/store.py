@@ -15,13 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative.checkpoint import (
-    CHECKSUM_KEY,
-    CheckpointError,
-    is_sealed,
-    make_folder,
-    write_sealed_json,
-)
+from generative.errors import FileError
+from generative.files import CHECKSUM_KEY, is_sealed, make_folder, shown, write_sealed_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,7 +123,7 @@ class StoreWriter:
         labels: the names that documents may have.
 
         Raises:
-            CheckpointError: it cannot be written to.
+            FileError: it cannot be written to.
         """
         self._folder = folder
         self._key = key
@@ -154,8 +149,8 @@ class StoreWriter:
         except OSError as closing:
             error = error or closing
         if isinstance(error, OSError):
-            raise CheckpointError(
-                f"{self._folder}: the tokens cannot be written: {error.strerror or error}"
+            raise FileError(
+                f"{shown(self._folder)}: the tokens cannot be written: {error.strerror or error}"
             ) from error
 
     def append(

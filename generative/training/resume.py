@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from generative.checkpoint import CheckpointError, read_arrays, write_arrays
+from generative.checkpoint import CheckpointError
+from generative.errors import FileError
+from generative.files import read_arrays, write_arrays
 from generative.model.state import State
 from generative.training.reports import Metrics
 
@@ -119,7 +121,7 @@ def load(
     for path in files:
         try:
             arrays, notes = read_arrays(path)
-        except CheckpointError as error:
+        except FileError as error:
             warnings.append(str(error))
             continue
         if notes["fingerprint"] != fingerprint:
