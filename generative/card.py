@@ -51,7 +51,7 @@ def render(folder: Path, note: str = "") -> str:
         "",
         *(f"- {key}: {value}" for key, value in config.to_dict().items() if key != "labels"),
         *(f"- {key}: {value}" for key, value in training.items()),
-        "- budget: {amount} {unit}".format(**recipe["budget"]),
+        *(["- budget: {amount} {unit}".format(**recipe["budget"])] if "budget" in recipe else []),
         "",
         "## Scores",
         "",

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative import tokenizers
+from generative import tokenizers, untrusted
 from generative.errors import FileError
 from generative.files import (
     CHECKSUM_KEY,
@@ -26,6 +26,7 @@ from generative.files import (
     json_bytes,
     make_folder,
     read_arrays,
+    read_file,
     read_json,
     sha256,
     shown,
@@ -47,8 +48,49 @@ FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
+MAX_TOKENIZER_BYTES = untrusted.MAX_JSON_BYTES  # of each of its files
+LARGEST_WEIGHT = 1e6  # with all weights below it, no sum of products overflows
+_FILE_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)
 CARD_FILE = "README.md"
 STATISTICS_FILE = "gradients.safetensors"
+WEIGHT_TYPES, STATISTICS_TYPES = ("F32", "F16"), ("F16",)
+_NUMBER = (int, float)
+_COUNT = (int, type(None))
+# What the details of a model are, as far as they are there; more may be.
+DETAILS: dict[str, Any] = {
+    "corpus": {
+        "kind": str,
+        "documents": int,
+        "names": [str],
+        "skipped": int,
+        "train_tokens": int,
+        "held_out_tokens": int,
+        "licence": str,
+    },
+    "recipe": {
+        "training": dict,
+        "precision": str,
+        "budget": {"unit": str, "amount": _NUMBER},
+        "reason": str,
+        "launch": (str, type(None)),
+    },
+    "scores": {
+        "steps": int,
+        "seconds": _NUMBER,
+        "validation_loss": _NUMBER,
+        "held_out": (
+            type(None),
+            {
+                "nats": _NUMBER,
+                "tokens": int,
+                "chars": _COUNT,
+                "bytes": _COUNT,
+                "notes": _COUNT,
+                "seconds": (*_NUMBER, type(None)),
+            },
+        ),
+    },
+}
 # Installed from a wheel the models lie in the package, in a source tree beside it.
 SHIPPED_FOLDERS = (
     Path(__file__).parent / "checkpoints",
@@ -104,11 +146,20 @@ class Checkpoint:
         """The RMS of each weight's gradient in training; None where the folder has none.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is damaged, or of another model.
         """
         path = self.path / STATISTICS_FILE
+        if not path.is_file():
+            return None
+        shapes = self.config.shapes()
+        shapes.pop("recall_boosts", None)  # no gradient trains them
+        if self.config.tied:
+            del shapes["output.weight"]  # one matrix, which has the embedding's name
         with _of_a_model():
-            return read_arrays(path)[0] if path.is_file() else None
+            statistics = read_arrays(path, shapes, STATISTICS_TYPES)[0]
+        if min(array.min() for array in statistics.values()) < 0:
+            raise CheckpointError(f"{shown(path)}: a root mean square below 0")
+        return statistics
 
     def build(self, device: str = "cpu") -> LanguageModel:
         """The torch model with these weights, in evaluation mode."""
@@ -177,7 +228,7 @@ def load(name: str | os.PathLike[str]) -> Checkpoint:
         path=path,
         config=config,
         tokenizer=tokenizer,
-        weights={k: v.astype(np.float32) for k, v in load_weights(path)[0].items()},
+        weights={k: v.astype(np.float32) for k, v in load_weights(path, config)[0].items()},
         details=details,
     )
 
@@ -189,46 +240,68 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         CheckpointError: damaged, or written by a later version.
     """
     with _of_a_model():
-        values = read_json(path / CONFIG_FILE)
+        values = _read_config_file(path)
     version = values.get("format")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path / CONFIG_FILE}: format {version!r}, this version reads {FORMAT_VERSION}; "
+            f"{shown(path / CONFIG_FILE)}: format {version!r:.30}, this version reads {FORMAT_VERSION}; "
             "upgrade generative or train the model anew"
         )
     if not is_sealed(values):
         raise CheckpointError(
-            f"{path / CONFIG_FILE}: damaged or edited: the checksum does not match its contents"
+            f"{shown(path / CONFIG_FILE)}: damaged or edited: the checksum does not match its contents"
         )
     values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:
-        return ModelConfig.from_dict(values.pop("model")), values
+        config = ModelConfig.from_dict(values.pop("model"))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path / CONFIG_FILE}: {error}") from error
+        raise CheckpointError(f"{shown(path / CONFIG_FILE)}: {error}") from error
+    for key, value in values.items():
+        known = DETAILS.get(key, {})
+        is_known = key in DETAILS and isinstance(value, dict)
+        if not is_known or not all(untrusted.fits(value[k], known[k]) for k in value if k in known):
+            raise CheckpointError(
+                f"{shown(path / CONFIG_FILE)}: {key!r:.50} is nothing that training notes"
+            )
+    return config, values
 
 
 def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
     """The tokenizer in a model folder, its files verified by the config's checksums.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: missing or damaged, or a link that leads out of the folder.
     """
-    with _of_a_model():
-        checksums = read_json(path / CONFIG_FILE).get("files", {})
     contents: dict[str, bytes] = {}
-    for name in (TOKENIZER_FILE, *(p.name for p in path.glob("*.model"))):
-        try:
-            contents[name] = (path / name).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{path / name}: cannot be read: {error.strerror}") from error
-        if sha256(contents[name]) != checksums.get(name):
-            raise CheckpointError(
-                f"{path / name}: damaged: the checksum in {CONFIG_FILE} does not match its contents"
-            )
+    with _of_a_model():
+        checksums = _read_config_file(path).get("files")
+        if not isinstance(checksums, dict) or TOKENIZER_FILE not in checksums:
+            raise CheckpointError(f"{shown(path / CONFIG_FILE)}: no checksum of {TOKENIZER_FILE}")
+        for name, checksum in checksums.items():
+            if not _FILE_NAME.fullmatch(name):
+                raise CheckpointError(
+                    f"{shown(path / CONFIG_FILE)}: {name!r:.50} is no name of a file in the folder"
+                )
+            contents[name] = read_file(path / name, MAX_TOKENIZER_BYTES)
+            if sha256(contents[name]) != checksum:
+                raise CheckpointError(
+                    f"{shown(path / name)}: damaged: the checksum in {CONFIG_FILE} does not match "
+                    "its contents"
+                )
     try:
-        return tokenizers.from_config(json.loads(contents.pop(TOKENIZER_FILE)), contents)
+        description = untrusted.parse_json(contents.pop(TOKENIZER_FILE))
+        return tokenizers.from_config(description, contents)
     except ValueError as error:
-        raise CheckpointError(f"{path / TOKENIZER_FILE}: {error}") from error
+        raise CheckpointError(f"{shown(path / TOKENIZER_FILE)}: {error}") from error
+
+
+def _read_config_file(path: Path) -> dict[str, Any]:
+    """What config.json holds, in a folder from which no link leads out."""
+    try:
+        untrusted.check_links(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{shown(path)}: {getattr(error, 'strerror', error)}") from error
+    return read_json(path / CONFIG_FILE)
 
 
 def save_description(
@@ -255,14 +328,24 @@ def save_weights(
     write_arrays(path / WEIGHTS_FILE, weights, notes)
 
 
-def load_weights(path: Path) -> tuple[Arrays, dict[str, str]]:
+def load_weights(path: Path, config: ModelConfig | None = None) -> tuple[Arrays, dict[str, str]]:
     """The weights of a model folder as they are stored, and the notes.
 
+    config: the model's, where it was read already.
+
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: missing or damaged, or not the weights of that model.
     """
+    config = config or read_config(path)[0]
+    file = path / WEIGHTS_FILE
     with _of_a_model():
-        return read_arrays(path / WEIGHTS_FILE)
+        weights, notes = read_arrays(file, config.shapes(), WEIGHT_TYPES)
+    for name, array in weights.items():
+        if max(array.max(), -array.min()) > LARGEST_WEIGHT:
+            raise CheckpointError(f"{shown(file)}: a number beyond {LARGEST_WEIGHT:,.0f} in {name}")
+    if config.tied and not np.array_equal(weights["embedding.weight"], weights["output.weight"]):
+        raise CheckpointError(f"{shown(file)}: the tied matrices of the model differ")
+    return weights, notes
 
 
 def save_statistics(path: Path, statistics: Mapping[str, NDArray[Any]]) -> None:

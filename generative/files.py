@@ -22,6 +22,7 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
+from generative import untrusted
 from generative.errors import FileError
 
 if TYPE_CHECKING:
@@ -210,21 +211,31 @@ def make_folder(path: Path) -> None:
         raise FileError(f"{shown(path)}: cannot be written to; name another folder with -o")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; `is_sealed` says whether it is as it was written.
+def read_file(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> bytes:
+    """A regular file of no more than so many bytes.
 
     Raises:
-        FileError: it cannot be read, or is no JSON object.
+        FileError: it cannot be read, is longer, or is a pipe or device.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return untrusted.read_bounded(path, at_most)
     except OSError as error:
         raise FileError(f"{shown(path)}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise FileError(f"{shown(path)}: damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise FileError(f"{shown(path)}: damaged: not a JSON object")
-    return value
+
+
+def read_json(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> dict[str, Any]:
+    """A JSON object of no more than so many bytes; `is_sealed` says whether it is as it was written.
+
+    Raises:
+        FileError: it cannot be read, or is no JSON object, or larger or deeper than any of ours.
+    """
+    data = read_file(path, at_most)
+    try:
+        return untrusted.parse_json(data)
+    except ValueError as error:
+        raise FileError(f"{shown(path)}: damaged: {error}") from error
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
@@ -301,22 +312,42 @@ def _safetensors(arrays: Arrays, metadata: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def read_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
+def read_arrays(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    types: Mapping[str, tuple[str, ...]] | tuple[str, ...] = untrusted.ARRAY_TYPES,
+) -> tuple[Arrays, dict[str, str]]:
     """Read and verify what `write_arrays` wrote: the arrays and the notes.
 
+    Args:
+        path: of the file.
+        shapes: the arrays that must be there, and no others; None takes any.
+        types: what they may have, by safetensors' names, or those of each array.
+
     Raises:
-        FileError: missing, cut short, or any byte changed.
+        FileError: missing, cut short, any byte changed, other arrays than those, or numbers that
+            are not finite. Shapes and types are checked before an array is read.
     """
     try:
+        untrusted.check_header_size(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             notes = dict(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            found = {n: (s.get_dtype(), tuple(s.get_shape())) for n, s in slices.items()}
+            untrusted.check_shapes(
+                found, {n: s for n, (_, s) in found.items()} if shapes is None else shapes, types
+            )
+            arrays = {name: file.get_tensor(name) for name in found}
     except FileNotFoundError as error:
         raise FileError(f"{shown(path)}: no such file") from error
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise FileError(f"{shown(path)}: damaged: {error}") from error
     if notes.pop(CHECKSUM_KEY, None) != _checksum(arrays, notes):
         raise FileError(f"{shown(path)}: damaged: the checksum does not match its contents")
+    if broken := [n for n, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]:
+        raise FileError(
+            f"{shown(path)}: numbers that are not finite in {untrusted.listed(broken)}"
+        )
     return arrays, notes
 
 

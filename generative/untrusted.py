@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 16 << 20  # 16 MB of JSON may be 200 MB of Python objects
 MAX_JSON_DEPTH = 32
 MAX_JSON_CONTAINERS = 100_000  # an empty list is 2 bytes in a file and 56 in memory
+MAX_NUMBER = 1 << 63
 MAX_HEADER_BYTES = 16 << 20  # of a safetensors file; notes are part of it
 LENGTH_BYTES = 8  # in front of that header
 ARRAY_TYPES = ("BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64")
@@ -71,25 +72,48 @@ def parse_json(data: bytes) -> dict[str, Any]:
     return value
 
 
+def fits(value: Any, form: Any) -> bool:
+    """Whether a JSON value has a form: a type, one of several, a list of one, or an object's keys.
+
+    No whole number may be beyond 64 bits.
+
+    Example:
+        fits({"names": ["a"]}, {"names": [str]})    # True
+    """
+    if isinstance(form, dict):
+        same = isinstance(value, dict) and value.keys() == form.keys()
+        return same and all(fits(value[key], form[key]) for key in form)
+    if isinstance(form, list):
+        return isinstance(value, list) and all(fits(item, form[0]) for item in value)
+    if isinstance(value, int) and abs(value) >= MAX_NUMBER:
+        return False
+    if isinstance(form, tuple):
+        return any(fits(value, one) for one in form)
+    return bool(isinstance(value, form) and (form is bool or not isinstance(value, bool)))
+
+
 def check_links(folder: Path) -> None:
     """Refuse a folder in which a link, at any depth, leads out of it.
 
     What is read from a folder, and what is written to it, then stays in it.
 
     Raises:
+        OSError: a folder cannot be read.
         ValueError: naming the link.
     """
     root = os.path.realpath(folder)
-    for place, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            path = os.path.join(place, name)  # noqa: PTH118 - as os.walk gives it
-            if os.path.islink(path):  # noqa: PTH114
-                target = os.path.realpath(path)
-                if os.path.commonpath([root, target]) != root:
-                    raise ValueError(
-                        f"{os.path.relpath(path, root)} is a link that leads out of the folder; "
-                        "put a copy of what it names in its place"
-                    )
+    waiting = [root]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if os.path.commonpath([root, os.path.realpath(entry.path)]) != root:
+                        raise ValueError(
+                            f"{os.path.relpath(entry.path, root)} is a link that leads out of the "
+                            "folder; put a copy of what it names in its place"
+                        )
+                elif entry.is_dir():
+                    waiting.append(entry.path)
 
 
 def check_header_size(path: Path) -> None:

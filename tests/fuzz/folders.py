@@ -115,7 +115,7 @@ def folder_of(kind: str) -> Path:
     checkpoint.save_weights(folder, arrays)
     learnt = set(arrays) - {"recall_boosts"} - ({"output.weight"} if config.tied else set())
     checkpoint.save_statistics(folder, {name: np.abs(arrays[name]) for name in learnt})
-    check(checkpoint.load(folder))
+    check(loaded(folder))
     sys.addaudithook(_note)
     return folder
 
@@ -144,8 +144,6 @@ def sealed_json(base: bytes, entropy: Entropy) -> bytes:
         value = changed(json.loads(base), entropy)
     try:
         return json.dumps(sealed(value) if isinstance(value, dict) else value).encode()
-    except RecursionError:
-        return b'{"model": ' + b"[" * 3000 + b"]" * 3000 + b"}"
     except ValueError:  # a number of too many digits
         return b'{"format": 1, "model": ' + b"9" * 5000 + b"}"
 
@@ -183,11 +181,8 @@ def joined(header: Any, content: bytes) -> bytes:
         header["__metadata__"][files.CHECKSUM_KEY] = files._checksum(arrays, notes)
         text = json.dumps(header).encode()
         return len(text).to_bytes(LENGTH_BYTES, "little") + text + content
-    except RecursionError:
-        text = b"[" * 3000
-        return len(text).to_bytes(LENGTH_BYTES, "little") + text + content
     except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError):
-        text = json.dumps(header if not isinstance(header, int) else 0).encode()
+        text = repr(header).encode("utf-8", "replace")  # which is JSON now and then
         return len(text).to_bytes(LENGTH_BYTES, "little") + text + content
 
 
@@ -209,10 +204,14 @@ def check_opened(folder: Path) -> None:
             assert os.path.realpath(path).startswith(root), f"{path} is not in the folder"
 
 
-def check(found: Checkpoint) -> None:
-    """Assert that what was loaded works: finite logits, tokens there and back, a card."""
-    from generative import card
+@cache
+def loaded(folder: Path) -> Checkpoint:
+    """A folder as it was before anything was replaced."""
+    return checkpoint.load(folder)
 
+
+def check(found: Checkpoint) -> None:
+    """Assert that what was loaded works: finite logits, tokens there and back."""
     config = found.config
     assert {name: array.shape for name, array in found.weights.items()} == config.shapes()
     assert found.tokenizer.vocab_size == config.vocab_size
@@ -225,5 +224,3 @@ def check(found: Checkpoint) -> None:
     if tokenizers.kind_of(found.tokenizer.name) == "text":
         text = "né ▁ß abc"
         assert found.tokenizer.decode(found.tokenizer.encode(text)) == text  # type: ignore[arg-type]
-    json.dumps(found.details)
-    card.render(found.path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from generative import checkpoint
+import json
+
+from generative import card, checkpoint
 from generative.checkpoint import CheckpointError
 from tests.fuzz import folders
 from tests.fuzz.entropy import Entropy
@@ -28,7 +30,10 @@ def run(data: bytes) -> None:
     (folder / checkpoint.CONFIG_FILE).write_bytes(folders.sealed_json(base, entropy))
     folders.opened.clear()
     try:
-        folders.check(checkpoint.load(folder))
+        found = checkpoint.load(folder)
+        folders.check(found)
+        json.dumps(found.details)
+        card.render(folder)
     except CheckpointError:
         pass
     folders.check_opened(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from generative import checkpoint
@@ -25,7 +27,7 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Replace a file and load the folder."""
+    """Replace a file and read it as the folder's weights or statistics."""
     entropy = Entropy(data)
     folder = folders.folder_of(entropy.pick(KINDS))
     chosen = entropy.pick(FILES)
@@ -33,9 +35,11 @@ def run(data: bytes) -> None:
         base = folders.original(folder, file)
         content = folders.sealed_arrays(base, entropy) if file == chosen else base
         (folder / file).write_bytes(content)
+    whole = folders.loaded(folder)
     folders.opened.clear()
     try:
-        found = checkpoint.load(folder)
+        weights = checkpoint.load_weights(folder, whole.config)[0]
+        found = replace(whole, weights={k: v.astype(np.float32) for k, v in weights.items()})
         folders.check(found)
         for rms in (found.statistics() or {}).values():
             assert np.isfinite(rms).all() and (rms >= 0).all()
