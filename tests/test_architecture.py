@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1] / "generative"
 # room -> packages and rooms it may import (the standard library, itself and `errors` always)
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "files": {"numpy", "safetensors"},
+    "untrusted": set(),
+    "files": {"numpy", "safetensors", "untrusted"},
     "piece": set(),
     "quantise": {"piece"},
     "midi_bytes": set(),
@@ -32,17 +33,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dynamic": {"torch", "numpy", "labels", "model", "scoring"},
     "sampling": {"numpy", "recall"},
     "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
-    "checkpoint": {"files", "numpy", "torch", "model", "tokenizers"},
-    "store": {"numpy", "files"},
+    "checkpoint": {"files", "numpy", "torch", "model", "tokenizers", "untrusted"},
+    "store": {"numpy", "files", "model", "untrusted"},
     "ingest": {
         "loky", "numpy", "tqdm",
-        "checkpoint", "corpus", "labelling", "midi", "piece", "store", "tokenizers",
+        "checkpoint", "corpus", "labelling", "midi", "piece", "store", "tokenizers", "untrusted",
     },
     "card": {"files", "checkpoint", "likelihood"},
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
         "checkpoint", "dynamic", "engine", "files", "labels", "model", "recall", "sampling",
-        "scoring", "store", "tokenizers",
+        "scoring", "store", "tokenizers", "untrusted",
     },
     "styles": {"numpy", "checkpoint"},
     "runtime": {

@@ -3,21 +3,18 @@
 Sentencepiece usually normalises text. Here it may not: identity normalisation, no space added or
 squeezed, bytes for what the vocabulary lacks. One gap remains: inside its pieces a space is
 written as U+2581, so a U+2581 of the text itself is cut out first and spelled in bytes.
-
-A model file may come from anyone, and the native library is not made for that: it reads a model
-that is built here, of pieces that were checked.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sentencepiece
 
+from generative.tokenizers import sentencepiece_model
 from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
 
 if TYPE_CHECKING:
@@ -31,21 +28,6 @@ SENTENCE_CHARS = 1000  # the trainer skips sentences of more than 4192 bytes
 # A sentence that holds one of these (tab, NUL, its own marks) is skipped by the trainer.
 _UNTRAINABLE = re.compile("[\t\0\u2581\u2585]")
 MODEL_FILE = "tokenizer.model"
-MAX_PIECES, MAX_MODEL_BYTES = 1 << 18, 8 << 20
-UNKNOWN_PIECE, START_PIECE = "<unk>", "<s>"
-BYTE_PIECES = frozenset(f"<0x{value:02X}>" for value in range(256))
-# what tells how pieces are used; the other settings are of training
-_SETTINGS = (
-    ("trainer_spec", "model_type"),
-    ("trainer_spec", "byte_fallback"),
-    ("trainer_spec", "treat_whitespace_as_suffix"),
-    ("trainer_spec", "unk_piece"),
-    ("trainer_spec", "bos_piece"),
-    ("normalizer_spec", "precompiled_charsmap"),
-    ("normalizer_spec", "add_dummy_prefix"),
-    ("normalizer_spec", "remove_extra_whitespaces"),
-    ("normalizer_spec", "escape_whitespaces"),
-)
 
 
 class SentencePieceTokenizer:
@@ -64,7 +46,7 @@ class SentencePieceTokenizer:
         Raises:
             ValueError: not such a model, or not one that `train` could have made.
         """
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=_rebuilt(model))
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model.rebuilt(model))
         self._model = model
         self.vocab_size: int = self._processor.vocab_size()
         self.start_id: int = self._processor.bos_id()
@@ -176,59 +158,3 @@ def _sentences(texts: Iterable[str]) -> Iterator[str]:
         for part in _UNTRAINABLE.split(text):
             for begin in range(0, len(part), SENTENCE_CHARS):
                 yield part[begin : begin + SENTENCE_CHARS]
-
-
-def _rebuilt(model: bytes) -> bytes:
-    """A sentencepiece model of the pieces of another one and the settings of `train`.
-
-    Raises:
-        ValueError: not such a model, or one with other settings, or pieces that do not fit them.
-    """
-    from google.protobuf.message import DecodeError
-    from sentencepiece.sentencepiece_model_pb2 import ModelProto
-
-    if len(model) > MAX_MODEL_BYTES:
-        raise ValueError(f"the sentencepiece model has more than {MAX_MODEL_BYTES:,} bytes")
-    built = ModelProto()
-    built.trainer_spec.model_type = built.trainer_spec.BPE
-    built.trainer_spec.byte_fallback = True
-    built.normalizer_spec.name = "identity"
-    built.normalizer_spec.add_dummy_prefix = False
-    built.normalizer_spec.remove_extra_whitespaces = False
-    try:
-        given = ModelProto.FromString(model)
-        for spec, setting in _SETTINGS:
-            if getattr(getattr(given, spec), setting) != getattr(getattr(built, spec), setting):
-                raise ValueError(f"the sentencepiece model has another {setting} than is made here")
-        if len(given.pieces) > MAX_PIECES:
-            raise ValueError(f"the sentencepiece model has more than {MAX_PIECES:,} pieces")
-        pieces = [(entry.type, entry.piece, entry.score) for entry in given.pieces]
-    except (DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a sentencepiece model: {error}") from error
-    _check_pieces(pieces, built.SentencePiece)
-    for kind, piece, score in pieces:
-        built.pieces.add(type=kind, piece=piece, score=score)
-    rebuilt: bytes = built.SerializeToString()
-    return rebuilt
-
-
-def _check_pieces(pieces: Sequence[tuple[int, str, float]], kinds: Any) -> None:
-    """Refuse pieces, (kind, text, score) each, that `train` could not have made.
-
-    Raises:
-        ValueError: saying why.
-    """
-    expected = {
-        (kinds.UNKNOWN, UNKNOWN_PIECE),
-        (kinds.CONTROL, START_PIECE),
-        *((kinds.BYTE, piece) for piece in BYTE_PIECES),
-    }
-    if {(kind, piece) for kind, piece, _ in pieces if kind != kinds.NORMAL} != expected:
-        raise ValueError(
-            "the sentencepiece model needs one unknown, one start and 256 byte pieces, and no other "
-            "special ones"
-        )
-    if len({piece for _, piece, _ in pieces}) < len(pieces) or not all(p for _, p, _ in pieces):
-        raise ValueError("the sentencepiece model has a piece twice, or an empty one")
-    if not all(math.isfinite(score) for *_, score in pieces):
-        raise ValueError("the sentencepiece model has a score that is no number")

@@ -78,6 +78,9 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         opened.append(os.fsdecode(arguments[0]))
 
 
+sys.addaudithook(_note)
+
+
 def temporary() -> Path:
     """A folder that is gone with the process, in memory where that is possible."""
     import atexit
@@ -116,7 +119,6 @@ def folder_of(kind: str) -> Path:
     learnt = set(arrays) - {"recall_boosts"} - ({"output.weight"} if config.tied else set())
     checkpoint.save_statistics(folder, {name: np.abs(arrays[name]) for name in learnt})
     check(loaded(folder))
-    sys.addaudithook(_note)
     return folder
 
 
