@@ -341,7 +341,7 @@ def load_weights(path: Path, config: ModelConfig | None = None) -> tuple[Arrays,
     with _of_a_model():
         weights, notes = read_arrays(file, config.shapes(), WEIGHT_TYPES)
     for name, array in weights.items():
-        if max(array.max(), -array.min()) > LARGEST_WEIGHT:
+        if max(float(array.max()), -float(array.min())) > LARGEST_WEIGHT:
             raise CheckpointError(f"{shown(file)}: a number beyond {LARGEST_WEIGHT:,.0f} in {name}")
     if config.tied and not np.array_equal(weights["embedding.weight"], weights["output.weight"]):
         raise CheckpointError(f"{shown(file)}: the tied matrices of the model differ")

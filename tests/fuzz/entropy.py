@@ -56,13 +56,13 @@ def changed(value: Any, entropy: Entropy) -> Any:
     """A copy of a JSON value with one to four changes, each anywhere in it."""
     value = copy.deepcopy(value)
     for _ in range(1 + entropy.below(4)):
-        value = _changed_once(value, entropy)
+        value = _changed_once(value, entropy, at_least_inside=entropy.below(32) > 0)
     return value
 
 
-def _changed_once(value: Any, entropy: Entropy) -> Any:
+def _changed_once(value: Any, entropy: Entropy, *, at_least_inside: bool = False) -> Any:
     inside = value if isinstance(value, dict | list) else None
-    if inside and entropy.below(6):
+    if inside and (at_least_inside or entropy.below(6)):
         key = entropy.pick(list(value) if isinstance(value, dict) else range(len(value)))
         action = entropy.below(8)
         if action == 0:

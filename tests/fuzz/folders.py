@@ -152,7 +152,9 @@ def sealed_json(base: bytes, entropy: Entropy) -> bytes:
 
 def sealed_arrays(base: bytes, entropy: Entropy) -> bytes:
     """A changed safetensors file with its checksum, if it can be read at all."""
-    way = entropy.byte() % 4
+    way = entropy.byte() % 5
+    if way == 4:
+        return _other_arrays(base, entropy)
     data = entropy.rest() if way == 1 else base
     header, content = parted(data)
     if header is None:
@@ -177,15 +179,44 @@ def joined(header: Any, content: bytes) -> bytes:
     """A safetensors file, sealed if it can be read."""
     try:
         text = json.dumps(header).encode()
-        made = len(text).to_bytes(LENGTH_BYTES, "little") + text + content
+    except ValueError:  # a number of too many digits
+        text = b"9" * 5000
+    made = len(text).to_bytes(LENGTH_BYTES, "little") + text + content
+    try:
         arrays = safetensors.numpy.load(made)
         notes = {k: v for k, v in header["__metadata__"].items() if k != files.CHECKSUM_KEY}
         header["__metadata__"][files.CHECKSUM_KEY] = files._checksum(arrays, notes)
-        text = json.dumps(header).encode()
-        return len(text).to_bytes(LENGTH_BYTES, "little") + text + content
     except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError):
-        text = repr(header).encode("utf-8", "replace")  # which is JSON now and then
-        return len(text).to_bytes(LENGTH_BYTES, "little") + text + content
+        return made
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content
+
+
+def _other_arrays(base: bytes, entropy: Entropy) -> bytes:
+    """A sound file in which arrays have other names, shapes or types, or are gone, or are more."""
+    arrays = dict(safetensors.numpy.load(base))
+    notes = {k: v for k, v in parted(base)[0]["__metadata__"].items() if k != files.CHECKSUM_KEY}
+    for _ in range(1 + entropy.below(2)):
+        name = entropy.pick(sorted(arrays))
+        array = arrays[name]
+        action = entropy.below(7)
+        if action == 0:
+            del arrays[name]
+        elif action == 1:
+            arrays[entropy.pick(("more", "", "layers.9.bias", "../x", "é"))] = array
+        elif action == 2:
+            arrays[name] = array.astype(entropy.pick(("f2", "f8", "i4", "u1", "?", "f4")))
+        elif action == 3:
+            arrays[name] = array.reshape(entropy.pick(((-1,), (1, -1), array.shape[::-1])))
+        elif action == 4:
+            arrays[name] = np.atleast_1d(array)[..., : entropy.below(3)]
+        elif action == 5:
+            arrays[name] = np.zeros((0, 1 << 40), dtype="f4")
+        else:
+            other = entropy.pick(sorted(arrays))
+            arrays[name], arrays[other] = arrays[other], array
+    ordered = dict(sorted(arrays.items()))
+    return files._safetensors(ordered, {**notes, files.CHECKSUM_KEY: files._checksum(ordered, notes)})
 
 
 def _changed_numbers(content: bytes, entropy: Entropy) -> bytes:

@@ -3,7 +3,7 @@
     python -m tests.fuzz TARGET --runs 1000000 --seed 1
 
 uses atheris (coverage-guided) where it is installed, else or with --plain the seeded mutator. A
-finding is an exception, more than a second of processor time on one input, or 300 MB more than at
+finding is an exception or a warning, more than a second of processor time on one input, or 300 MB more than at
 the start. The plain runner goes on behind a finding, atheris stops and says which input it was.
 """
 
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,7 @@ def watched(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
         raise TooSlowError
 
     signal.signal(signal.SIGVTALRM, too_slow)
+    warnings.simplefilter("error")
 
     def checked(data: bytes) -> None:
         signal.setitimer(signal.ITIMER_VIRTUAL, MAX_SECONDS)
