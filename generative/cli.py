@@ -282,7 +282,7 @@ def jam(
             return
         for kind, names in (("in", inputs), ("out", outputs)):
             for name in names or ["(none)"]:
-                click.echo(f"{kind:<4} {name}")
+                terminal.show(f"{kind:<4} {name}")
         return
     settings = {
         "beats_per_minute": tempo,
@@ -480,17 +480,19 @@ def score(
         return
     for key, value in report.items():
         if isinstance(value, float):
-            click.echo(f"{key:>16} {value:,.4f}")
+            terminal.show(f"{key:>16} {value:,.4f}")
         elif isinstance(value, int | str):
-            click.echo(f"{key:>16} {value:,}" if isinstance(value, int) else f"{key:>16} {value}")
+            terminal.show(
+                f"{key:>16} {value:,}" if isinstance(value, int) else f"{key:>16} {value}"
+            )
         elif key == "dynamic" and value:
-            click.echo(
+            terminal.show(
                 f"{key:>16} perplexity {value['perplexity']:,.4f}, nats {value['nats']:,.4f}"
             )
         elif key == "copies":
             for row in value["documents"]:
                 source = f", as in {row['source']}" if row["source"] else ""
-                click.echo(
+                terminal.show(
                     f"{key:>16} {row['longest']:,} of {row['of']:,} {value['unit']}: "
                     f"{row['document']}{source}"
                 )
@@ -515,7 +517,7 @@ def info(names: tuple[str, ...], as_json: bool) -> None:
             print_json([{"model": name, **about} for name, about in found.items()])
             return
         for name, about in found.items():
-            click.echo(f"{name:<14} {about['kind']:<6} {about['summary']}")
+            terminal.show(f"{name:<14} {about['kind']:<6} {about['summary']}")
         return
     path = checkpoint.find(model)
     about = {"model": model, **evaluation.describe(path)}
@@ -524,8 +526,8 @@ def info(names: tuple[str, ...], as_json: bool) -> None:
         return
     from generative import card
 
-    click.echo(f"{about['summary']}\n{path}\n")
-    click.echo(card.render(path))
+    terminal.show(f"{about['summary']}\n{path}\n")
+    terminal.show(card.render(path))
 
 
 def _music_info(names: tuple[str, ...], as_json: bool) -> None:
@@ -536,7 +538,7 @@ def _music_info(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(reports[0] if len(reports) == 1 else reports)
     else:
-        click.echo("\n\n".join(map(inspection.render, reports)))
+        terminal.show("\n\n".join(map(inspection.render, reports)))
     if all("error" in report for report in reports):
         sys.exit(1)
 
@@ -587,7 +589,7 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
-        error.show()
+        terminal.show_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from generative import corpus, midi
 from generative.checkpoint import CONFIG_FILE
+from generative.controls import control_name
 from generative.general_midi import instrument_name
-from generative.piece import control_name
 from generative.quantise import PERFORMANCE, SCORE, STEPS_PER_SECOND, grid_of
 from generative.tokenizers.music import MusicTokenizer
 
@@ -112,7 +112,8 @@ def render(report: Mapping[str, Any]) -> str:
     for track in report["tracks"]:
         kind = instrument_name(track["program"], track["drums"]).lower()
         controls = "".join(f", {count:,} {name}" for name, count in track["controls"].items())
-        lines.append(f"  {kind}: {track['notes']:,} notes{controls}  {track['name']}".rstrip())
+        name = " ".join(track["name"].split())  # on one line
+        lines.append(f"  {kind}: {track['notes']:,} notes{controls}  {name}".rstrip())
     lines += _counts("mended in reading", report["mended"])
     lines += _counts("not kept in reading", report["dropped"])
     for grid, about in report["grids"].items():

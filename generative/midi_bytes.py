@@ -19,8 +19,16 @@ MAX_HEADER_OFFSET = 4096  # RIFF (.rmi) and Macintosh files put a few bytes befo
 HEADER_BYTES = 14  # "MThd", a length of 6, type, number of tracks, time division
 CHUNK_HEADER_BYTES = 8  # four letters and a length
 
+NUM_CHANNELS = 16
+DRUM_CHANNEL = 9  # channel 10, as people count
+SILENT_PORT = 127  # no note is on it: there controls are set back for players that know no ports
+
+# messages, without their channel
+NOTE_OFF, NOTE_ON, CONTROLLER, PROGRAM_CHANGE, BEND = 0x80, 0x90, 0xB0, 0xC0, 0xE0
 META, SYSEX, SYSEX_ESCAPE = 0xFF, 0xF0, 0xF7
-END_OF_TRACK = 0x2F  # a kind of meta event
+# kinds of meta event
+TRACK_NAME, PORT, END_OF_TRACK = 0x03, 0x21, 0x2F
+SET_TEMPO, TIME_SIGNATURE, KEY_SIGNATURE = 0x51, 0x58, 0x59
 
 # status byte without its channel -> number of data bytes
 DATA_BYTES = {0x80: 2, 0x90: 2, 0xA0: 2, 0xB0: 2, 0xC0: 1, 0xD0: 1, 0xE0: 2}
@@ -30,7 +38,7 @@ ILLEGAL_DATA_BYTES = {
     for status in range(SYSEX, META)
     if status not in (SYSEX, SYSEX_ESCAPE)
 }
-MAX_VARIABLE_LENGTH = 4  # bytes of a number that says for itself where it ends
+MAX_VARIABLE_LENGTH = 0x0FFFFFFF  # of a number that says for itself where it ends: 28 bits
 
 # frames a second, as a header names them -> (ticks per beat and frame subdivision, beats a minute)
 # of a grid in which a beat is a second
@@ -175,14 +183,18 @@ def _payload(chunk: bytes, position: int) -> tuple[bytes, int]:
 
 
 def _variable_length(chunk: bytes, position: int) -> tuple[int, int]:
-    """Seven bits a byte, the highest first; the last byte is the one below 128. And its end."""
+    """Seven bits a byte, the highest first; the last byte is the one below 128. And its end.
+
+    Leading bytes of 0x80 add nothing, however many there are.
+    """
     value = 0
-    for place in range(position, position + MAX_VARIABLE_LENGTH):
-        byte = chunk[place]
+    while value <= MAX_VARIABLE_LENGTH:
+        byte = chunk[position]
+        position += 1
         value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, place + 1
-    raise IndexError  # no number has more bytes: the track is lost from here on
+        if byte < 0x80 and value <= MAX_VARIABLE_LENGTH:
+            return value, position
+    raise IndexError  # no number is larger: the track is lost from here on
 
 
 def _header(header: bytes) -> Header:

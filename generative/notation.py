@@ -1,21 +1,25 @@
 """A piece of music as notation: MusicXML through music21; knows bars and voices, no models.
 
-Notes are set where they can be written: on 32nds or triplet 16ths of a beat, whichever is nearer.
+Notes are set where they can be written: on 32nds or triplet 16ths of a beat, whichever is nearer,
+and on 64ths or 128ths where a meter counts in them. Bar lines stand exactly where the meter says.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from bisect import bisect_right
 from collections import defaultdict
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from generative.files import write_bytes
 from generative.midi import DRUM_CHANNEL
-from generative.pianoroll import track_names
+from generative.pianoroll import shown, track_names
+from generative.piece import BEATS_PER_WHOLE_NOTE, Key, Meter, Tempo, bar_ticks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from generative.piece import Note, Piece, Track
@@ -25,6 +29,7 @@ EXTRA = "notation"
 
 # when a chord begins and ends, in quarter notes
 Span = tuple[Fraction, Fraction]
+Sign: TypeAlias = Meter | Key | Tempo
 
 
 def check() -> None:
@@ -50,7 +55,7 @@ def write(piece: Piece, path: Path) -> None:
     from music21.musicxml.m21ToXml import GeneralObjectExporter
 
     score = as_score(piece)
-    score.insert(0, metadata.Metadata(title=path.stem))
+    score.insert(0, metadata.Metadata(title=shown(path.stem)))
     write_bytes(path, GeneralObjectExporter(score).parse())
 
 
@@ -58,60 +63,80 @@ def as_score(piece: Piece) -> Any:
     """The piece as a `music21.stream.Score`: a part a track, in measures and voices."""
     from music21 import stream
 
-    lines = [written(line, piece.ticks_per_beat) for line in _bars(piece)]
+    lines, signs = bar_lines(piece), _signs_of(piece, bar_lines(piece))
     score = stream.Score()
     for i, (track, name) in enumerate(zip(piece.tracks, track_names(piece.tracks), strict=True)):
         part = stream.Part(id=f"P{i + 1}")
         part.partName = name
         part.insert(0, _instrument(track, name))
-        voices = [
-            _measured(voice, lines) for voice in _voices(_chords(track, piece.ticks_per_beat))
-        ]
+        chords = _chords(track, piece.ticks_per_beat, beat_parts(piece))
+        voices = [_measured(voice, lines) for voice in _voices(chords)]
+        length = Fraction(0)  # of a whole bar
         for number, (begin, end) in enumerate(pairwise(lines)):
             measure = stream.Measure(number=number + 1)
-            _signs(measure, piece, begin, end, first_part=i == 0)
-            here = {i: voice[number] for i, voice in enumerate(voices, 1) if number in voice}
-            _fill(measure, here, end - begin)
+            here = signs.get(number, [])
+            _sign(measure, here, first_part=i == 0)
+            length = next((bar_ticks(s, 1) for _, s in here[::-1] if isinstance(s, Meter)), length)
+            measure.paddingRight = length - (end - begin)  # cut off, and not to be filled
+            sounding = {i: voice[number] for i, voice in enumerate(voices, 1) if number in voice}
+            _fill(measure, sounding, end - begin)
             part.insert(begin, measure)
         score.insert(0, part)
     return score
 
 
-def written(ticks: int, ticks_per_beat: int) -> Fraction:
+def written(ticks: int, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) -> Fraction:
     """The nearest time that is written simply, in quarter notes.
 
     Example:
         written(161, 480)    # Fraction(1, 3)
     """
     exact = Fraction(ticks, ticks_per_beat)
-    candidates = (Fraction(round(exact * parts), parts) for parts in BEAT_PARTS)
+    candidates = (Fraction(round(exact * part), part) for part in parts)
     return min(candidates, key=lambda time: abs(time - exact))
 
 
-def written_span(note: Note, ticks_per_beat: int) -> Span:
-    """When a note begins and ends as it is written; it lasts at least a 32nd."""
-    begin = written(note.onset_ticks, ticks_per_beat)
-    end = written(note.end_ticks, ticks_per_beat)
-    return begin, max(end, begin + Fraction(1, BEAT_PARTS[0]))
+def written_span(note: Note, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) -> Span:
+    """When a note begins and ends as it is written; it lasts at least the shortest part."""
+    begin = written(note.onset_ticks, ticks_per_beat, parts)
+    end = written(note.end_ticks, ticks_per_beat, parts)
+    return begin, max(end, begin + Fraction(1, max(parts)))
 
 
-def _bars(piece: Piece) -> list[int]:
-    """Bar lines, with more bars of the last meter where a note outlasts the last one."""
-    lines = list(piece.bar_lines)
-    if len(lines) == 1:
-        return [0, 4 * piece.ticks_per_beat]
-    meter = piece.meters[-1]
-    length = 4 * piece.ticks_per_beat * meter.numerator // meter.denominator
-    while lines[-1] < piece.duration_ticks:
-        lines.append(lines[-1] + max(length, 1))
-    return lines
+def beat_parts(piece: Piece) -> tuple[int, ...]:
+    """Into how many parts a beat is divided, so that each meter's own unit is one of them."""
+    finest = max(meter.denominator // BEATS_PER_WHOLE_NOTE for meter in piece.meters)
+    return max(BEAT_PARTS[0], finest), *BEAT_PARTS[1:]
 
 
-def _chords(track: Track, ticks_per_beat: int) -> dict[Span, list[Note]]:
+def bar_lines(piece: Piece) -> list[Fraction]:
+    """Where bars begin, and where the last ends, in quarter notes: no bar is longer than its meter.
+
+    A meter begins where it can be written, and its bars are counted from there; a change of meter
+    cuts the bar before it short. The last note ends within the last bar.
+    """
+    parts = beat_parts(piece)
+    starts = [written(m.at_ticks, piece.ticks_per_beat, parts) for m in piece.meters]
+    last = max(
+        (written_span(n, piece.ticks_per_beat, parts)[1] for t in piece.tracks for n in t.notes),
+        default=Fraction(1, max(parts)),  # silence is one bar
+    )
+    lines: list[Fraction] = []
+    close = Fraction(0)
+    for meter, begin, end in zip(piece.meters, starts, [*starts[1:], None], strict=True):
+        line = begin
+        while line < last and (end is None or line < end):
+            lines.append(line)
+            line += bar_ticks(meter, 1)
+            close = line if end is None else min(line, end)
+    return [*lines, close]
+
+
+def _chords(track: Track, ticks_per_beat: int, parts: Sequence[int]) -> dict[Span, list[Note]]:
     """Notes that begin and end together are one chord."""
     chords: defaultdict[Span, list[Note]] = defaultdict(list)
     for note in track.notes:
-        chords[written_span(note, ticks_per_beat)].append(note)
+        chords[written_span(note, ticks_per_beat, parts)].append(note)
     return dict(sorted(chords.items()))
 
 
@@ -186,20 +211,33 @@ def _chord(notes: list[Note], length: Fraction, tie: str | None) -> Any:
     return singles[0] if len(singles) == 1 else chord.Chord(singles, quarterLength=length)
 
 
-def _signs(measure: Any, piece: Piece, begin: Fraction, end: Fraction, *, first_part: bool) -> None:
-    """Meters and keys where they begin, and tempos, which stand above the first part only."""
+def _signs_of(piece: Piece, lines: Sequence[Fraction]) -> dict[int, list[tuple[Fraction, Sign]]]:
+    """By bar, the meters, keys and tempos that begin in it, and where in it."""
+    parts = beat_parts(piece)
+    by_bar: defaultdict[int, list[tuple[Fraction, Sign]]] = defaultdict(list)
+    signs: tuple[Sign, ...] = (*piece.meters, *piece.keys, *piece.tempos)
+    for sign in signs:
+        at = written(sign.at_ticks, piece.ticks_per_beat, parts)
+        if at < lines[-1]:
+            bar = bisect_right(lines, at) - 1
+            by_bar[bar].append((at - lines[bar], sign))
+    return by_bar
+
+
+def _sign(measure: Any, signs: Iterable[tuple[Fraction, Sign]], *, first_part: bool) -> None:
+    """Set meters and keys into a measure, and tempos, which stand above the first part only."""
     from music21 import key, meter, tempo
 
-    for sign in piece.meters:
-        if begin <= written(sign.at_ticks, piece.ticks_per_beat) < end:
-            measure.timeSignature = meter.TimeSignature(f"{sign.numerator}/{sign.denominator}")
-    for signature in piece.keys:
-        if begin <= written(signature.at_ticks, piece.ticks_per_beat) < end:
-            measure.keySignature = key.KeySignature(signature.sharps)
-    for mark in piece.tempos if first_part else ():
-        at = written(mark.at_ticks, piece.ticks_per_beat)
-        if begin <= at < end:
-            measure.insert(at - begin, tempo.MetronomeMark(number=round(mark.beats_per_minute, 2)))
+    for at, sign in signs:
+        match sign:
+            case Meter():
+                measure.timeSignature = meter.TimeSignature(f"{sign.numerator}/{sign.denominator}")
+            case Key():
+                mode = "minor" if sign.is_minor else "major"
+                measure.keySignature = key.KeySignature(sign.sharps).asKey(mode)
+            case Tempo() if first_part:
+                mark = tempo.MetronomeMark(number=round(sign.beats_per_minute, 2))
+                measure.insert(at, mark)
 
 
 def _instrument(track: Track, name: str) -> Any:

@@ -15,14 +15,16 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from generative import midi
-from generative.files import shown, write_text
+from generative.controls import bends, gains, pans
+from generative.files import write_text
 from generative.general_midi import drum_name
-from generative.pianoroll import COLOURS, beat_ticks, track_names
+from generative.pianoroll import COLOURS, beat_ticks, shown, track_names
 from generative.sound import drums, synth, timbres, timing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from generative.controls import Curve
     from generative.piece import Piece, TempoMap, Track
 
 DECIMALS = 4  # of seconds
@@ -67,7 +69,9 @@ def score(piece: Piece) -> dict[str, Any]:
                 "name": name,
                 "colour": colour,
                 "drum": track.is_drum,
-                "pan": round(place, 2),
+                "levels": _steps(gains(track), clock),
+                "pans": _steps(pans(track) or [(0, place)], clock),
+                "bends": _steps([(at, 100 * bend) for at, bend in bends(track)], clock),
                 "timbre": {} if track.is_drum else _timbre(track.program),
                 "notes": _notes(track, clock),
             }
@@ -86,6 +90,11 @@ def _notes(track: Track, clock: TempoMap) -> list[list[float]]:
         [begin, end, note.pitch, note.velocity, *([silent] if silent > end else [])]
         for note, (begin, end), (_, silent) in zip(track.notes, written, heard, strict=True)
     ]
+
+
+def _steps(curve: Curve, clock: TempoMap) -> list[list[float]]:
+    """From which second on a control has which value."""
+    return [[round(clock.seconds_at(at), DECIMALS), round(value, 4)] for at, value in curve]
 
 
 def _timbre(program: int) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+import warnings
 from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,9 @@ MARGIN_PITCHES = 2  # above and below what is played
 INCHES_PER_BAR_NUMBER = 0.42
 INCHES_FOR_BEATS = 0.5  # bars narrower than this show no beats
 LEGEND_INCHES_PER_NAME = 2.4
+
+NO_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def draw(piece: Piece, path: Path) -> None:
@@ -79,7 +84,9 @@ def draw(piece: Piece, path: Path) -> None:
         _bars(panels, piece, first, lines)
     _legend(figure, names, columns)
     data = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(data)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing")  # then a box is drawn
+        FigureCanvasAgg(figure).print_png(data)
     write_bytes(path, data.getvalue())
 
 
@@ -96,12 +103,21 @@ def _systems(piece: Piece) -> list[tuple[int, tuple[int, ...]]]:
     return [*systems[:-1], (first, (*last[:-1], end))]
 
 
+def shown(name: str) -> str:
+    """A name as pictures, pages and XML can hold it.
+
+    Whitespace becomes spaces, control characters and code points that are no characters are
+    dropped, and half a surrogate pair, which stands for a byte that is not UTF-8, is replaced.
+    """
+    return SURROGATE.sub("\ufffd", NO_CHARACTER.sub("", re.sub(r"\s", " ", name)))
+
+
 def track_names(tracks: Sequence[Track]) -> list[str]:
     """What to call each track: its instrument, and its own name or a number where it has one."""
     instruments = [instrument_name(track.program, track.is_drum) for track in tracks]
     names = []
     for i, (track, instrument) in enumerate(zip(tracks, instruments, strict=True)):
-        own = " ".join(track.name.split())
+        own = " ".join(shown(track.name).split())
         if own and own.casefold() != instrument.casefold():
             names.append(f"{own} ({instrument})")
         elif instruments.count(instrument) > 1:
@@ -238,7 +254,9 @@ def _legend(figure: Any, names: Sequence[str], columns: int) -> None:
             Patch(facecolor=colour, label=name)
             for colour, name in zip(cycle(COLOURS), names, strict=False)
         ]
-        figure.legend(
+        legend = figure.legend(
             handles=patches, loc="outside upper left", ncols=columns, frameon=False, fontsize=8,
             handlelength=1.2, columnspacing=1.4,
         )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a dollar sign in a name is one

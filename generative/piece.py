@@ -60,23 +60,6 @@ _set_onset, _set_duration, _set_pitch, _set_velocity = (
 )
 
 
-CONTROL_NAMES = {
-    1: "modulation",
-    7: "volume",
-    10: "pan",
-    11: "expression",
-    SUSTAIN_PEDAL: "sustain pedal",
-    66: "sostenuto pedal",
-    67: "soft pedal",
-    PITCH_BEND: "pitch bend",
-}
-
-
-def control_name(number: int) -> str:
-    """A control in words; those without a name of their own by their number."""
-    return CONTROL_NAMES.get(number, f"controller {number}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
     """From `at_ticks` on, a pedal, wheel or slider of one instrument stands at `value`.

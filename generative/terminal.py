@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
+import re
 import stat
 import sys
 import tomllib
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STDIO = "-"
+# Names and cards come from files: what would steer the terminal is shown and not sent to it.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +108,9 @@ def finite(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """One JSON value on stdout."""
-    click.echo(json.dumps(finite(value), ensure_ascii=False, indent=2))
+    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
+    # JSON escapes what is below 32 by itself; the others that steer a terminal are in strings too
+    click.echo(CONTROL.sub(lambda char: f"\\u{ord(char[0]):04x}", text))
 
 
 def numbered(path: Path, count: int) -> list[Path]:
@@ -153,6 +160,30 @@ def note_seed(seed: int, asked: int | None) -> None:
         say(f"seed {seed}")
 
 
+def escaped(text: str) -> str:
+    """A text with its control characters, save tab and newline, shown as escapes.
+
+    A byte that is not UTF-8, half a surrogate pair to Python, is shown by a replacement character.
+
+    Example:
+        escaped("Bass\x07")    # "Bass\\x07"
+    """
+    shown = CONTROL.sub(lambda char: f"\\x{ord(char[0]):02x}", text)
+    return SURROGATE.sub("\ufffd", shown)
+
+
+def show(text: str) -> None:
+    """Text about files on stdout, for human eyes."""
+    click.echo(escaped(text))
+
+
+def show_error(error: click.ClickException) -> None:
+    """A usage error on stderr, as click words it."""
+    shown = io.StringIO()
+    error.show(shown)
+    click.echo(escaped(shown.getvalue()), err=True, nl=False)
+
+
 def say(line: str) -> None:
     """One line on stderr."""
-    click.echo(line, err=True)
+    click.echo(escaped(line), err=True)

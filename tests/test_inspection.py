@@ -76,3 +76,25 @@ def test_info_fails_where_nothing_can_be_read(folder: Path) -> None:
 def test_two_models_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("shakespeare", "chorales") == 2
     assert "name one model, or MIDI files" in capsys.readouterr().err
+
+
+def test_what_would_steer_a_terminal_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "Bass\x07\x1b[31mred\x9b2J\nfile"
+    path = tmp_path / "a\x1b[2Jb.mid"
+    midi.write(Piece(ticks_per_beat=24, tracks=(Track(name=name, notes=(note(0, 24),)),)), path)
+    assert run(str(path)) == 0
+    out = capsys.readouterr().out
+    assert r"1 notes  Bass\x07\x1b[31mred\x9b2J file" in out
+    assert r"a\x1b[2Jb.mid" in out
+    assert run(str(path), "--json") == 0
+    out += (shown := capsys.readouterr().out)
+    assert json.loads(shown)["tracks"][0]["name"] == name
+    assert run(str(tmp_path / "no\x1b[2J.mid")) == 1
+    assert run("--no\x1b[2J") == 2
+    err = capsys.readouterr().err
+    assert err.count(r"no\x1b[2J") == 2
+    assert not set(out + err) & {
+        chr(code) for code in (*range(9), *range(11, 32), *range(127, 160))
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -116,3 +117,79 @@ def test_without_music21_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"pip install 'generative\[notation\]'"):
         notation.check()
+
+
+def measures(piece: Piece, path: Path) -> list[tuple[Fraction, Fraction]]:
+    """How long each measure of each part is, and how long its meter says, in quarter notes."""
+    pytest.importorskip("music21", exc_type=ImportError)
+    notation.write(piece, path)
+    lengths = []
+    for part in ET.parse(path).getroot().iter("part"):
+        divisions, meter = 1, Fraction(0)
+        for measure in part.iter("measure"):
+            divisions = int(measure.findtext("attributes/divisions") or divisions)
+            if (beats := measure.findtext("attributes/time/beats")) is not None:
+                unit = int(measure.findtext("attributes/time/beat-type") or 0)
+                meter = Fraction(4 * int(beats), unit)
+            at = end = Fraction(0)
+            for item in measure:
+                ticks = Fraction(item.findtext("duration") or 0) / divisions
+                if item.tag == "backup":
+                    at -= ticks
+                elif item.find("chord") is None:
+                    at += ticks
+                end = max(end, at)
+            lengths.append((end, meter))
+    return lengths
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "ticks_per_beat"),
+    [
+        (5, 64, 480),
+        (1, 64, 480),
+        (7, 128, 480),
+        (5, 64, 24),
+        (3, 32, 96),
+        (5, 8, 480),
+        (255, 16, 24),
+    ],
+)
+def test_bar_lines_are_where_the_meter_says(
+    numerator: int, denominator: int, ticks_per_beat: int, tmp_path: Path
+) -> None:
+    notes = [note(i * ticks_per_beat // 3, ticks_per_beat // 4, 60 + i) for i in range(9)]
+    meter = Meter(at_ticks=0, numerator=numerator, denominator=denominator)
+    piece = replace(piece_of(*notes, ticks_per_beat=ticks_per_beat), meters=(meter,))
+    lengths = measures(piece, tmp_path / "a.musicxml")
+    assert len(lengths) >= piece.bars
+    assert all(length == said == Fraction(4 * numerator, denominator) for length, said in lengths)
+
+
+def test_a_pickup_and_a_bar_that_a_meter_cuts_short(tmp_path: Path) -> None:
+    notes = [note(24 * i, 24, 60 + i) for i in range(12)]
+    meters = [(0, 1, 4), (24, 4, 4), (24 * 7, 3, 4)]  # a beat; a bar, and half of one; two bars
+    piece = replace(
+        piece_of(*notes),
+        meters=tuple(Meter(at_ticks=at, numerator=n, denominator=d) for at, n, d in meters),
+    )
+    lengths = [length for length, _ in measures(piece, tmp_path / "a.musicxml")]
+    assert lengths == [1, 4, 2, 3, 3]
+
+
+def test_a_mode_is_written(tmp_path: Path) -> None:
+    keys = tuple(Key(at_ticks=96 * i, sharps=-3, is_minor=i == 1) for i in range(3))
+    measures(replace(piece_of(note(0, 288)), keys=keys), tmp_path / "a.musicxml")
+    modes = [e.text for e in ET.parse(tmp_path / "a.musicxml").getroot().iter("mode")]
+    assert modes == ["major", "minor", "major"]
+
+
+@pytest.mark.parametrize(
+    "name", ["Strings\0\0", "\x1b[31m\x07", "a\ufffeb\uffff", "<&>\x85\x0b]]>"]
+)
+def test_any_name_is_well_formed_xml(name: str, tmp_path: Path) -> None:
+    piece = Piece(ticks_per_beat=24, tracks=(Track(name=name, notes=(note(0, 24),)),))
+    measures(piece, tmp_path / "a\x01\udce9.musicxml")  # reads what was written
+    root = ET.parse(tmp_path / "a\x01\udce9.musicxml").getroot()
+    assert (root.findtext("movement-title") or root.findtext("work/work-title")) == "a\ufffd"
+    assert "(Acoustic grand piano)" in (root.findtext(".//part-name") or "") or "[31m" in name

@@ -159,6 +159,13 @@ def test_the_page_needs_no_network_and_says_what_it_is() -> None:
     assert len([a for a in inputs if a.get("aria-label")]) + text.count("<label>") == len(inputs)
 
 
+@pytest.mark.parametrize("name", ["$x^$", "\\frac $\\foo{$", "Bass\0\x1b[31m", "名前", "\udce9"])
+def test_any_name_can_be_drawn(name: str, tmp_path: Path) -> None:
+    piece = Piece(ticks_per_beat=24, tracks=(Track(name=name, notes=(note(0, 24),)),))
+    pianoroll.draw(piece, tmp_path / "a.png")
+    page.write(piece, tmp_path / "a\udce9.html")
+
+
 def test_names_stay_text() -> None:
     evil = "</script><script>alert(1)</script>&\"'{{score}}\u2028"
     piece = Piece(ticks_per_beat=24, tracks=(Track(name=evil, notes=(note(0, 24),)),))

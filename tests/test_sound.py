@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import struct
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from generative import midi
-from generative.piece import SUSTAIN_PEDAL, Control, Note, Piece, Tempo, Track
+from generative.controls import EXPRESSION, PAN, VOLUME, bends, gains
+from generative.piece import PITCH_BEND, SUSTAIN_PEDAL, Control, Note, Piece, Tempo, Track
 from generative.sound import SAMPLE_RATE, drums, fluidsynth, room, synth, timbres, timing, wav
 from tests.pieces import note, piece_of, real_files
 
@@ -268,3 +270,106 @@ def test_fluidsynth_plays_through_a_soundfont(tmp_path: Path) -> None:
     broken.write_bytes(SOUNDFONTS[0].read_bytes()[:1000])
     with pytest.raises(RuntimeError, match=r"FluidSynth cannot play .*broken.sf2: SoundFont"):
         fluidsynth.render(at_one_beat_a_second(*melody), broken)
+
+
+# ---- controls ----------------------------------------------------------------------------------
+
+
+def control(at: int, number: int, value: int) -> Control:
+    return Control(at_ticks=at, number=number, value=value)
+
+
+def held(*controls: Control, program: int = 16, pitch: int = 60, beats: int = 4) -> Piece:
+    """One note, a beat a second, of an organ, which sounds evenly."""
+    piece = at_one_beat_a_second(note(0, 24 * beats, pitch, 100), program=program)
+    return replace(piece, tracks=(replace(piece.tracks[0], controls=controls),))
+
+
+def decibels(sound: Sound, reference: Sound) -> float:
+    return float(20 * np.log10(rms(sound) / rms(reference)))
+
+
+@pytest.mark.parametrize("number", [VOLUME, EXPRESSION])
+@pytest.mark.parametrize(("value", "expected"), [(127, 0.0), (64, -11.9), (32, -23.9)])
+def test_volume_and_expression_are_40_log_10(number: int, value: int, expected: float) -> None:
+    """General MIDI 2: 64 is 11.9 dB below 127, also while the note sounds."""
+    sound = mono(held(control(0, number, 127), control(48, number, value)))
+    change = decibels(seconds(sound, 2.7, 3.9), seconds(sound, 0.7, 1.9))
+    assert change == pytest.approx(expected, abs=0.35)  # the room answers a little later
+
+
+def test_a_fade_is_smooth() -> None:
+    """From 127 to 0, a step of the controller four times a second."""
+    fade = [control(6 * i, VOLUME, 127 - 8 * i) for i in range(16)]
+    sound = mono(held(*fade, control(96, VOLUME, 0), beats=5))
+    levels = [rms(seconds(sound, 0.25 * i + 0.02, 0.25 * i + 0.24)) for i in range(16)]
+    assert all(after < before for before, after in pairwise(levels[1:]))
+    steady = np.abs(np.diff(seconds(sound, 0.1, 0.2))).max()
+    assert np.abs(np.diff(sound)).max() < 1.5 * steady  # nothing clicks
+
+
+def test_what_is_muted_is_silent_and_the_others_are_as_loud() -> None:
+    muted = Track(program=16, notes=(note(0, 24, 72, 100),), controls=(control(0, VOLUME, 0),))
+    drums_muted = Track(is_drum=True, notes=(note(0, 1, 38),), controls=(control(0, VOLUME, 0),))
+    alone = at_one_beat_a_second(note(0, 24, 60, 100))
+    both = replace(alone, tracks=(*alone.tracks, muted, drums_muted))
+    assert strength_at(mono(both), 72) == pytest.approx(strength_at(mono(alone), 72), rel=0.3)
+    silent = replace(both, tracks=(muted, drums_muted))
+    assert not synth.render(silent).any()
+
+
+def test_pan_has_equal_power() -> None:
+    def powers(value: int) -> list[float]:
+        sound = synth.render(held(control(0, PAN, value), pitch=72))[:SAMPLE_RATE]
+        return [rms(side) ** 2 for side in sound.T]
+
+    left, right = powers(0)
+    assert left > 8 * right  # the room answers on both sides
+    left, right = powers(127)
+    assert right > 8 * left
+    middle = synth.render(held(pitch=60)), synth.render(held(control(0, PAN, 64), pitch=60))
+    assert np.abs(middle[0] - middle[1]).max() < LEAST
+    moving = synth.render(held(control(0, PAN, 0), control(48, PAN, 127)))
+    before, after = moving[:SAMPLE_RATE], moving[5 * SAMPLE_RATE // 2 : 7 * SAMPLE_RATE // 2]
+    assert rms(before[:, 0]) > 2.5 * rms(before[:, 1])
+    assert rms(after[:, 1]) > 2.5 * rms(after[:, 0])
+
+
+def test_pan_moves_a_whole_kit() -> None:
+    struck = at_one_beat_a_second(note(0, 6, 42, 100), is_drum=True)  # a hi-hat, on the right
+    track = replace(struck.tracks[0], controls=(control(0, PAN, 1),))
+    sound = synth.render(replace(struck, tracks=(track,)))[: SAMPLE_RATE // 5]
+    assert rms(sound[:, 0]) > 5 * rms(sound[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("reach", "wheel", "semitones"),
+    [((), 0x3FFF, 2), ((), 0, -2), ((), 0x3000, 1), ((5,), 0x3FFF, 5), ((5,), 0, -5)],
+)
+def test_a_bend_moves_the_pitch_while_it_sounds(
+    reach: tuple[int, ...], wheel: int, semitones: int
+) -> None:
+    """Two semitones at either end, or what registered parameter 0 says."""
+    parameter = [
+        turned
+        for semis in reach
+        for turned in (control(0, 101, 0), control(0, 100, 0), control(0, 6, semis))
+    ]
+    sound = mono(held(*parameter, control(48, PITCH_BEND, wheel), pitch=69))
+    before, after = seconds(sound, 0.2, 1.9), seconds(sound, 2.1, 3.9)
+    assert strength_at(before, 69) > 20 * strength_at(before, 69 + semitones)
+    assert strength_at(after, 69 + semitones) > 20 * strength_at(after, 69)
+
+
+@pytest.mark.parametrize("program", [0, 16, 40])
+def test_a_note_that_is_bent_all_the_time_is_another_note(program: int) -> None:
+    bent = mono(held(control(0, PITCH_BEND, 0x1000), program=program, pitch=70))  # a semitone down
+    plain = mono(held(program=program, pitch=69))
+    assert rms(bent - plain) < 0.15 * rms(plain)
+
+
+def test_reset_all_controllers_leaves_volume_and_pan() -> None:
+    turned = tuple(control(0, n, v) for n, v in ((VOLUME, 50), (EXPRESSION, 50), (PITCH_BEND, 0)))
+    track = Track(notes=(note(0, 99),), controls=(*turned, control(48, 121, 0)))
+    assert gains(track)[-1] == (48, 0.25)
+    assert bends(track) == [(0, -2.0), (48, 0.0)]

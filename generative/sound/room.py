@@ -30,14 +30,17 @@ class Room:
         self._mix = np.zeros((2, length), dtype=np.float32)
         self._echo = np.zeros(length, dtype=np.float32)  # what is sent to the walls
 
-    def add(self, sound: Samples, at_seconds: float, pan: float, echo: float) -> None:
-        """Mix a sound (N,) in, from a time on; `pan` -1 is left, 1 is right, of equal power."""
+    def add(self, sound: Samples, at_seconds: float, pan: float | Samples, echo: float) -> None:
+        """Mix a sound (N,) in, from a time on.
+
+        `pan` -1 is left, 1 is right, of equal power; it may move with the sound. (N,)
+        """
         at = round(at_seconds * self.sample_rate)
         sound = sound[: len(self._echo) - at]
-        angle = (pan + 1.0) * np.pi / 4
+        angle = (np.atleast_1d(np.float32(pan))[: len(sound)] + 1) * np.float32(np.pi / 4)
         here = slice(at, at + len(sound))
-        self._mix[0, here] += sound * np.float32(np.cos(angle))
-        self._mix[1, here] += sound * np.float32(np.sin(angle))
+        self._mix[0, here] += sound * np.cos(angle)
+        self._mix[1, here] += sound * np.sin(angle)
         self._echo[here] += sound * np.float32(echo)
 
     def sound(self) -> Samples:

@@ -2,7 +2,8 @@
 
 A partial is a damped oscillator, exp((-decay + 2 pi i f) t). A block of it further on is its first
 block times one complex number, so a key costs one block of sines and then only matrix products.
-Each key is computed twice, mellow and bright, and a note's velocity mixes the two.
+Each key is computed twice, mellow and bright, and a note's velocity mixes the two. Where a wheel
+bends a note while it sounds, it is read more slowly from a key that is at least as high.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from generative.controls import bends, gains, pans
 from generative.sound import drums
 from generative.sound.room import Room, master
 from generative.sound.timbres import MIDDLE_C_HERTZ, Timbre, timbre_of
-from generative.sound.timing import sounding, spans
+from generative.sound.timing import Course, sounding, spans
 from generative.sound.wav import SAMPLE_RATE, check_length
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from generative.piece import Piece, Track
+    from generative.piece import Piece, TempoMap, Track
 
 BLOCK = 4096  # samples of a bank of oscillators, about what the cache holds
 NOTE_LEVEL = 0.32  # of a melodic note beside a drum
@@ -38,6 +40,14 @@ BASS_PROGRAMS = range(32, 40)
 Samples = NDArray[np.float32]
 
 
+class Player(NamedTuple):
+    """How a track's controls stand while it plays."""
+
+    gain: Course
+    pan: Course | None  # None: where `places` puts it
+    bend: Course  # in semitones
+
+
 class Stroke(NamedTuple):
     """One note to mix: when, how hard, and where it stands, -1 left to 1 right."""
 
@@ -45,10 +55,12 @@ class Stroke(NamedTuple):
     seconds: float
     strength: float  # 0..1
     pan: float
+    player: Player
+    lowered: float | None  # semitones from the key whose samples are bent to the note unbent
 
 
-def hertz(pitch: int) -> float:
-    """The frequency of a MIDI pitch in equal temperament, A4 = 69 = 440 Hz."""
+def hertz(pitch: float) -> float:
+    """The frequency of a MIDI pitch, whole or not, in equal temperament, A4 = 69 = 440 Hz."""
     return float(440.0 * 2.0 ** ((pitch - 69) / 12.0))
 
 
@@ -70,18 +82,33 @@ def render(piece: Piece, sample_rate: int = SAMPLE_RATE) -> Samples:
     return sound
 
 
-def _keys(piece: Piece) -> Iterator[tuple[Timbre, int, list[Stroke]]]:
+def _keys(piece: Piece) -> Iterator[tuple[Timbre, float, list[Stroke]]]:
     """Each key of each timbre with all that is played on it, since these share their samples."""
-    keys: defaultdict[tuple[Timbre, int], list[Stroke]] = defaultdict(list)
+    keys: defaultdict[tuple[Timbre, float], list[Stroke]] = defaultdict(list)
     for track, pan in zip(piece.tracks, places(piece.tracks), strict=True):
         if track.is_drum:
             continue
+        timbre, player = timbre_of(track.program), _player(track, piece.tempo_map)
         for note, (begin, end) in zip(track.notes, sounding(track, piece.tempo_map), strict=True):
             place = float(np.clip(pan + PAN_PER_SEMITONE * (note.pitch - 60), -1.0, 1.0))
-            stroke = Stroke(begin, end - begin, note.velocity / 127, place)
-            keys[timbre_of(track.program), note.pitch].append(stroke)
+            low, high = player.bend.within(begin, end + timbre.release_seconds)
+            raised = round(high, 2) if low == high else float(np.ceil(high))
+            stroke = Stroke(
+                begin, end - begin, note.velocity / 127, place, player,
+                None if low == high else -raised,
+            )  # fmt: skip
+            keys[timbre, note.pitch + raised].append(stroke)
     for (timbre, pitch), strokes in keys.items():
         yield timbre, pitch, strokes
+
+
+def _player(track: Track, clock: TempoMap) -> Player:
+    pan = pans(track)
+    return Player(
+        gain=Course(gains(track), clock),
+        pan=None if pan is None else Course(pan, clock),
+        bend=Course(bends(track), clock),
+    )
 
 
 def places(tracks: Sequence[Track]) -> list[float]:
@@ -92,7 +119,7 @@ def places(tracks: Sequence[Track]) -> list[float]:
     return [0.0 if central else next(spread) for central in middle]
 
 
-def _play(room: Room, timbre: Timbre, pitch: int, strokes: list[Stroke]) -> None:
+def _play(room: Room, timbre: Timbre, pitch: float, strokes: list[Stroke]) -> None:
     rate = room.sample_rate
     held = max(stroke.seconds for stroke in strokes)
     mellow, edge = _layers(timbre, hertz(pitch), held + timbre.release_seconds, rate)
@@ -100,12 +127,36 @@ def _play(room: Room, timbre: Timbre, pitch: int, strokes: list[Stroke]) -> None
     fade = np.linspace(1.0, 0.0, release, endpoint=False, dtype=np.float32)
     fade *= np.exp(-5.0 * (1.0 - fade))
     for stroke in strokes:
+        begin, player = stroke.begin_seconds, stroke.player
         until = round(stroke.seconds * rate)
+        gain = player.gain.samples(begin, until + release, rate)
+        if not gain.any():
+            continue
         note = mellow[: until + release] + edge[: until + release] * np.float32(stroke.strength)
+        if stroke.lowered is not None:
+            note = _bent(note, stroke.lowered + player.bend.samples(begin, len(note), rate))
         note[until:] *= fade[: len(note[until:])]
-        gain = NOTE_LEVEL * timbre.level * stroke.strength**LOUDNESS_POWER
-        note *= np.float32(gain)
-        room.add(note, stroke.begin_seconds, stroke.pan, timbre.echo)
+        level = NOTE_LEVEL * timbre.level * stroke.strength**LOUDNESS_POWER
+        note *= np.float32(level) * (gain if len(gain) == 1 else gain[: len(note)])
+        pan = player.pan.samples(begin, len(note), rate) if player.pan else stroke.pan
+        room.add(note, begin, pan, timbre.echo)
+
+
+def _bent(sound: Samples, semitones: Samples) -> Samples:
+    """A sound (N,) that much higher, by which it must not be higher anywhere: (N,), 0 or less.
+
+    Between samples it follows a cubic through the four that are next (Catmull-Rom).
+    """
+    places = np.cumsum(2.0 ** (semitones.astype(np.float64) / 12))
+    places -= places[0]
+    before = places.astype(np.int64)
+    part = (places - before).astype(np.float32)
+    padded = np.pad(sound, (1, 2))
+    a, b, c, d = (padded[before + i] for i in range(4))
+    bent = b + 0.5 * part * (
+        c - a + part * (2 * a - 5 * b + 4 * c - d + part * (3 * (b - c) + d - a))
+    )
+    return np.asarray(bent, dtype=np.float32)
 
 
 def _layers(timbre: Timbre, frequency: float, seconds: float, sample_rate: int) -> Samples:
@@ -183,17 +234,24 @@ def _speak(layers: Samples, timbre: Timbre, frequency: float, sample_rate: int) 
 
 
 def _strike(room: Room, track: Track, piece: Piece) -> None:
+    rate = room.sample_rate
     times = spans(track, piece.tempo_map)[:, 0]
+    player = _player(track, piece.tempo_map)
     next_in_group: dict[str, float] = {}
     for note, begin in reversed(list(zip(track.notes, times, strict=True))):
         drum = drums.drum_of(note.pitch)
-        sound = drums.stroke(note.pitch, room.sample_rate)
+        sound = drums.stroke(note.pitch, rate)
         if drum.choke:
             cut = next_in_group.get(drum.choke, np.inf) - begin
             next_in_group[drum.choke] = begin
-            if 0 < cut * room.sample_rate < len(sound):
-                sound = sound[: int(cut * room.sample_rate)].copy()
-                end = min(len(sound), round(0.005 * room.sample_rate))
+            if 0 < cut * rate < len(sound):
+                sound = sound[: int(cut * rate)].copy()
+                end = min(len(sound), round(0.005 * rate))
                 sound[len(sound) - end :] *= np.linspace(1.0, 0.0, end, dtype=np.float32)
         strength = (note.velocity / 127) ** LOUDNESS_POWER
-        room.add(sound * np.float32(strength), begin, drum.pan, 0.35)
+        gain = player.gain.samples(begin, len(sound), rate)
+        pan: float | Samples = drum.pan
+        if player.pan:  # the whole kit moves, and is narrower at either side
+            middle = player.pan.samples(begin, len(sound), rate)
+            pan = np.asarray(middle + drum.pan * (1 - np.abs(middle)), dtype=np.float32)
+        room.add(sound * (np.float32(strength) * gain), begin, pan, 0.35)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from math import floor
 from typing import TYPE_CHECKING
 
-from generative.piece import SUSTAIN_PEDAL, control_name
+from generative.controls import control_name
+from generative.piece import SUSTAIN_PEDAL
 from generative.quantise import PERFORMANCE, QuantiseReport, quantised
 from generative.tokenizers.music_grammar import LAST_STEPS
 from generative.tokenizers.music_vocabulary import (
