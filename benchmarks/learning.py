@@ -97,7 +97,7 @@ def learn(
             seconds_spent=time.monotonic() - began,
         )
         model = LanguageModel(recipe.model)
-        arrays, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+        arrays, _ = checkpoint.load_weights(folder)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return Learnt(model=model.eval(), recipe=recipe)
 

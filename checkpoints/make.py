@@ -168,7 +168,7 @@ MAKERS: dict[str, Callable[[Path, Path], tuple[str, Sequence[Any]]]] = {
 
 def finish(folder: Path, note: str, unseen: Sequence[Any]) -> None:
     """Halve the weights, score them on `unseen`, write the card, drop what does not ship."""
-    arrays, _ = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    arrays, _ = checkpoint.load_weights(folder)
     checkpoint.save_weights(folder, {k: v.astype(np.float16) for k, v in arrays.items()})
     model = generative.load(folder)
     config, details = checkpoint.read_config(folder)

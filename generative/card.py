@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint
+from generative.files import write_text
 from generative.likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _SCORES = (
 
 def write(folder: Path, note: str = "") -> None:
     """Write README.md from config.json; `note` is a paragraph about the corpus."""
-    checkpoint.write_bytes(folder / checkpoint.CARD_FILE, render(folder, note).encode("utf-8"))
+    write_text(folder / checkpoint.CARD_FILE, render(folder, note))
 
 
 def render(folder: Path, note: str = "") -> str:
@@ -50,7 +51,7 @@ def render(folder: Path, note: str = "") -> str:
         "",
         *(f"- {key}: {value}" for key, value in config.to_dict().items() if key != "labels"),
         *(f"- {key}: {value}" for key, value in training.items()),
-        "- budget: {amount} {unit}".format(**recipe["budget"]),
+        *(["- budget: {amount} {unit}".format(**recipe["budget"])] if "budget" in recipe else []),
         "",
         "## Scores",
         "",

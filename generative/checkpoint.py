@@ -2,31 +2,45 @@
 
 A folder holds `config.json` (shape, corpus, recipe, scores), `model.safetensors`,
 `tokenizer.json` (with sentencepiece's `.model` beside it), `README.md`, the model card, and, where
-training left it, `gradients.safetensors`, the gradients' RMS for learning while reading. Every file
-is replaced in one move and verified by checksum, so a folder is whole at any moment. No pickle.
+training left it, `gradients.safetensors`, the gradients' RMS for learning while reading. `files`
+writes them in one move each and verifies them by checksum, so a folder is whole at any moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import hashlib
-import json
-import os
-import tempfile
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
-from numpy.typing import NDArray
 
-from generative import tokenizers
+from generative import tokenizers, untrusted
+from generative.errors import FileError
+from generative.files import (
+    CHECKSUM_KEY,
+    Arrays,
+    is_sealed,
+    json_bytes,
+    make_folder,
+    read_arrays,
+    read_file,
+    read_json,
+    sha256,
+    shown,
+    write_arrays,
+    write_bytes,
+    write_sealed_json,
+)
 from generative.model.config import ModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import os
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
 
     from generative.model.language_model import LanguageModel
 
@@ -34,20 +48,67 @@ FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
+MAX_TOKENIZER_BYTES = untrusted.MAX_JSON_BYTES  # of each of its files
+LARGEST_WEIGHT = 1e6  # with all weights below it, no sum of products overflows
+_FILE_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)
 CARD_FILE = "README.md"
 STATISTICS_FILE = "gradients.safetensors"
-CHECKSUM_KEY = "sha256"
+WEIGHT_TYPES, STATISTICS_TYPES = ("F32", "F16"), ("F16",)
+_NUMBER = (int, float)
+_COUNT = (int, type(None))
+# What the details of a model are, as far as they are there; more may be.
+DETAILS: dict[str, Any] = {
+    "corpus": {
+        "kind": str,
+        "documents": int,
+        "names": [str],
+        "skipped": int,
+        "train_tokens": int,
+        "held_out_tokens": int,
+        "licence": str,
+    },
+    "recipe": {
+        "training": dict,
+        "precision": str,
+        "budget": {"unit": str, "amount": _NUMBER},
+        "reason": str,
+        "launch": (str, type(None)),
+    },
+    "scores": {
+        "steps": int,
+        "seconds": _NUMBER,
+        "validation_loss": _NUMBER,
+        "held_out": (
+            type(None),
+            {
+                "nats": _NUMBER,
+                "tokens": int,
+                "chars": _COUNT,
+                "bytes": _COUNT,
+                "notes": _COUNT,
+                "seconds": (*_NUMBER, type(None)),
+            },
+        ),
+    },
+}
 # Installed from a wheel the models lie in the package, in a source tree beside it.
 SHIPPED_FOLDERS = (
     Path(__file__).parent / "checkpoints",
     Path(__file__).parent.parent / "checkpoints",
 )
 
-Arrays = dict[str, NDArray[Any]]
-
 
 class CheckpointError(ValueError):
     """A model folder is missing, damaged or of another version; the message says what to do."""
+
+
+@contextlib.contextmanager
+def _of_a_model() -> Iterator[None]:
+    """Name what is wrong with a file as what is wrong with a model."""
+    try:
+        yield
+    except FileError as error:
+        raise CheckpointError(str(error)) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +146,20 @@ class Checkpoint:
         """The RMS of each weight's gradient in training; None where the folder has none.
 
         Raises:
-            CheckpointError: the file is damaged.
+            CheckpointError: the file is damaged, or of another model.
         """
         path = self.path / STATISTICS_FILE
-        return read_arrays(path)[0] if path.is_file() else None
+        if not path.is_file():
+            return None
+        shapes = self.config.shapes()
+        shapes.pop("recall_boosts", None)  # no gradient trains them
+        if self.config.tied:
+            del shapes["output.weight"]  # one matrix, which has the embedding's name
+        with _of_a_model():
+            statistics = read_arrays(path, shapes, STATISTICS_TYPES)[0]
+        if min(array.min() for array in statistics.values()) < 0:
+            raise CheckpointError(f"{shown(path)}: a root mean square below 0")
+        return statistics
 
     def build(self, device: str = "cpu") -> LanguageModel:
         """The torch model with these weights, in evaluation mode."""
@@ -153,11 +224,11 @@ def load(name: str | os.PathLike[str]) -> Checkpoint:
             f"the model {config.vocab_size}; files of two models are mixed"
         )
     return Checkpoint(
-        name=str(name),
+        name=shown(name),
         path=path,
         config=config,
         tokenizer=tokenizer,
-        weights={k: v.astype(np.float32) for k, v in read_arrays(path / WEIGHTS_FILE)[0].items()},
+        weights={k: v.astype(np.float32) for k, v in load_weights(path, config)[0].items()},
         details=details,
     )
 
@@ -168,204 +239,115 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
     Raises:
         CheckpointError: damaged, or written by a later version.
     """
-    values = _read_json(path / CONFIG_FILE)
+    with _of_a_model():
+        values = _read_config_file(path)
     version = values.get("format")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{path / CONFIG_FILE}: format {version!r}, this version reads {FORMAT_VERSION}; "
+            f"{shown(path / CONFIG_FILE)}: format {version!r:.30}, this version reads {FORMAT_VERSION}; "
             "upgrade generative or train the model anew"
         )
     if not is_sealed(values):
         raise CheckpointError(
-            f"{path / CONFIG_FILE}: damaged or edited: the checksum does not match its contents"
+            f"{shown(path / CONFIG_FILE)}: damaged or edited: the checksum does not match its contents"
         )
     values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:
-        return ModelConfig.from_dict(values.pop("model")), values
+        config = ModelConfig.from_dict(values.pop("model"))
     except (KeyError, AttributeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path / CONFIG_FILE}: {error}") from error
+        raise CheckpointError(f"{shown(path / CONFIG_FILE)}: {error}") from error
+    for key, value in values.items():
+        known = DETAILS.get(key, {})
+        is_known = key in DETAILS and isinstance(value, dict)
+        if not is_known or not all(untrusted.fits(value[k], known[k]) for k in value if k in known):
+            raise CheckpointError(
+                f"{shown(path / CONFIG_FILE)}: {key!r:.50} is nothing that training notes"
+            )
+    return config, values
 
 
 def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
     """The tokenizer in a model folder, its files verified by the config's checksums.
 
     Raises:
-        CheckpointError: missing or damaged.
+        CheckpointError: missing or damaged, or a link that leads out of the folder.
     """
-    checksums = _read_json(path / CONFIG_FILE).get("files", {})
     contents: dict[str, bytes] = {}
-    for name in (TOKENIZER_FILE, *(p.name for p in path.glob("*.model"))):
-        try:
-            contents[name] = (path / name).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{path / name}: cannot be read: {error.strerror}") from error
-        if hashlib.sha256(contents[name]).hexdigest() != checksums.get(name):
-            raise CheckpointError(
-                f"{path / name}: damaged: the checksum in {CONFIG_FILE} does not match its contents"
-            )
+    with _of_a_model():
+        checksums = _read_config_file(path).get("files")
+        if not isinstance(checksums, dict) or TOKENIZER_FILE not in checksums:
+            raise CheckpointError(f"{shown(path / CONFIG_FILE)}: no checksum of {TOKENIZER_FILE}")
+        for name, checksum in checksums.items():
+            if not _FILE_NAME.fullmatch(name):
+                raise CheckpointError(
+                    f"{shown(path / CONFIG_FILE)}: {name!r:.50} is no name of a file in the folder"
+                )
+            contents[name] = read_file(path / name, MAX_TOKENIZER_BYTES)
+            if sha256(contents[name]) != checksum:
+                raise CheckpointError(
+                    f"{shown(path / name)}: damaged: the checksum in {CONFIG_FILE} does not match "
+                    "its contents"
+                )
     try:
-        return tokenizers.from_config(json.loads(contents.pop(TOKENIZER_FILE)), contents)
+        description = untrusted.parse_json(contents.pop(TOKENIZER_FILE))
+        return tokenizers.from_config(description, contents)
     except ValueError as error:
-        raise CheckpointError(f"{path / TOKENIZER_FILE}: {error}") from error
+        raise CheckpointError(f"{shown(path / TOKENIZER_FILE)}: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_config_file(path: Path) -> dict[str, Any]:
+    """What config.json holds, in a folder from which no link leads out."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: damaged: not a JSON object")
-    return value
+        untrusted.check_links(path)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{shown(path)}: {getattr(error, 'strerror', error)}") from error
+    return read_json(path / CONFIG_FILE)
 
 
 def save_description(
     path: Path, config: ModelConfig, tokenizer: tokenizers.Tokenizer, details: dict[str, Any]
 ) -> None:
-    """Write all of a model folder but weights and card; `details` are plain JSON values."""
-    make_folder(path)
-    files = {**tokenizer.files(), TOKENIZER_FILE: _json_bytes(tokenizer.to_config())}
-    for name, data in files.items():
-        write_bytes(path / name, data)
-    checksums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    values = {"format": FORMAT_VERSION, "model": config.to_dict(), **details, "files": checksums}
-    write_sealed_json(path / CONFIG_FILE, values)
-
-
-def write_sealed_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON object with a checksum of all else in it, in one move."""
-    values = json.loads(json.dumps(values))  # as it will be read
-    write_json(path, {**values, CHECKSUM_KEY: _json_checksum(values)})
-
-
-def is_sealed(values: dict[str, Any]) -> bool:
-    """Whether a JSON object is as `write_sealed_json` wrote it."""
-    rest = {key: value for key, value in values.items() if key != CHECKSUM_KEY}
-    return bool(values.get(CHECKSUM_KEY) == _json_checksum(rest))
-
-
-def _json_checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, if it is not there.
+    """Write all of a model folder but weights and card; `details` are plain JSON values.
 
     Raises:
-        CheckpointError: it cannot be made or written to.
+        FileError: it cannot be written.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be made: {error.strerror}") from error
-    if not os.access(path, os.W_OK):
-        raise CheckpointError(f"{path}: cannot be written to; name another folder with -o")
+    make_folder(path)
+    files = {**tokenizer.files(), TOKENIZER_FILE: json_bytes(tokenizer.to_config())}
+    for name, data in files.items():
+        write_bytes(path / name, data)
+    checksums = {name: sha256(data) for name, data in files.items()}
+    values = {"format": FORMAT_VERSION, "model": config.to_dict(), **details, "files": checksums}
+    write_sealed_json(path / CONFIG_FILE, values)
 
 
 def save_weights(
     path: Path, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, str] | None = None
 ) -> None:
     """Write the weights of a model folder; `notes` lie in the same file."""
-    write_arrays(path / WEIGHTS_FILE, dict(weights), notes)
+    write_arrays(path / WEIGHTS_FILE, weights, notes)
+
+
+def load_weights(path: Path, config: ModelConfig | None = None) -> tuple[Arrays, dict[str, str]]:
+    """The weights of a model folder as they are stored, and the notes.
+
+    config: the model's, where it was read already.
+
+    Raises:
+        CheckpointError: missing or damaged, or not the weights of that model.
+    """
+    config = config or read_config(path)[0]
+    file = path / WEIGHTS_FILE
+    with _of_a_model():
+        weights, notes = read_arrays(file, config.shapes(), WEIGHT_TYPES)
+    for name, array in weights.items():
+        if max(float(array.max()), -float(array.min())) > LARGEST_WEIGHT:
+            raise CheckpointError(f"{shown(file)}: a number beyond {LARGEST_WEIGHT:,.0f} in {name}")
+    if config.tied and not np.array_equal(weights["embedding.weight"], weights["output.weight"]):
+        raise CheckpointError(f"{shown(file)}: the tied matrices of the model differ")
+    return weights, notes
 
 
 def save_statistics(path: Path, statistics: Mapping[str, NDArray[Any]]) -> None:
     """Write the gradients' RMS of a model folder, in half precision."""
     write_arrays(path / STATISTICS_FILE, {k: v.astype(np.float16) for k, v in statistics.items()})
-
-
-def write_arrays(path: Path, arrays: Arrays, notes: Mapping[str, str] | None = None) -> None:
-    """Write arrays as safetensors with their checksum, in one move."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata = {**(notes or {})}
-    metadata[CHECKSUM_KEY] = _checksum(arrays, metadata)
-    write_bytes(path, safetensors.numpy.save(arrays, metadata=metadata))
-
-
-def read_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
-    """Read and verify what `write_arrays` wrote: the arrays and the notes.
-
-    Raises:
-        CheckpointError: missing, cut short, or any byte changed.
-    """
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            notes = dict(file.metadata() or {})
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file") from error
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: damaged: {error}") from error
-    if notes.pop(CHECKSUM_KEY, None) != _checksum(arrays, notes):
-        raise CheckpointError(f"{path}: damaged: the checksum does not match its contents")
-    return arrays, notes
-
-
-def _checksum(arrays: Arrays, notes: Mapping[str, str]) -> str:
-    """SHA-256 over notes and every array's name, type, shape and bytes."""
-    digest = hashlib.sha256(json.dumps(sorted(notes.items())).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write JSON for people and programs, in one move."""
-    write_bytes(path, _json_bytes(value))
-
-
-def _json_bytes(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a file in one move: whatever happens, either the old or the new one is there.
-
-    The data is on the disk before the move, and the new file has the mode that the umask gives.
-
-    Raises:
-        CheckpointError: the disk is full, the folder is closed to us ...; the old file is there.
-    """
-    try:
-        _replace(path, data)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path}: cannot be written: {error.strerror}; what was there before is as it was"
-        ) from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes it private
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames within a folder survive a power cut, where the system can."""
-    if os.name == "nt":
-        return  # Windows has no such call, and its renames are journalled
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    """The process's umask; reading it means setting it for a moment."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -210,6 +210,10 @@ def _decoded(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]
                 f"{name}: not {encoding}: byte 0x{error.object[error.start]:02x} at offset "
                 f"{offset - pending + error.start}; {advice}say so with --encoding {other}"
             ) from error
+        except UnicodeError as error:  # of UTF-16 and UTF-32 without their mark
+            raise CorpusError(
+                f"{name}: {error}; say --encoding {encoding}-le or {encoding}-be"
+            ) from error
         offset += len(block)
         if text:
             yield text if begun else text.removeprefix("\ufeff")

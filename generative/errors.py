@@ -1,5 +1,9 @@
-"""What the command line tells apart: a wrong option from work that failed."""
+"""What the command line tells apart: a wrong option from work or files that failed."""
 
 
 class OptionError(ValueError):
     """An option that is out of range or means nothing, wherever it is found; wrong usage."""
+
+
+class FileError(OSError):
+    """A file or folder that cannot be written, or is missing or damaged; the message says which."""

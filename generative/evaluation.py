@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint, copies, store, tokenizers
 from generative.corpus import Document, read_corpus
+from generative.files import write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -77,7 +78,7 @@ class FileScores:
                 zip(document.ids, document.nats.tolist(), strict=True)
             )
         )
-        checkpoint.write_bytes(path, "".join(line + "\n" for line in lines).encode("utf-8"))
+        write_text(path, "".join(line + "\n" for line in lines))
 
 
 def score_files(

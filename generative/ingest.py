@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import numpy as np
 from tqdm import tqdm
 
-from generative import checkpoint, corpus, labelling, store, tokenizers
+from generative import checkpoint, corpus, labelling, store, tokenizers, untrusted
 from generative.checkpoint import CheckpointError
 from generative.corpus import CorpusError
 from generative.store import StoreWriter, TokenStore
@@ -43,6 +43,7 @@ PARALLEL_FILES = 300
 ENCODED_BY_NUMPY = frozenset({"char", "byte"})  # so that threads run side by side
 GRID_FILES = 40  # evenly spaced, that tell which grid suits a corpus
 NAMES_KEPT = 5  # of the corpus's files, for the model card
+_NOTES = {"tokenizer": str, "kind": str, "documents": int, "names": [str], "skipped": [[str]]}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,7 +152,7 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
         found = store.open_store(folder / store.FOLDER, key)
         if found is not None and (folder / checkpoint.TOKENIZER_FILE).is_file():
             tokenizer = checkpoint.load_tokenizer(folder)
-            if found.notes["tokenizer"] == _identity(tokenizer):
+            if _is_of(found, tokenizer):
                 return tokenizer, found
         made = checkpoint.load_tokenizer(folder) if use_tokenizer else None
         read = _ingest_music if asked.kind == "music" else _ingest_text
@@ -354,6 +355,17 @@ def _notes(
         "names": [file.name for file in files[:NAMES_KEPT]],
         "skipped": skipped,
     }
+
+
+def _is_of(found: TokenStore, tokenizer: Tokenizer) -> bool:
+    """Whether the tokens in a store are those of a tokenizer, noted as `_notes` does."""
+    return (
+        untrusted.fits(found.notes, _NOTES)
+        and all(len(pair) == 2 for pair in found.notes["skipped"])
+        and bool(found.notes["tokenizer"] == _identity(tokenizer))
+        and found.start_id == tokenizer.start_id
+        and found.largest_id < tokenizer.vocab_size
+    )
 
 
 def _identity(tokenizer: Tokenizer) -> str:

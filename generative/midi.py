@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
+from generative.files import write_bytes
 from generative.midi_bytes import DRUM_CHANNEL, Header, MidiError, read_chunks
 from generative.midi_reading import MAX_BEATS, Listener, hear
 from generative.midi_writing import as_file
@@ -79,18 +79,7 @@ def write(piece: Piece, target: str | os.PathLike[str] | BinaryIO) -> None:
     if not isinstance(target, str | os.PathLike):
         target.write(data)
         return
-    path = Path(target)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp shuts everyone else out
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_bytes(Path(target), data)
 
 
 def _name_of(source: Source) -> str:

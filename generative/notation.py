@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from generative.checkpoint import write_bytes
+from generative.files import write_bytes
 from generative.midi import DRUM_CHANNEL
 from generative.pianoroll import shown, track_names
 from generative.piece import BEATS_PER_WHOLE_NOTE, Key, Meter, Tempo, bar_ticks

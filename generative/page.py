@@ -15,8 +15,8 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from generative import midi
-from generative.checkpoint import write_bytes
 from generative.controls import bends, gains, pans
+from generative.files import write_text
 from generative.general_midi import drum_name
 from generative.pianoroll import COLOURS, beat_ticks, shown, track_names
 from generative.sound import drums, synth, timbres, timing
@@ -33,7 +33,7 @@ PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 def write(piece: Piece, path: Path) -> None:
     """Write the page, named after the file, in one move."""
-    write_bytes(path, page(piece, shown(path.stem)).encode("utf-8"))
+    write_text(path, page(piece, shown(path.stem)))
 
 
 def page(piece: Piece, title: str) -> str:

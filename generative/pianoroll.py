@@ -8,7 +8,7 @@ import warnings
 from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, Any
 
-from generative.checkpoint import write_bytes
+from generative.files import write_bytes
 from generative.general_midi import BLACK_KEYS, drum_name, instrument_name, pitch_name
 
 if TYPE_CHECKING:

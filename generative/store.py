@@ -9,22 +9,25 @@ and it is written last: a folder without it is no store. Parts are read by memor
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative.checkpoint import (
+from generative import untrusted
+from generative.errors import FileError
+from generative.files import (
     CHECKSUM_KEY,
-    CheckpointError,
     is_sealed,
     make_folder,
+    read_json,
+    shown,
     write_sealed_json,
 )
+from generative.model.config import MAX_VOCAB_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import BinaryIO
@@ -36,6 +39,17 @@ DESCRIPTION_FILE = "store.json"
 FORMAT_VERSION = 1
 PARTS = ("train", "held_out")
 CHUNK_TOKENS = 1 << 20
+DTYPES = ("|u1", "<u2", "<u4")
+MAX_DESCRIPTION_BYTES = 256 << 20  # it has a number for each document with a label
+_FORM = {
+    "key": str,
+    "dtype": str,
+    "start_id": int,
+    "parts": dict,
+    "notes": dict,
+    "labels": [str],
+}
+_PART_FORM = {"documents": int, "tokens": int, "sha256": str, "labels": [int]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +97,11 @@ class TokenStore:
         """A part's documents, one after the other, without start tokens."""
         return documents_of(self.stream(part), self.start_id)
 
+    @property
+    def largest_id(self) -> int:
+        """No id is above it."""
+        return max(self.start_id, *(max(part.counts, default=0) for part in self.parts.values()))
+
     def counts(self, part: str, vocab_size: int) -> NDArray[np.int64]:
         """How often each id occurs. -> (V,)"""
         counts = np.zeros(vocab_size, dtype=np.int64)
@@ -128,7 +147,7 @@ class StoreWriter:
         labels: the names that documents may have.
 
         Raises:
-            CheckpointError: it cannot be written to.
+            FileError: it cannot be written to.
         """
         self._folder = folder
         self._key = key
@@ -154,8 +173,8 @@ class StoreWriter:
         except OSError as closing:
             error = error or closing
         if isinstance(error, OSError):
-            raise CheckpointError(
-                f"{self._folder}: the tokens cannot be written: {error.strerror or error}"
+            raise FileError(
+                f"{shown(self._folder)}: the tokens cannot be written: {error.strerror or error}"
             ) from error
 
     def append(
@@ -229,26 +248,68 @@ class _PartWriter:
 def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
     """The store in a folder; None if there is none, it is damaged, or it has another key.
 
-    `key` says what the ids were made from; None takes any. Every byte is verified.
+    `key` says what the ids were made from; None takes any. Every byte is verified, and that the
+    counts are those of the ids.
     """
     try:
-        values = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
+        values = read_json(folder / DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
         if not is_sealed(values) or values.pop("format") != FORMAT_VERSION:
             return None
         if key is not None and values["key"] != key:
             return None
         del values[CHECKSUM_KEY]
-        parts = {name: _part(**part) for name, part in values.pop("parts").items()}
-        for name, part in parts.items():
-            with _file(folder, name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != part.sha256:
-                    return None
-        labels = tuple(values.pop("labels", ()))
-        return TokenStore(folder=folder, parts=parts, labels=labels, **values)
+        values = {"labels": [], **values}
+        for part in values["parts"].values():
+            part.setdefault("labels", [])
+        if not untrusted.fits({**values, "parts": {}}, _FORM) or set(values["parts"]) != set(PARTS):
+            return None
+        parts = {name: _part(part) for name, part in values.pop("parts").items()}
+        store = TokenStore(
+            folder=folder, parts=parts, labels=tuple(values.pop("labels")), **values
+        )
+        return store if all(_is_whole(store, name) for name in PARTS) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _part(*, counts: dict[str, int], labels: Sequence[int] = (), **values: Any) -> Part:
-    """A part from its JSON, which has texts for keys and lists for tuples."""
-    return Part(counts={int(k): v for k, v in counts.items()}, labels=tuple(labels), **values)
+def _part(values: dict[str, Any]) -> Part:
+    """A part from its JSON, which has texts for keys and lists for tuples.
+
+    Raises:
+        ValueError: it is no part.
+    """
+    counts = values.pop("counts")
+    if not untrusted.fits(values, _PART_FORM) or not untrusted.fits([*counts.values()], [int]):
+        raise ValueError("not a part of a store")
+    counts = {int(token): count for token, count in counts.items()}
+    return Part(counts=counts, **{**values, "labels": tuple(values["labels"])})
+
+
+def _is_whole(store: TokenStore, name: str) -> bool:
+    """Whether a part's ids are those that the store describes, each document with its label."""
+    part = store.parts[name]
+    known = {store.start_id, *part.counts}
+    if store.dtype not in DTYPES or not 0 <= min(known) <= max(known) < MAX_VOCAB_SIZE:
+        return False
+    wanted = part.documents if store.labels else 0
+    if len(part.labels) != wanted or not all(0 <= i <= len(store.labels) for i in part.labels):
+        return False
+    digest = hashlib.sha256()
+    counts = np.zeros(max(known) + 1, dtype=np.int64)
+    path = _file(store.folder, name)
+    if not path.is_file():  # a pipe would wait
+        return False
+    with path.open("rb") as file:
+        while data := file.read(CHUNK_TOKENS * np.dtype(store.dtype).itemsize):
+            ids = np.frombuffer(data, dtype=store.dtype)
+            if ids.max() >= len(counts):
+                return False
+            digest.update(data)
+            counts += np.bincount(ids, minlength=len(counts))
+    expected = np.zeros_like(counts)
+    expected[list(part.counts)] = list(part.counts.values())
+    expected[store.start_id] += part.documents + (part.documents > 0)
+    if digest.hexdigest() != part.sha256 or not np.array_equal(counts, expected):
+        return False
+    ends = store.stream(name)[[0, -1]].tolist() if part.documents else [store.start_id] * 2
+    return part.tokens == sum(part.counts.values()) and ends == [store.start_id] * 2

@@ -148,9 +148,9 @@ def emit(text: str, output: Path | None) -> None:
     if output is None or str(output) == STDIO:
         write_text(text)
         return
-    from generative.checkpoint import write_bytes
+    from generative.files import write_text as write_file
 
-    write_bytes(output, text.encode("utf-8"))
+    write_file(output, text)
     say(f"wrote {output}")
 
 

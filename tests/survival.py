@@ -37,7 +37,7 @@ LONGEST_LIFE_SECONDS = 1.0
 
 def weights(folder: Path) -> dict[str, Any]:
     """The weights that a folder keeps."""
-    return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
+    return checkpoint.load_weights(folder)[0]
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:

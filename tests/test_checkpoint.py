@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from generative import checkpoint
@@ -15,59 +13,6 @@ from generative.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def test_arrays_come_back_bit_for_bit(tmp_path: Path) -> None:
-    arrays: checkpoint.Arrays = {
-        "a": np.arange(6, dtype=np.float32).reshape(2, 3),
-        "b": np.array([1, 2], dtype=np.uint8),
-        "half": np.array([0.5], dtype=np.float16),
-    }
-    checkpoint.write_arrays(tmp_path / "x.safetensors", arrays, {"note": "né"})
-    again, notes = checkpoint.read_arrays(tmp_path / "x.safetensors")
-    assert notes == {"note": "né"}
-    for name, array in arrays.items():
-        assert again[name].dtype == array.dtype
-        np.testing.assert_array_equal(again[name], array)
-
-
-def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "x.safetensors"
-    checkpoint.write_arrays(path, {"a": np.arange(20, dtype=np.float32)}, {"n": "1"})
-    whole = path.read_bytes()
-    rng = np.random.default_rng(0)
-    for at in rng.choice(len(whole), 100, replace=False).tolist():
-        damaged = bytearray(whole)
-        damaged[at] ^= 1 << int(rng.integers(8))
-        path.write_bytes(bytes(damaged))
-        with pytest.raises(CheckpointError, match="damaged"):
-            checkpoint.read_arrays(path)
-    for length in rng.choice(len(whole), 30, replace=False).tolist():
-        path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="damaged"):
-            checkpoint.read_arrays(path)
-
-
-def test_a_file_is_replaced_in_one_move(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    with pytest.raises(TypeError):
-        checkpoint.write_bytes(path, "text, not bytes")  # type: ignore[arg-type]
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    checkpoint.write_bytes(path, b"new")
-    assert path.read_bytes() == b"new"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
-def test_files_have_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
-    old = os.umask(0o027)
-    try:
-        checkpoint.write_bytes(tmp_path / "file", b"")
-    finally:
-        os.umask(old)
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_trained_folder_loads(trained: Path) -> None:

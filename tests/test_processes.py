@@ -59,7 +59,7 @@ def train(folder: Path, corpus: Path, processes: int, *how: str) -> dict[str, An
     done = launch(folder, corpus, processes, *how)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("held out:") == 1  # one speaks for all
-    return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
+    return checkpoint.load_weights(folder)[0]
 
 
 @pytest.fixture(scope="module")

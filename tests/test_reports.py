@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import generative
-from generative.checkpoint import CheckpointError
+from generative.errors import FileError
 from generative.training.reports import EventLog, Metrics, WandbLog, Watching
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def test_events_that_cannot_be_written_are_an_error(
     log = EventLog(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(log._writer, "flush", full)
-        with pytest.raises(CheckpointError, match="cannot be written: No space left"):
+        with pytest.raises(FileError, match="cannot be written: No space left"):
             log.add(METRICS, None, {})
     log.close()
 

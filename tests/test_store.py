@@ -13,6 +13,7 @@ import pytest
 from generative import ingest, store
 from generative.checkpoint import CheckpointError
 from generative.corpus import CorpusError
+from generative.errors import FileError
 from generative.store import StoreWriter, documents_of, open_store
 from tests.conftest import TUNES
 
@@ -66,7 +67,7 @@ def test_a_store_that_is_not_whole_is_none(tmp_path: Path, file: str) -> None:
 def test_a_writer_that_fails_leaves_no_store(tmp_path: Path) -> None:
     written(tmp_path, train=[[1]])
     with (
-        pytest.raises(CheckpointError, match="cannot be written: No space"),
+        pytest.raises(FileError, match="cannot be written: No space"),
         StoreWriter(tmp_path, vocab_size=3, start_id=0, key="k"),
     ):
         raise OSError(28, "No space left on device")

@@ -245,7 +245,7 @@ def test_the_command_knows_styles_and_mixtures(
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
+    return checkpoint.load_weights(folder)[0]
 
 
 def test_a_run_with_styles_resumes_bit_for_bit(

@@ -213,7 +213,7 @@ def test_much_music_is_read_in_longer_windows() -> None:
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    return checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)[0]
+    return checkpoint.load_weights(folder)[0]
 
 
 def test_a_run_repeats_and_resumes_bit_for_bit(rhyme: Path, tmp_path: Path) -> None:

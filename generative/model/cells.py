@@ -1,8 +1,8 @@
 """The recurrent cells: each knows one layer's mathematics over time, not what is stacked on it.
 
 A cell is a module with a class attribute `state_names` (one tensor (B, H) each) and
-`forward(x (T,B,I), state, drop_weights) -> (out (T,B,H), state)`. A new cell is one class and one
-row in `CELLS`. One step is `forward` with T = 1.
+`forward(x (T,B,I), state, drop_weights) -> (out (T,B,H), state)`. A new cell is one class, one row
+in `CELLS` and its number of gates in `config.GATES`. One step is `forward` with T = 1.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
+
+from generative.model.config import GATES
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -146,7 +148,7 @@ class LSTM(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        _recurrent_parameters(self, 4, input_size, hidden_size)
+        _recurrent_parameters(self, GATES["lstm"], input_size, hidden_size)
         # A forget gate that starts open lets gradients through time at once (Gers et al. 2000).
         with torch.no_grad():
             self.bias[hidden_size : 2 * hidden_size].fill_(1.0)
@@ -173,7 +175,7 @@ class GRU(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        _recurrent_parameters(self, 3, input_size, hidden_size)
+        _recurrent_parameters(self, GATES["gru"], input_size, hidden_size)
 
     def forward(
         self, x: Tensor, state: CellState, drop_weights: DropWeights | None = None

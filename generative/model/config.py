@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from generative.recall import LONGEST
+from generative.recall import BUCKETS, LONGEST
+
+GATES = {"lstm": 4, "gru": 3}  # cell -> gates, each of which has H rows in a layer's weights
+# What a config may ask for: far beyond what trains here, and safe to add up and to allocate.
+MAX_VOCAB_SIZE = 0x110000  # recall keeps every token as a character
+MAX_SIZES = {
+    "vocab_size": MAX_VOCAB_SIZE,
+    "embedding_size": 1 << 16,
+    "hidden_size": 1 << 16,
+    "num_layers": 64,
+}
+MAX_LABELS = 1 << 16
+MAX_PARAMETERS = 1 << 30
+# type of a field -> what JSON has for it
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "tuple[str, ...]": (list, tuple),
+}
+Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +36,7 @@ class ModelConfig:
 
     Attributes:
         vocab_size: number of token ids, V.
-        cell: a key of `cells.CELLS`.
+        cell: a key of `GATES`, and of `cells.CELLS`.
         embedding_size: width of a token's vector; must equal `hidden_size` when `tied`.
         hidden_size: width of each layer, H.
         num_layers: recurrent layers, each reading the one below.
@@ -50,24 +72,63 @@ class ModelConfig:
         """Refuse shapes that cannot be built.
 
         Raises:
-            ValueError: a size below 1, a probability outside [0, 1), a `recall_length` that is
-                none, a tie of unequal widths, or one label twice.
+            ValueError: an unknown cell, a size below 1 or beyond `MAX_SIZES`, a probability outside
+                [0, 1), a `recall_length` that is none, a tie of unequal widths, one label twice, or
+                too many labels or parameters.
         """
-        for name in ("vocab_size", "embedding_size", "hidden_size", "num_layers"):
+        if self.cell not in GATES:
+            raise ValueError(f"unknown cell {self.cell!r:.30}; known: {', '.join(sorted(GATES))}")
+        for name, largest in MAX_SIZES.items():
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r:.30}")
+            if getattr(self, name) > largest:
+                raise ValueError(
+                    f"{name} must be at most {largest:,}, not {getattr(self, name)!r:.30}"
+                )
         for name in ("embedding_dropout", "dropout", "output_dropout", "weight_drop"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)!r:.30}")
         if not 0 <= self.recall_length <= LONGEST:
-            raise ValueError(f"recall_length must be from 0 to {LONGEST}, not {self.recall_length}")
+            raise ValueError(
+                f"recall_length must be from 0 to {LONGEST}, not {self.recall_length!r:.30}"
+            )
         if self.tied and self.embedding_size != self.hidden_size:
             raise ValueError(
                 "a tied output layer needs embedding_size == hidden_size, "
                 f"not {self.embedding_size} and {self.hidden_size}"
             )
         if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"labels must differ from each other: {', '.join(self.labels)}")
+            raise ValueError(f"labels must differ from each other: {', '.join(self.labels):.100}")
+        if len(self.labels) > MAX_LABELS:
+            raise ValueError(f"at most {MAX_LABELS:,} labels are possible, not {len(self.labels):,}")
+        parameters = sum(math.prod(shape) for shape in self.shapes().values())
+        if parameters > MAX_PARAMETERS:
+            raise ValueError(
+                f"the model would have {parameters:,} parameters; at most {MAX_PARAMETERS:,} are "
+                "possible"
+            )
+
+    def shapes(self) -> Shapes:
+        """The shape of every array that such a model is stored as, by the torch model's names.
+
+        Example:
+            ModelConfig(vocab_size=9, embedding_size=2, hidden_size=3).shapes()["output.weight"]
+            # (9, 3)
+        """
+        size, rows = self.hidden_size, GATES[self.cell] * self.hidden_size
+        shapes: Shapes = {"embedding.weight": (self.vocab_size, self.embedding_size)}
+        for layer in range(self.num_layers):
+            read = size if layer else self.embedding_size
+            shapes[f"layers.{layer}.weight_input"] = (rows, read)
+            shapes[f"layers.{layer}.weight_hidden"] = (rows, size)
+            shapes[f"layers.{layer}.bias"] = (rows,)
+        shapes["output.weight"] = (self.vocab_size, size)
+        shapes["output.bias"] = (self.vocab_size,)
+        if self.recall_length:
+            shapes["recall_boosts"] = (BUCKETS,)
+        if self.labels:
+            shapes["labels.weight"] = (1 + len(self.labels), self.embedding_size)
+        return shapes
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -78,11 +139,19 @@ class ModelConfig:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: a key that this version does not know, or a missing one.
+            ValueError: a key that this version does not know, or a missing one, or a value of the
+                wrong type or out of range.
         """
-        unknown = set(values) - {field.name for field in fields(cls)}
+        types = {field.name: str(field.type) for field in fields(cls)}
+        unknown = set(values) - set(types)
         if unknown:
-            raise ValueError(f"unknown model settings: {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown model settings: {', '.join(sorted(unknown)):.100}")
+        for name, value in values.items():
+            known = isinstance(value, _JSON_TYPES[types[name]])
+            if not known or isinstance(value, bool) != (types[name] == "bool"):
+                raise ValueError(f"{name} must be of type {types[name]}, not {value!r:.30}")
+        if not all(isinstance(label, str) for label in values.get("labels", ())):
+            raise ValueError("labels must be names")
         try:
             return cls(**{**values, "labels": tuple(values.get("labels", ()))})
         except TypeError as error:

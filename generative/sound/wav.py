@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.checkpoint import write_bytes
+from generative.files import write_bytes
 
 if TYPE_CHECKING:
     import os

@@ -80,7 +80,7 @@ def tokenizer_class(name: str) -> Any:
         ValueError: there is none of that name.
     """
     if name not in TOKENIZERS:
-        raise ValueError(f"unknown tokenizer {name!r}; known: {', '.join(TOKENIZERS)}")
+        raise ValueError(f"unknown tokenizer {name!r:.30}; known: {', '.join(TOKENIZERS)}")
     module, cls, _ = TOKENIZERS[name]
     return getattr(importlib.import_module(module), cls)
 

@@ -127,8 +127,15 @@ class CharTokenizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any], files: dict[str, bytes]) -> CharTokenizer:  # noqa: ARG003
-        """The inverse of `to_config`."""
-        return cls(config["chars"])
+        """The inverse of `to_config`.
+
+        Raises:
+            ValueError: `chars` is no text, or one that cannot be a vocabulary.
+        """
+        chars = config["chars"]
+        if not isinstance(chars, str):
+            raise ValueError(f"chars must be a text, not {chars!r:.30}")
+        return cls(chars)
 
     def files(self) -> dict[str, bytes]:
         """What lies beside `tokenizer.json`: nothing."""

@@ -111,11 +111,11 @@ class MusicTokenizer:
         self.grid = grid
         self.controls = tuple(sorted(set(controls) - {SUSTAIN_PEDAL}))
         if grid not in (SCORE, PERFORMANCE):
-            raise ValueError(f"grid must be {SCORE!r} or {PERFORMANCE!r}, not {grid!r}")
+            raise ValueError(f"grid must be {SCORE!r} or {PERFORMANCE!r}, not {grid!r:.30}")
         if self.controls and grid == SCORE:
             raise ValueError("controls are kept on the performance grid only")
         if not set(self.controls) <= set(VALUES["control"]):
-            raise ValueError(f"controls must be in 0..{PITCH_BEND}, not {list(self.controls)}")
+            raise ValueError(f"controls must be in 0..{PITCH_BEND}, not {list(self.controls)!r:.50}")
 
     @classmethod
     def train(
@@ -241,12 +241,15 @@ class MusicTokenizer:
         Raises:
             ValueError: the ids meant something else when this was written.
         """
-        tokenizer = cls(config.get("grid", SCORE), config.get("controls", ()))
+        grid, controls = config.get("grid", SCORE), config.get("controls", ())
+        if not isinstance(controls, list | tuple) or not {type(c) for c in controls} <= {int}:
+            raise ValueError(f"controls must be a list of numbers, not {controls!r:.30}")
+        tokenizer = cls(str(grid), controls)
         for key, expected in tokenizer.to_config().items():
             if config.get(key) != expected:
                 raise ValueError(
                     f"the model's music vocabulary differs in {key!r}: "
-                    f"{config.get(key)!r} there, {expected!r} here"
+                    f"{config.get(key)!r:.100} there, {expected!r:.100} here"
                 )
         return tokenizer
 

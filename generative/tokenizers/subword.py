@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sentencepiece
 
+from generative.tokenizers import sentencepiece_model
 from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
 
 if TYPE_CHECKING:
@@ -43,23 +44,16 @@ class SentencePieceTokenizer:
         """`model`: a serialised sentencepiece model.
 
         Raises:
-            ValueError: not such a model, or one without start token or byte fallback.
+            ValueError: not such a model, or not one that `train` could have made.
         """
-        try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        except RuntimeError as error:
-            raise ValueError(f"not a sentencepiece model: {error}") from error
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model.rebuilt(model))
         self._model = model
         self.vocab_size: int = self._processor.vocab_size()
         self.start_id: int = self._processor.bos_id()
-        if self.start_id < 0:
-            raise ValueError("the sentencepiece model has no start token")
         self.pieces = tuple(self._piece(i) for i in range(self.vocab_size))
         byte_ids = {
             self.pieces[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
         }
-        if len(byte_ids) != 256:
-            raise ValueError("the sentencepiece model has no byte fallback")
         self._space_mark_ids = [byte_ids[value] for value in SPACE.encode("utf-8")]
 
     def _piece(self, token: int) -> bytes:
@@ -143,8 +137,14 @@ class SentencePieceTokenizer:
 
     @classmethod
     def from_config(cls, config: dict[str, Any], files: dict[str, bytes]) -> SentencePieceTokenizer:
-        """The inverse of `to_config` and `files`."""
-        return cls(files[config["model_file"]])
+        """The inverse of `to_config` and `files`.
+
+        Raises:
+            ValueError: there is no model file, or another one is named, or its model is refused.
+        """
+        if config["model_file"] != MODEL_FILE or MODEL_FILE not in files:
+            raise ValueError(f"model_file must be {MODEL_FILE} and lie beside it")
+        return cls(files[MODEL_FILE])
 
     def files(self) -> dict[str, bytes]:
         """What lies beside `tokenizer.json`: the sentencepiece model."""

@@ -11,7 +11,8 @@ import time
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from generative.checkpoint import CheckpointError, make_folder, write_bytes
+from generative.errors import FileError
+from generative.files import make_folder, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -123,7 +124,7 @@ class EventLog:
         """One validation: losses, rate, gradient norm, speed, a sample, and any histograms.
 
         Raises:
-            CheckpointError: they cannot be written.
+            FileError: they cannot be written.
         """
         from tensorboardX import summary
 
@@ -138,7 +139,7 @@ class EventLog:
                 self._write(part, metrics.step)
             self._writer.flush()
         except OSError as error:
-            raise CheckpointError(f"{self._path}: cannot be written: {error.strerror}") from error
+            raise FileError(f"{self._path}: cannot be written: {error.strerror}") from error
 
     def _write(self, part: Any, step: int) -> None:
         from tensorboardX.proto.event_pb2 import Event

@@ -6,13 +6,17 @@ The newest two states are kept, so that a damaged one leaves the one before it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from generative.checkpoint import CheckpointError, read_arrays, write_arrays
+from generative import untrusted
+from generative.checkpoint import CheckpointError
+from generative.errors import FileError
+from generative.files import read_arrays, shown, write_arrays
 from generative.model.state import State
 from generative.training.reports import Metrics
 
@@ -25,6 +29,21 @@ if TYPE_CHECKING:
 FOLDER = "resume"
 PATTERN = "step-*.safetensors"
 KEPT = 2
+FIRST = "step-000000000.safetensors"  # of a run that was stopped before its first step
+
+
+_NUMBER = (int, float)
+_FORM = {
+    "step": int,
+    "epoch": int,
+    "window": int,
+    "seconds": _NUMBER,
+    "best_loss": _NUMBER,
+    "stale": int,
+    "train_loss": (*_NUMBER, type(None)),
+    "learning_rate_scale": _NUMBER,
+    "history": [{f.name: int if f.name == "step" else _NUMBER for f in fields(Metrics)}],
+}
 
 
 @dataclass(kw_only=True)
@@ -58,10 +77,22 @@ class Progress:
 
     @classmethod
     def from_json(cls, text: str) -> Progress:
-        """The inverse of `to_json`."""
-        values = json.loads(text)
-        history = [Metrics(**m) for m in values.pop("history")]
-        return cls(**values, history=history)
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: not that, or numbers that no run comes to.
+        """
+        values = untrusted.parse_json(text.encode("utf-8"))
+        if not untrusted.fits(values, _FORM):
+            raise ValueError("not the progress of a run")
+        history = [Metrics(**metrics) for metrics in values.pop("history")]
+        progress = cls(**values, history=history)
+        counts = (progress.step, progress.epoch, progress.window, progress.stale)
+        if min(counts) < 0 or not 0 <= progress.seconds < math.inf:
+            raise ValueError("a run's counts and seconds are not below 0")
+        if not 0 < progress.learning_rate_scale <= 1:
+            raise ValueError(f"learning_rate_scale is {progress.learning_rate_scale}")
+        return progress
 
 
 def save(
@@ -104,12 +135,15 @@ def load(
     model: LanguageModel,
     average: LanguageModel,
     optimizer: torch.optim.Optimizer,
+    batch_size: int,
 ) -> tuple[Progress, State, list[str]] | None:
     """Put model, average, optimizer and the random generator where the newest whole state has them.
 
+    Nothing is changed before all of a state was checked.
+
     Returns:
-        The progress, the state of all lanes and a warning for each damaged file; None if there is
-        no state at all.
+        The progress, the state of all lanes, `batch_size` of them, and a warning for each damaged
+        file; None if there is no state at all.
 
     Raises:
         CheckpointError: all states are damaged, or they belong to another run.
@@ -117,31 +151,57 @@ def load(
     warnings: list[str] = []
     files = _newest_first(folder)
     for path in files:
+        shapes = _shapes(model, optimizer, batch_size, begun=path.name != FIRST)
+        types = dict.fromkeys(shapes, ("F32",)) | {"random": ("U8",)}
         try:
-            arrays, notes = read_arrays(path)
-        except CheckpointError as error:
+            arrays, notes = read_arrays(path, shapes, types)
+            if notes.get("fingerprint") != fingerprint:
+                raise CheckpointError(
+                    f"{shown(path)}: belongs to a run with another corpus or other options; "
+                    "resume with the same ones, or train into a new folder"
+                )
+            progress = Progress.from_json(notes.get("progress", ""))
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            torch.set_rng_state(tensors["random"])
+        except FileError as error:
             warnings.append(str(error))
             continue
-        if notes["fingerprint"] != fingerprint:
-            raise CheckpointError(
-                f"{path}: belongs to a run with another corpus or other options; "
-                "resume with the same ones, or train into a new folder"
-            )
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        except CheckpointError:
+            raise
+        except (ValueError, RuntimeError) as error:  # torch's of its generator
+            warnings.append(f"{shown(path)}: damaged: {error}")
+            continue
         model.load_state_dict(_under("model.", tensors))
         average.load_state_dict(_under("average.", tensors))
         slots = _under("optimizer.", tensors)
         optimizer.load_state_dict({**optimizer.state_dict(), "state": _nested(slots.items())})
-        torch.set_rng_state(tensors["random"])
         device = model.output.bias.device
         layers = _nested((k, v.to(device)) for k, v in _under("state.", tensors).items())
         state = State(tuple(tuple(layers[i].values()) for i in sorted(layers)))
-        return Progress.from_json(notes["progress"]), state, warnings
+        return progress, state, warnings
     if files:
         raise CheckpointError(
             "every saved state is damaged: " + "; ".join(warnings) + "; train anew without --resume"
         )
     return None
+
+
+def _shapes(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, batch_size: int, *, begun: bool
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of all that `save` writes for these; before the first step AdamW has no moments."""
+    shapes = {"random": tuple(torch.get_rng_state().shape)}
+    for name, tensor in model.state_dict().items():
+        shapes[f"model.{name}"] = shapes[f"average.{name}"] = tuple(tensor.shape)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, weight in enumerate(weights if begun else ()):
+        shapes[f"optimizer.{number}.step"] = ()
+        for moment in ("exp_avg", "exp_avg_sq"):
+            shapes[f"optimizer.{number}.{moment}"] = tuple(weight.shape)
+    for number, layer in enumerate(model.initial_state(batch_size).layers):
+        for place, tensor in enumerate(layer):
+            shapes[f"state.{number}.{place}"] = tuple(tensor.shape)
+    return shapes
 
 
 def _newest_first(folder: Path) -> list[Path]:

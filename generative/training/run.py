@@ -180,7 +180,7 @@ def _finish(
     Calibrated weights say so, and are left as they are: a run that was killed here, or is longer
     now but found none that are better, comes to the same weights as an undisturbed one.
     """
-    best, notes = checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+    best, notes = checkpoint.load_weights(folder)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
     if tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
         temperature = calibrate(model, *_validation(tokens, "held_out"))
@@ -217,7 +217,7 @@ def _check_best(folder: Path, progress: Progress) -> list[str]:
     if progress.best_loss == float("inf"):
         return []
     try:
-        checkpoint.read_arrays(folder / checkpoint.WEIGHTS_FILE)
+        checkpoint.load_weights(folder)
     except CheckpointError as error:
         progress.best_loss = float("inf")
         return [f"{error}; the next validation's weights replace it"]

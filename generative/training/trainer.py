@@ -115,7 +115,14 @@ class Trainer:
         Raises:
             CheckpointError: nothing whole to continue, or another run's state.
         """
-        found = resume.load(self.folder, self.fingerprint, self.model, self.average, self.optimizer)
+        found = resume.load(
+            self.folder,
+            self.fingerprint,
+            self.model,
+            self.average,
+            self.optimizer,
+            self.config.batch_size,
+        )
         if found is None:
             return ["nothing to resume: training from the start"]
         self.progress, state, warnings = found
