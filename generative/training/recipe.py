@@ -6,6 +6,7 @@ Knows measured facts about what works (benchmarks/LOG.md has the runs), not how 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -213,10 +214,9 @@ def _fastest_precision(
     plain = half = 0.0
     for _ in range(2):  # what else is at work may come and go
         plain = max(plain, tokens_per_second(model, training, known, device, torch.float32))
-        half = max(
-            half,
-            tokens_per_second(model, training, known, device, torch.bfloat16, at_least=plain),
-        )
+        with suppress(RuntimeError):  # a processor may have no LSTM in bfloat16
+            rate = tokens_per_second(model, training, known, device, torch.bfloat16, plain)
+            half = max(half, rate)
     return (torch.bfloat16, half) if half > plain else (torch.float32, plain)
 
 
