@@ -353,11 +353,12 @@ def jam(
 @click.option(
     "--styles", metavar="folders|FILE.csv", help="Name documents by folder, or by path,label."
 )
-@click.option("--held-out", multiple=True, metavar="PATH", help="Validate on these instead.")
+@click.option("--held-out", multiple=True, metavar="PATH", help='Validate on these; "none": learn from everything.')
 @click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
 @click.option("--resume", is_flag=True, default=None, help="Continue the run in the folder.")
 @click.option("--device", help="cpu, cuda, ... [auto]")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]))
+@click.option("--threads", type=click.IntRange(1), help="Threads that share a batch. [all cores]")
 @click.option("--seed", type=click.IntRange(0), help="Of everything drawn. [0]")
 @click.option("--cell", help="lstm or gru.")
 @click.option("--layers", type=click.IntRange(1))
@@ -392,8 +393,8 @@ def train(
 
     settings = terminal.read_toml(config) if config else {}
     settings |= given(options)
-    held_out = list(settings.pop("held_out", ()))
-    result = run(list(corpus), output, held_out=held_out, report=say, **settings)
+    spent = terminal.seconds_since_start()
+    result = run(list(corpus), output, report=say, seconds_spent=spent, **settings)
     if os.environ.get("RANK", "0") != "0":
         return  # of the processes that torchrun starts, the first speaks for all
     held = result.held_out

@@ -345,9 +345,7 @@ def read_arrays(
     if notes.pop(CHECKSUM_KEY, None) != _checksum(arrays, notes):
         raise FileError(f"{shown(path)}: damaged: the checksum does not match its contents")
     if broken := [n for n, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]:
-        raise FileError(
-            f"{shown(path)}: numbers that are not finite in {untrusted.listed(broken)}"
-        )
+        raise FileError(f"{shown(path)}: numbers that are not finite in {untrusted.listed(broken)}")
     return arrays, notes
 
 

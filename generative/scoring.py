@@ -42,7 +42,7 @@ def token_nats(
     """-ln p of each token given all before it; the first one's context is the start token.
 
     Args:
-        model: in evaluation mode, or its dropout would be scored too.
+        model: the weights.
         ids: one document, T tokens.
         start_id: the token that stands before the first.
         reset_every: clear the state every so many tokens, as models that read blocks do: the

@@ -23,6 +23,16 @@ CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+def seconds_since_start() -> float:
+    """How long this process has existed; 0 where the system does not tell."""
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd field, starttime
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0.0
+
+
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were set; what is None or () was not."""
     return {name: value for name, value in options.items() if value is not None and value != ()}

@@ -115,6 +115,9 @@ class Workers:
         return cast("list[Result]", results)  # every place is filled
 
 
+ALONE = Workers()
+
+
 def _single_threaded() -> None:
     torch.set_num_threads(1)
 

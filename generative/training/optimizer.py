@@ -146,6 +146,12 @@ class Optimizer:
         }
         return {**found, "step": slots[0][0]["step"].clone()}
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what `state` gives once a step was taken."""
+        sizes = zip(self._names, self.parameters, strict=True)
+        found: dict[str, tuple[int, ...]] = {"step": ()}
+        return found | {f"{name}.{slot}": (p.numel(),) for name, p in sizes for slot in SLOTS}
+
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Take up what `state` gave, by however many threads.
 

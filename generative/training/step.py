@@ -23,8 +23,6 @@ from generative.training.optimizer import Optimizer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-
     from generative.model.language_model import LanguageModel
     from generative.threads import Workers
     from generative.training.batches import Batch
@@ -136,11 +134,20 @@ class TrainingStep:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
+        for noise in self._noises:  # first, since torch may refuse it
+            noise.generator.set_state(tensors["random"])
         self.model.load_state_dict(part("model."))
         self.average.load_state_dict(part("average."))
         self.optimizer.load_state(part("optimizer."))
-        for noise in self._noises:
-            noise.generator.set_state(tensors["random"])
+
+    def shapes(self, *, begun: bool) -> dict[str, tuple[int, ...]]:
+        """The shapes of what `tensors` gives, before the first step or after it."""
+        shapes = {"random": tuple(self._noises[0].generator.get_state().shape)}
+        for name, tensor in self.model.state_dict().items():
+            shapes[f"model.{name}"] = shapes[f"average.{name}"] = tuple(tensor.shape)
+        if begun:
+            shapes |= {f"optimizer.{k}": shape for k, shape in self.optimizer.shapes().items()}
+        return shapes
 
     def __call__(
         self, batch: Batch, *, learning_rate: float, progress: float, step: int

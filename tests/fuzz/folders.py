@@ -216,7 +216,9 @@ def _other_arrays(base: bytes, entropy: Entropy) -> bytes:
             other = entropy.pick(sorted(arrays))
             arrays[name], arrays[other] = arrays[other], array
     ordered = dict(sorted(arrays.items()))
-    return files._safetensors(ordered, {**notes, files.CHECKSUM_KEY: files._checksum(ordered, notes)})
+    return files._safetensors(
+        ordered, {**notes, files.CHECKSUM_KEY: files._checksum(ordered, notes)}
+    )
 
 
 def _changed_numbers(content: bytes, entropy: Entropy) -> bytes:
@@ -250,9 +252,7 @@ def check(found: Checkpoint) -> None:
     assert found.tokenizer.vocab_size == config.vocab_size
     if config.hidden_size * config.vocab_size < 1 << 20:
         stepper = engine.build(config, found.weights, compiled=False)
-        logits, _ = stepper.step(
-            np.array([config.vocab_size - 1]), stepper.initial_state(1)
-        )
+        logits, _ = stepper.step(np.array([config.vocab_size - 1]), stepper.initial_state(1))
         assert np.isfinite(logits).all()
     if tokenizers.kind_of(found.tokenizer.name) == "text":
         text = "né ▁ß abc"

@@ -71,9 +71,7 @@ def run(data: bytes) -> None:
     else:
         path.write_bytes(folders.sealed_arrays(base, entropy))
     try:
-        found = resume.load(
-            path.parent.parent, FINGERPRINT, model, average, optimizer, BATCH_SIZE
-        )
+        found = resume.load(path.parent.parent, FINGERPRINT, model, average, optimizer, BATCH_SIZE)
     except CheckpointError:
         return
     assert found is not None

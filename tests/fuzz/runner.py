@@ -91,7 +91,9 @@ def watched(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return checked
 
 
-def plain(name: str, runs: int, seed: int, seconds: float = float("inf")) -> list[tuple[bytes, str]]:
+def plain(
+    name: str, runs: int, seed: int, seconds: float = float("inf")
+) -> list[tuple[bytes, str]]:
     """Run a target on mutated seeds, at most so many times and so long.
 
     Returns:
