@@ -353,7 +353,12 @@ def jam(
 @click.option(
     "--styles", metavar="folders|FILE.csv", help="Name documents by folder, or by path,label."
 )
-@click.option("--held-out", multiple=True, metavar="PATH", help='Validate on these; "none": learn from everything.')
+@click.option(
+    "--held-out",
+    multiple=True,
+    metavar="PATH",
+    help='Validate on these; "none": learn from everything.',
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
 @click.option("--resume", is_flag=True, default=None, help="Continue the run in the folder.")
 @click.option("--device", help="cpu, cuda, ... [auto]")

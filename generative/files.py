@@ -226,7 +226,7 @@ def read_file(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> bytes:
 
 
 def read_json(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> dict[str, Any]:
-    """A JSON object of no more than so many bytes; `is_sealed` says whether it is as it was written.
+    """A JSON object of no more than so many bytes; `is_sealed` tells whether it is unchanged.
 
     Raises:
         FileError: it cannot be read, or is no JSON object, or larger or deeper than any of ours.

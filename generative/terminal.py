@@ -9,13 +9,12 @@ import os
 import re
 import stat
 import sys
+import time
 import tomllib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STDIO = "-"
 # Names and cards come from files: what would steer the terminal is shown and not sent to it.

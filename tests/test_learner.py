@@ -10,10 +10,10 @@ import torch
 
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.model.noise import Noise
 from generative.scoring import cross_entropy
 from generative.training.config import TrainingConfig
 from generative.training.learner import Learner
-from generative.training.optimizer import build_optimizer
 from generative.training.validation import calibrate, validation_loss
 from tests.test_model import B, T, V, small
 
@@ -44,7 +44,7 @@ def test_one_column_stands_for_all_tokens_that_never_occur() -> None:
 
 def test_tokens_that_never_occur_stay_as_they_are() -> None:
     taught = learner(weight_decay=0.1)
-    optimizer = build_optimizer(taught.model, taught.config)
+    optimizer = torch.optim.AdamW(taught.model.parameters(), lr=1e-2, weight_decay=0.1)
     inputs, targets = batch()
     before = taught.model.output.bias.detach().clone()
     for _ in range(3):
@@ -73,23 +73,11 @@ def test_scheduled_sampling_grows_from_nothing() -> None:
     inputs, _ = batch()
     taught = learner(scheduled_sampling=0.9)
     state = taught.model.initial_state(B)
-    torch.testing.assert_close(taught._mixed(inputs, state, 0.0), inputs)
-    mixed = taught._mixed(inputs, state, 0.9999)
+    torch.testing.assert_close(taught._mixed(inputs, state, 0.0, Noise.seeded(1)), inputs)
+    mixed = taught._mixed(inputs, state, 0.9999, Noise.seeded(1))
     assert (mixed[0] == inputs[0]).all()
     assert (mixed != inputs).any()
     assert set(mixed.flatten().tolist()) <= set(KNOWN.tolist())
-
-
-def test_noise_does_not_depend_on_who_shares_it() -> None:
-    def drawn(number: int, count: int) -> torch.Tensor:
-        torch.manual_seed(3)
-        model = small()
-        torch.manual_seed(4)
-        model.share = (number, count)
-        return model.noise((2, 6 // count, 5), lambda t: t.uniform_())
-
-    parts = [drawn(number, 3) for number in range(3)]
-    torch.testing.assert_close(torch.cat(parts, dim=1), drawn(0, 1))
 
 
 @pytest.mark.parametrize("how", ["uniform", "xavier", "orthogonal"])

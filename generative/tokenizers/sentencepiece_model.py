@@ -82,8 +82,8 @@ def read(data: bytes) -> list[Piece]:
     texts = {piece.text for piece in pieces}
     if {(p.kind, p.text) for p in pieces if p.kind != NORMAL} != SPECIAL_PIECES:
         raise ValueError(
-            "the sentencepiece model needs one unknown, one start and 256 byte pieces, and no other "
-            "special ones"
+            "the sentencepiece model needs one unknown, one start and 256 byte pieces, "
+            "and no other special ones"
         )
     if len(texts) < len(pieces) or "" in texts:
         raise ValueError("the sentencepiece model has a piece twice, or an empty one")

@@ -351,7 +351,7 @@ def _training_defaults(kind: str, tokens: int) -> dict[str, Any]:
 def _fit_rows(
     training: TrainingConfig, tokens: int, processes: int, chosen: set[str]
 ) -> TrainingConfig:
-    """Fewer rows and shorter windows for a corpus that would not fill them, unless the user set them.
+    """Fewer rows and shorter windows for a corpus that would not fill them, unless they were set.
 
     Raises:
         ValueError: not even one window fits, or the rows cannot be shared out evenly.

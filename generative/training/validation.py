@@ -54,7 +54,7 @@ def validation_loss(
         return nats, tokens
 
     nats, tokens = zip(*workers.map(read, _row_groups(stream)), strict=True)
-    return sum(nats) / sum(tokens)
+    return float(sum(nats) / sum(tokens))
 
 
 @torch.no_grad()
