@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 16 << 20  # 16 MB of JSON may be 200 MB of Python objects
 MAX_JSON_DEPTH = 32
 MAX_JSON_CONTAINERS = 100_000  # an empty list is 2 bytes in a file and 56 in memory
-MAX_NUMBER = 1 << 63
+MAX_NUMBER = 1 << 53  # beyond it JSON's numbers are not exact everywhere, and sums may overflow
 MAX_HEADER_BYTES = 16 << 20  # of a safetensors file; notes are part of it
 LENGTH_BYTES = 8  # in front of that header
 ARRAY_TYPES = ("BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64")
@@ -75,7 +75,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
 def fits(value: Any, form: Any) -> bool:
     """Whether a JSON value has a form: a type, one of several, a list of one, or an object's keys.
 
-    No whole number may be beyond 64 bits.
+    No whole number may reach `MAX_NUMBER`.
 
     Example:
         fits({"names": ["a"]}, {"names": [str]})    # True

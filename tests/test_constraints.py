@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -284,3 +287,36 @@ def test_any_pattern_of_any_length_holds_or_is_refused(data: st.DataObject) -> N
         assert "cannot be met" in str(error)  # noqa: PT017 - some need more tokens
         return
     assert all(re.fullmatch(pattern, text, re.ASCII) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "choices", "forbidden"),
+    [
+        ("[a-z]{1200}", (), ("ab" * 300, "q" * 300)),  # 630,000 pairs of states, once 46 s
+        ("[ab]*a[ab]{9}", ("ab" * 400,), ("ab" * 300, "ba" * 299, "aab" * 100)),
+        (None, (), tuple(letter * 200 for letter in "abcdefghijklmnopqrstuvwxyz")),
+    ],
+)
+def test_a_constraint_is_refused_or_made_within_seconds(
+    pattern: str | None, choices: tuple[str, ...], forbidden: tuple[str, ...]
+) -> None:
+    begin = time.process_time()
+    with contextlib.suppress(ValueError):
+        compile_text.__wrapped__(pattern, choices, forbidden)
+    assert time.process_time() - begin < 4
+
+
+def test_several_forbidden_words_are_all_forbidden() -> None:
+    automaton = compile_text("[a-c]{0,4}", forbid=("ab", "bca", "cc"))
+
+    def accepts(text: str) -> bool:
+        place = 0
+        for value in text.encode():
+            place = int(automaton.table[place, value])
+        return bool(automaton.accepts[place])
+
+    for length in range(6):
+        for letters in itertools.product("abc", repeat=length):
+            text = "".join(letters)
+            expected = length <= 4 and not any(word in text for word in ("ab", "bca", "cc"))
+            assert accepts(text) == expected, text

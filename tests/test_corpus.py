@@ -65,6 +65,14 @@ def test_another_encoding(tmp_path: Path) -> None:
         read_corpus([path], encoding="klingon")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_utf_16_without_its_mark_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("né".encode(f"{encoding}-le"))
+    with pytest.raises(CorpusError, match=f"BOM; say --encoding {encoding}-le or {encoding}-be"):
+        read_corpus([path], encoding=encoding)
+
+
 def test_missing_files_and_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"nowhere\.txt: no such file"):
         read_corpus([tmp_path / "nowhere.txt"])

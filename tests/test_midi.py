@@ -250,7 +250,7 @@ def test_writing_to_a_path_and_to_a_file(tmp_path: Path) -> None:
     midi.write(piece, buffer)
     assert path.read_bytes() == buffer.getvalue() == midi.to_bytes(piece)
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(OSError, match="cannot be written: No such file"):
         midi.write(piece, tmp_path / "no folder" / "out.mid")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import sys
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from generative import ingest, store
+from generative import checkpoint, files, ingest, store
 from generative.checkpoint import CheckpointError
 from generative.corpus import CorpusError
 from generative.errors import FileError
+from generative.model.config import ModelConfig
 from generative.store import StoreWriter, documents_of, open_store
 from tests.conftest import TUNES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 START = 300
@@ -62,6 +65,65 @@ def test_a_store_that_is_not_whole_is_none(tmp_path: Path, file: str) -> None:
     assert open_store(tmp_path) is None
     (tmp_path / file).unlink()
     assert open_store(tmp_path) is None
+
+
+def test_a_store_that_says_other_than_its_ids_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "tokens"
+    path = folder / "store.json"
+
+    def opened(change: Callable[[dict[str, Any]], object]) -> store.TokenStore | None:
+        written(folder, train=[[1, 2], [2]], held_out=[[3]])
+        values = files.read_json(path)
+        del values[files.CHECKSUM_KEY]
+        change(values)
+        files.write_sealed_json(path, values)
+        return open_store(folder)
+
+    def set_(name: str, value: object) -> store.TokenStore | None:
+        return opened(lambda values: values.update({name: value}))
+
+    def of_train(name: str, value: object) -> store.TokenStore | None:
+        return opened(lambda values: values["parts"]["train"].update({name: value}))
+
+    assert opened(lambda _: None) is not None
+    for dtype in ("|O", "O", "<u4", "<f2", "S2", "<u9", ""):
+        assert set_("dtype", dtype) is None
+    for start in (-1, 2, 1 << 62, 299, "300", None, True):
+        assert set_("start_id", start) is None
+    for name, value in (("labels", "ab"), ("labels", [1]), ("notes", []), ("key", 1), ("more", 1)):
+        assert set_(name, value) is None
+    for count in (0, 1, 3, -1, 1 << 53, (1 << 63) - 1, 2.0, "2"):
+        assert of_train("documents", count) is None
+    for counts in ({"1": 1, "2": 1}, {"1": 1, "2": 2, "-1": 1}, {"1": 1, "2": 2, str(1 << 40): 1}):
+        assert of_train("counts", counts) is None
+    assert of_train("tokens", 4) is None
+    assert of_train("labels", [0, 0]) is None  # the store has none
+    secret = {"documents": 0, "tokens": 0, "counts": {}, "sha256": hashlib.sha256().hexdigest()}
+    assert opened(lambda values: values["parts"].update({"../secret": secret})) is None
+    assert opened(lambda values: values["parts"].pop("train")) is None
+
+
+def test_ids_beyond_the_tokenizer_are_not_used(tmp_path: Path, rhyme: Path) -> None:
+    folder = tmp_path / "model"
+    asked = ingest.request(
+        [rhyme], tokenizer="byte", vocab_size=None, encoding="utf-8", held_out=(), seed=0
+    )
+    made, _ = ingest.ingest(asked, folder, use_tokenizer=False)
+    checkpoint.save_description(
+        folder, ModelConfig(vocab_size=made.vocab_size), made, {}
+    )
+    found = open_store(folder / "tokens")
+    assert found is not None
+    with StoreWriter(folder / "tokens", vocab_size=999, start_id=256, key=found.key) as writer:
+        writer.append("train", np.array([998]), begins_document=True)
+        writer.close(found.notes)
+    _, tokens = ingest.ingest(asked, folder, use_tokenizer=True)
+    assert tokens.largest_id == 256  # read anew
+    with StoreWriter(folder / "tokens", vocab_size=257, start_id=256, key=found.key) as writer:
+        writer.append("train", np.array([65]), begins_document=True)
+        writer.close({"tokenizer": found.notes["tokenizer"]})  # the other notes are missing
+    _, tokens = ingest.ingest(asked, folder, use_tokenizer=True)
+    assert tokens.notes == found.notes
 
 
 def test_a_writer_that_fails_leaves_no_store(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from automata.fa.dfa import DFA
     from numpy.typing import NDArray
 
-MAX_STATES = 20_000  # of a language, before and after it is made deterministic
-MAX_MEMBERS = 1_000_000  # of all sets of states on the way: a few seconds
+MAX_STATES = 20_000  # of a language, before it is made deterministic
+MAX_SETS = 12_000  # of them, and pairs of those: states of a deterministic language
+MAX_MEMBERS = 500_000  # of all sets of states on the way: at most a second or so
 TOO_LARGE = "the pattern is too large to follow: too many repeats within repeats; simplify it"
 
 
@@ -73,14 +74,60 @@ class Automaton:
 
 
 def intersection(languages: Sequence[Nfa]) -> Automaton:
-    """What belongs to all of the languages."""
+    """What belongs to all of the languages.
+
+    Raises:
+        ValueError: it needs too many states.
+    """
     class_of = _byte_classes(languages)
     result: DFA | None = None
     for language in languages:
         dfa = _deterministic(language, class_of)
-        result = dfa if result is None else result.intersection(dfa, minify=True)
+        result = dfa if result is None else _both(result, dfa)
     assert result is not None  # at least one language
     return _as_table(result, class_of)
+
+
+def _both(one: DFA, other: DFA) -> DFA:
+    """What belongs to two languages; made here since the library's way has no bound.
+
+    Raises:
+        ValueError: it needs too many pairs of states.
+    """
+    first = (one.initial_state, other.initial_state)
+    numbers, waiting = {first: 0}, [first]
+    transitions: dict[int, dict[str, int]] = {}
+    while waiting:
+        pair = waiting.pop()
+        theirs = other.transitions[pair[1]]
+        edges = transitions.setdefault(numbers[pair], {})
+        for symbol, target in one.transitions[pair[0]].items():
+            if symbol in theirs:
+                reached = (target, theirs[symbol])
+                if reached not in numbers:
+                    if len(numbers) == MAX_SETS:
+                        raise ValueError(TOO_LARGE)
+                    numbers[reached] = len(numbers)
+                    waiting.append(reached)
+                edges[symbol] = numbers[reached]
+    accepts = {(a, b) for a, b in numbers if a in one.final_states and b in other.final_states}
+    return _smallest(transitions, one.input_symbols, {numbers[pair] for pair in accepts})
+
+
+def _smallest(
+    transitions: dict[int, dict[str, int]], symbols: Collection[str], accepts: set[int]
+) -> DFA:
+    """The smallest automaton of a language; 0 is the first state, and edges may be missing."""
+    from automata.fa.dfa import DFA  # here, since only constrained texts need it
+
+    return DFA(
+        states=set(transitions),
+        input_symbols=set(symbols),
+        transitions=transitions,
+        initial_state=0,
+        final_states=accepts,
+        allow_partial=True,
+    ).minify()
 
 
 def _byte_classes(languages: Sequence[Nfa]) -> NDArray[np.int64]:
@@ -101,8 +148,6 @@ def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
     Raises:
         ValueError: it needs too many.
     """
-    from automata.fa.dfa import DFA  # here, since only constrained texts need it
-
     closures = _closures(language)
     ways: list[dict[int, set[int]]] = [{} for _ in range(language.states)]  # class -> where to
     for source, low, high, target in language.edges:
@@ -122,19 +167,16 @@ def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
             target_states = frozenset(targets)
             if target_states not in numbers:
                 members += len(target_states)
-                if len(numbers) == MAX_STATES or members > MAX_MEMBERS:
+                if len(numbers) == MAX_SETS or members > MAX_MEMBERS:
                     raise ValueError(TOO_LARGE)
                 numbers[target_states] = len(numbers)
                 waiting.append(target_states)
             edges[chr(number)] = numbers[target_states]
-    dfa = DFA(
-        states=set(numbers.values()),
-        input_symbols={chr(number) for number in set(class_of.tolist())},
-        transitions=transitions,
-        initial_state=0,
-        final_states={number for states, number in numbers.items() if language.final in states},
-        allow_partial=True,
-    ).minify()
+    dfa = _smallest(
+        transitions,
+        {chr(number) for number in set(class_of.tolist())},
+        {number for states, number in numbers.items() if language.final in states},
+    )
     return dfa.complement(minify=True) if language.negated else dfa
 
 

@@ -36,14 +36,16 @@ def compile_text(
     """The texts that match the pattern in full, are one of the choices and hold no forbidden word.
 
     Raises:
-        ValueError: the pattern cannot be read, or a forbidden word is empty.
+        ValueError: the pattern cannot be read, a forbidden word is empty, or all of it together is
+            too large to follow.
     """
     if not all(forbid):
         raise ValueError("a forbidden word must not be empty")
     languages = [] if pattern is None else [patterns.parse(pattern)]
     if choices:
         languages.append(_one_of(choices))
-    languages += [_without(word) for word in forbid]
+    if forbid:
+        languages.append(_without(forbid))
     if not languages:
         raise ValueError("a constraint needs a pattern, choices or forbidden words")
     return intersection(languages)
@@ -57,10 +59,12 @@ def _one_of(texts: Sequence[str]) -> Nfa:
     return nfa
 
 
-def _without(word: str) -> Nfa:
-    """Every byte string that does not hold the word; whether it is UTF-8 does not matter."""
+def _without(words: Sequence[str]) -> Nfa:
+    """Every byte string that holds none of the words; whether it is UTF-8 does not matter."""
     nfa = Nfa(negated=True)
-    nfa.final = nfa.literal(0, word.encode())
+    ends = [nfa.literal(0, word.encode()) for word in words]
+    nfa.final = nfa.state()
+    nfa.silent = [(end, nfa.final) for end in ends]
     nfa.edges += [(0, 0, 255, 0), (nfa.final, 0, 255, nfa.final)]
     return nfa
 

@@ -188,10 +188,8 @@ def _check_length(form: Piece, grid: str) -> None:
     last = max(last_onset, *(change.at_ticks for change in changes))
     if last > LAST_STEPS[grid]:
         unit, steps = ("s", 100) if grid == PERFORMANCE else ("beats", form.ticks_per_beat)
-        raise ValueError(
-            f"the piece has {last // steps:,} {unit}, and tokens reach to {unit} "
-            f"{LAST_STEPS[grid] // steps:,}"
-        )
+        most = LAST_STEPS[grid] // steps
+        raise ValueError(f"the piece has {last // steps:,} {unit}, and tokens reach to {most:,}")
 
 
 def _has_tokens(meter: Meter) -> bool:
