@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"torch", "numpy", "model", "recall"},
     "dynamic": {"torch", "numpy", "labels", "model", "scoring"},
     "sampling": {"numpy", "recall"},
-    "engine": {"numpy", "numba", "llvmlite", "model", "sampling"},
+    "compiled_cache": {"numba"},
+    "engine": {"numpy", "numba", "llvmlite", "compiled_cache", "model", "sampling"},
     "checkpoint": {"files", "numpy", "torch", "model", "tokenizers"},
     "store": {"numpy", "files"},
     "ingest": {

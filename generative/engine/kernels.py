@@ -27,10 +27,15 @@ from llvmlite import ir
 from numba.core import cgutils, event, types
 from numba.extending import intrinsic
 
+from generative import compiled_cache
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 
@@ -90,10 +95,8 @@ def _smooth(function: Function) -> Function:
 
 def _cached(function: Function) -> Function:
     """What Python calls: compiled once a machine, or once a process where nothing can be kept."""
-    try:
-        made = numba.njit(function, nogil=True, error_model="numpy", cache=True)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        made = numba.njit(function, nogil=True, error_model="numpy")
+    made = numba.njit(function, nogil=True, error_model="numpy")
+    compiled_cache.keep(made)
     return cast("Function", made)
 
 
@@ -615,7 +618,4 @@ def call(*arguments: Any) -> int:
     if run.overloads:  # type: ignore[attr-defined]
         return cast("int", run(*arguments))
     with event.install_listener("numba:compile", _Announcement()):
-        try:
-            return cast("int", run(*arguments))
-        except OSError:  # it was compiled, but there is no room to keep it
-            return cast("int", run(*arguments))
+        return cast("int", run(*arguments))
