@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative import tokenizers
+from generative import layout, tokenizers
 from generative.errors import FileError
 from generative.files import (
     CHECKSUM_KEY,
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
 
 FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
-CARD_FILE = "README.md"
-STATISTICS_FILE = "gradients.safetensors"
+CONFIG_FILE = layout.CONFIG_FILE
+WEIGHTS_FILE = layout.WEIGHTS_FILE
+TOKENIZER_FILE = layout.TOKENIZER_FILE
+CARD_FILE = layout.CARD_FILE
+STATISTICS_FILE = layout.STATISTICS_FILE
 # Installed from a wheel the models lie in the package, in a source tree beside it.
 SHIPPED_FOLDERS = (
     Path(__file__).parent / "checkpoints",

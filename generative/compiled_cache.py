@@ -26,7 +26,7 @@ def keep(compiled: Any) -> None:
         compiled._cache = VerifiedCache(compiled.py_func)
 
 
-class VerifiedCache(FunctionCache):  # type: ignore[misc]
+class VerifiedCache(FunctionCache):
     """What a dispatcher asks for code before it compiles, and hands code to after."""
 
     def __init__(self, function: Any) -> None:
@@ -36,7 +36,7 @@ class VerifiedCache(FunctionCache):  # type: ignore[misc]
             RuntimeError: no folder can be written to.
         """
         super().__init__(function)
-        self._cache_file = _VerifiedFiles(
+        self._files = self._cache_file = _VerifiedFiles(
             self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
         )
 
@@ -45,7 +45,7 @@ class VerifiedCache(FunctionCache):  # type: ignore[misc]
         try:
             return super().load_overload(sig, target_context)
         except Exception:
-            self._cache_file.drop()
+            self._files.drop()
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -54,7 +54,7 @@ class VerifiedCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(sig, data)
 
 
-class _VerifiedFiles(IndexDataCacheFile):  # type: ignore[misc]
+class _VerifiedFiles(IndexDataCacheFile):
     """An index and files of code, each with a checksum after what numba reads of it."""
 
     def drop(self) -> None:

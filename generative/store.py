@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from generative import layout
 from generative.errors import FileError
 from generative.files import CHECKSUM_KEY, is_sealed, make_folder, shown, write_sealed_json
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FOLDER = "tokens"
-DESCRIPTION_FILE = "store.json"
+FOLDER = layout.TOKENS_FOLDER
+DESCRIPTION_FILE = layout.STORE_FILE
 FORMAT_VERSION = 1
 PARTS = ("train", "held_out")
 CHUNK_TOKENS = 1 << 20

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numba
 import pytest
+from numba.core.caching import FunctionCache
 
 from generative import compiled_cache
 
@@ -84,7 +85,7 @@ def test_without_a_place_to_keep_code_it_is_compiled(
     def refuse(*_: Any) -> None:
         raise RuntimeError("cannot cache function: no locator available")
 
-    monkeypatch.setattr(compiled_cache.FunctionCache, "__init__", refuse)
+    monkeypatch.setattr(FunctionCache, "__init__", refuse)
     assert hits(compiled()) == 0
 
 

@@ -387,7 +387,7 @@ def test_a_cell_that_the_engine_does_not_know_is_stepped_by_torch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delitem(ENGINE_CELLS, "lstm")
-    assert isinstance(Runtime(checkpoint.load("shakespeare")).stepper, TorchStepper)
+    assert isinstance(Runtime(checkpoint.load("shakespeare")).stepper_for(1), TorchStepper)
     assert "no cell 'lstm'" in caplog.text
 
 
@@ -418,8 +418,8 @@ def test_the_first_run_is_announced(
 
 def test_compiled_is_what_loading_gives_unless_told_otherwise() -> None:
     found = checkpoint.load("shakespeare")
-    assert isinstance(Runtime(found).stepper, CompiledStepper)
-    assert isinstance(Runtime(found, compiled=False).stepper, NumpyStepper)
+    assert isinstance(Runtime(found).stepper_for(1), CompiledStepper)
+    assert isinstance(Runtime(found, compiled=False).stepper_for(10**6), NumpyStepper)
 
 
 def test_sampling_imports_no_torch() -> None:

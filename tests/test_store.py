@@ -12,8 +12,7 @@ import pytest
 
 from generative import ingest, store
 from generative.checkpoint import CheckpointError
-from generative.corpus import CorpusError
-from generative.errors import FileError
+from generative.errors import CorpusError, FileError
 from generative.store import StoreWriter, documents_of, open_store
 from tests.conftest import TUNES
 

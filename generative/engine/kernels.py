@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-if numba.config.DISABLE_JIT:
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
     raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
