@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numba.core import event
 
+from generative import compiled_cache
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -40,10 +42,8 @@ def smooth(function: Function) -> Function:
 
 def cached(function: Function) -> Function:
     """What Python calls: compiled once a machine, or once a process where nothing can be kept."""
-    try:
-        made = numba.njit(function, nogil=True, error_model="numpy", cache=True)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        made = numba.njit(function, nogil=True, error_model="numpy")
+    made = numba.njit(function, nogil=True, error_model="numpy")
+    compiled_cache.keep(made)
     return cast("Function", made)
 
 
@@ -69,10 +69,7 @@ def call(function: Any, note: str, *arguments: Any) -> Any:
     if function.overloads:
         return function(*arguments)
     with event.install_listener("numba:compile", Announcement(note)):
-        try:
-            return function(*arguments)
-        except OSError:  # it was compiled, but there is no room to keep it
-            return function(*arguments)
+        return function(*arguments)
 
 
 # tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):

@@ -125,7 +125,7 @@ def check_writable(path: Path) -> None:
         return
     if about is not None and not stat.S_ISREG(about.st_mode):
         raise FileError(f"{name}: cannot be written to")
-    folder = Path(os.path.realpath(path)).parent
+    folder = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
     if not folder.is_dir():
         raise FileError(f"{name}: there is no folder {shown(folder)}; make it first")
     if not os.access(folder, os.W_OK):

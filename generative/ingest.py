@@ -25,7 +25,9 @@ from tqdm import tqdm
 
 from generative import checkpoint, corpus, labelling, store, tokenizers, untrusted
 from generative.checkpoint import CheckpointError
-from generative.corpus import CorpusError
+from generative.errors import CorpusError
+from generative.files import shown
+from generative.stdin import NAME, STDIN
 from generative.store import StoreWriter, TokenStore
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
 
     Raises:
         CorpusError: a file that cannot be read, or nothing to learn from.
-        CheckpointError: the folder cannot be written to.
+        FileError: the folder cannot be written to.
     """
     with _seekable(asked) as readable:
         key = readable.key()
@@ -187,25 +189,31 @@ def ingested(folder: Path) -> tuple[Tokenizer, TokenStore]:
 
 @contextmanager
 def _seekable(asked: Request) -> Iterator[Request]:
-    """The same request with stdin and pipes copied to files, since text is read several times."""
-    if asked.kind == "music" or all(file.is_file() for file in (*asked.files, *asked.apart)):
+    """The same request with stdin and pipes copied to files, since a text is read several times."""
+    pipes = [file for file in (*asked.files, *asked.apart) if not _is_file(file)]
+    if not pipes:
         yield asked
         return
-    with tempfile.TemporaryDirectory() as copies:
-
-        def copied(file: Path) -> Path:
-            if file.is_file():
-                return file
-            copy = Path(copies) / ("stdin" if str(file) == corpus.STDIN else file.name)
-            with corpus.opened(file) as pipe, copy.open("wb") as out:
-                shutil.copyfileobj(pipe, out)
-            return copy
-
+    with tempfile.TemporaryDirectory() as folder:
+        copies: dict[Path, Path] = {}
+        for number, pipe in enumerate(pipes):
+            name = NAME if str(pipe) == STDIN else pipe.name
+            copies[pipe] = Path(folder) / str(number) / name
+            copies[pipe].parent.mkdir()
+            with corpus.opened(pipe, "the corpus") as source, copies[pipe].open("wb") as copy:
+                shutil.copyfileobj(source, copy)
         yield replace(
             asked,
-            files=tuple(map(copied, asked.files)),
-            held_out=None if asked.held_out is None else tuple(map(copied, asked.held_out)),
+            files=tuple(copies.get(file, file) for file in asked.files),
+            held_out=None
+            if asked.held_out is None
+            else tuple(copies.get(file, file) for file in asked.held_out),
+            labels={copies.get(file, file): label for file, label in asked.labels.items()},
         )
+
+
+def _is_file(path: Path) -> bool:
+    return str(path) != STDIN and path.is_file()
 
 
 class _Place(NamedTuple):
@@ -366,8 +374,8 @@ def _notes(
         "tokenizer": _identity(tokenizer),
         "kind": asked.kind,
         "documents": len(files),
-        "names": [file.name for file in files[:NAMES_KEPT]],
-        "skipped": skipped,
+        "names": [shown(file.name) for file in files[:NAMES_KEPT]],
+        "skipped": [(shown(file), shown(reason)) for file, reason in skipped],
     }
 
 

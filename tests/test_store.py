@@ -13,8 +13,7 @@ import pytest
 
 from generative import checkpoint, files, ingest, store
 from generative.checkpoint import CheckpointError
-from generative.corpus import CorpusError
-from generative.errors import FileError
+from generative.errors import CorpusError, FileError
 from generative.model.config import ModelConfig
 from generative.store import StoreWriter, documents_of, open_store
 from tests.conftest import TUNES
@@ -109,9 +108,7 @@ def test_ids_beyond_the_tokenizer_are_not_used(tmp_path: Path, rhyme: Path) -> N
         [rhyme], tokenizer="byte", vocab_size=None, encoding="utf-8", held_out=(), seed=0
     )
     made, _ = ingest.ingest(asked, folder, use_tokenizer=False)
-    checkpoint.save_description(
-        folder, ModelConfig(vocab_size=made.vocab_size), made, {}
-    )
+    checkpoint.save_description(folder, ModelConfig(vocab_size=made.vocab_size), made, {})
     found = open_store(folder / "tokens")
     assert found is not None
     with StoreWriter(folder / "tokens", vocab_size=999, start_id=256, key=found.key) as writer:

@@ -182,9 +182,7 @@ def test_a_pipe_is_not_waited_for(folder: Path, name: str) -> None:
         (b"", "Expecting value"),
     ],
 )
-def test_json_is_bounded_before_it_is_parsed(
-    tmp_path: Path, data: bytes, message: str
-) -> None:
+def test_json_is_bounded_before_it_is_parsed(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "x.json"
     path.write_bytes(data)
     with pytest.raises(FileError, match=message):

@@ -31,6 +31,9 @@ from generative.compiling import cached, inner, sigmoid, smooth, tanh
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+if not compiling.is_possible():
+    raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
+
 NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
 # Of a float32 product so many rows are made at a time, which share what is read of the vector, and
 # for a batch so many columns: all their sums fit into registers.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from generative import untrusted
+from generative import layout, untrusted
 from generative.checkpoint import CheckpointError
 from generative.errors import FileError
 from generative.files import read_arrays, shown, write_arrays
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from generative.training.step import TrainingStep
 
-FOLDER = "resume"
-PATTERN = "step-*.safetensors"
+FOLDER = layout.RESUME_FOLDER
+PATTERN = layout.RESUME_PATTERN
 KEPT = 2
 FIRST = "step-000000000.safetensors"  # of a run that was stopped before its first step
 
