@@ -86,6 +86,10 @@ def decoded(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
                 f"{name}: not {encoding}: byte 0x{error.object[error.start]:02x} at offset "
                 f"{offset - pending + error.start}; {advice}say so with --encoding {other}"
             ) from error
+        except UnicodeError as error:  # of UTF-16 and UTF-32 without their mark
+            raise CorpusError(
+                f"{name}: {error}; say --encoding {encoding}-le or {encoding}-be"
+            ) from error
         if looks_like and offset == 0:
             _warn(f"{name}: looks like {looks_like}: if it is, say so with --encoding {looks_like}")
         offset += len(block)

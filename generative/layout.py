@@ -21,7 +21,8 @@ NAMES = frozenset(
     {
         CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CARD_FILE, STATISTICS_FILE,
         TOKENS_FOLDER, RESUME_FOLDER,
-        "tokenizer.model", "recipe.toml", "metrics.csv", "learning_curve.png", "tensorboard", "wandb",
+        "tokenizer.model", "recipe.toml", "metrics.csv", "learning_curve.png",
+        "tensorboard", "wandb",
     }
 )  # fmt: skip
 

@@ -155,9 +155,12 @@ class Runtime:
     def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
         from generative.scoring import token_nats
+        from generative.threads import Workers, available_threads, single_threaded
 
         start_id = self.checkpoint.tokenizer.start_id
-        return token_nats(self.torch_model, ids, start_id, reset_every)
+        count = 1 if reset_every is None else available_threads()
+        with single_threaded(), Workers(count) as workers:
+            return token_nats(self.torch_model, ids, start_id, reset_every, workers=workers)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """The same while a copy of the weights learns from what it has read. -> (T,)"""
@@ -176,8 +179,10 @@ class Runtime:
 
     def _read(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], LanguageModel]:
         from generative.dynamic import dynamic_token_nats
+        from generative.threads import single_threaded
 
         model = in_style(self.checkpoint, {}).build(self._device)
         start_id = self.checkpoint.tokenizer.start_id
-        nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
+        with single_threaded():
+            nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
         return nats, model

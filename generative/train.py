@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import types
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -256,11 +256,20 @@ def _locked(folder: Path, resume: bool) -> Iterator[None]:
 
     from generative.training.resume import FOLDER
 
-    _check_output(folder, resume or os.environ.get("WORLD_SIZE", "1") != "1")
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # before anything is made; restarts may go on
+        _check_output(folder, resume)
     make_folder(folder / FOLDER)
+    lock = folder / FOLDER / "lock"
     try:
-        with FileLock(folder / FOLDER / "lock", timeout=0):
-            yield
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                if [*(folder / FOLDER).iterdir()] == [lock]:  # nothing came of it
+                    with suppress(OSError):
+                        lock.unlink()
+                        lock.parent.rmdir()
+                        folder.rmdir()
     except Timeout:
         raise CheckpointError(
             f"{shown(folder)}: in use by another run; wait for it, or name another folder with -o"

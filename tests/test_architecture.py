@@ -56,11 +56,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {
         "torch", "numpy", "matplotlib", "tensorboardX", "tqdm", "wandb",
         "checkpoint", "dynamic", "engine", "files", "labels", "model", "recall", "sampling",
-        "scoring", "store", "tokenizers", "untrusted",
+        "layout", "scoring", "store", "threads", "tokenizers", "untrusted",
     },
     "styles": {"numpy", "checkpoint"},
     "runtime": {
         "numpy", "checkpoint", "dynamic", "engine", "model", "sampling", "scoring", "styles",
+        "threads",
     },
     "mixture": {"numpy", "checkpoint", "runtime", "sampling", "styles"},
     "generation": {"sampling"},
@@ -87,8 +88,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "numpy", "checkpoint", "files", "copies", "corpus", "likelihood", "store", "tokenizers",
     },
     "train": {
-        "api", "card", "checkpoint", "cli", "evaluation", "ingest", "labels", "likelihood", "model",
-        "store", "tokenizers", "training",
+        "filelock", "api", "card", "checkpoint", "cli", "errors", "evaluation", "files", "ingest",
+        "labels", "likelihood", "model", "store", "threads", "tokenizers", "training",
     },
     "terminal": {"click", "decoding", "files", "stdin"},
     "options": {"click", "terminal"},

@@ -12,8 +12,10 @@ from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.model.noise import Noise
 from generative.scoring import cross_entropy
+from generative.threads import ALONE
 from generative.training.config import TrainingConfig
 from generative.training.learner import Learner
+from generative.training.optimizer import Optimizer
 from generative.training.validation import calibrate, validation_loss
 from tests.test_model import B, T, V, small
 
@@ -24,7 +26,7 @@ def learner(**choices: Any) -> Learner:
     torch.manual_seed(0)
     model = small()
     model.set_unigram_bias([9 if i in KNOWN else 0 for i in range(V)])
-    return Learner(model.train(), TrainingConfig(**choices), KNOWN)
+    return Learner(model, TrainingConfig(**choices), KNOWN)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,12 +46,14 @@ def test_one_column_stands_for_all_tokens_that_never_occur() -> None:
 
 def test_tokens_that_never_occur_stay_as_they_are() -> None:
     taught = learner(weight_decay=0.1)
-    optimizer = torch.optim.AdamW(taught.model.parameters(), lr=1e-2, weight_decay=0.1)
+    average = LanguageModel(taught.model.config)
+    optimizer = Optimizer(taught.model, average, taught.config, ALONE)
     inputs, targets = batch()
     before = taught.model.output.bias.detach().clone()
-    for _ in range(3):
-        taught(inputs, targets, taught.model.initial_state(B), 0.0)[0].backward()
-        optimizer.step()
+    for step in range(3):
+        loss, _, _ = taught(inputs, targets, taught.model.initial_state(B), 0.0)
+        gradients = torch.autograd.grad(loss, optimizer.parameters)
+        optimizer.step(gradients, scale=1.0, learning_rate=1e-2, step=step)
     unknown = [i for i in range(V) if i not in KNOWN]
     assert taught.model.output.weight[unknown].abs().sum() == 0
     torch.testing.assert_close(taught.model.output.bias[unknown], before[unknown])
