@@ -244,12 +244,13 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
     version = values.get("format")
     if version != FORMAT_VERSION:
         raise CheckpointError(
-            f"{shown(path / CONFIG_FILE)}: format {version!r:.30}, this version reads {FORMAT_VERSION}; "
-            "upgrade generative or train the model anew"
+            f"{shown(path / CONFIG_FILE)}: format {version!r:.30}, this version reads "
+            f"{FORMAT_VERSION}; upgrade generative or train the model anew"
         )
     if not is_sealed(values):
         raise CheckpointError(
-            f"{shown(path / CONFIG_FILE)}: damaged or edited: the checksum does not match its contents"
+            f"{shown(path / CONFIG_FILE)}: damaged or edited: the checksum does not match its "
+            "contents"
         )
     values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:

@@ -226,7 +226,7 @@ def read_file(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> bytes:
 
 
 def read_json(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> dict[str, Any]:
-    """A JSON object of no more than so many bytes; `is_sealed` says whether it is as it was written.
+    """A JSON object of no more than so many bytes; `is_sealed` says whether it is as written.
 
     Raises:
         FileError: it cannot be read, or is no JSON object, or larger or deeper than any of ours.
@@ -345,9 +345,7 @@ def read_arrays(
     if notes.pop(CHECKSUM_KEY, None) != _checksum(arrays, notes):
         raise FileError(f"{shown(path)}: damaged: the checksum does not match its contents")
     if broken := [n for n, a in arrays.items() if a.dtype.kind == "f" and not np.isfinite(a).all()]:
-        raise FileError(
-            f"{shown(path)}: numbers that are not finite in {untrusted.listed(broken)}"
-        )
+        raise FileError(f"{shown(path)}: numbers that are not finite in {untrusted.listed(broken)}")
     return arrays, notes
 
 

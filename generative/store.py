@@ -264,9 +264,7 @@ def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
         if not untrusted.fits({**values, "parts": {}}, _FORM) or set(values["parts"]) != set(PARTS):
             return None
         parts = {name: _part(part) for name, part in values.pop("parts").items()}
-        store = TokenStore(
-            folder=folder, parts=parts, labels=tuple(values.pop("labels")), **values
-        )
+        store = TokenStore(folder=folder, parts=parts, labels=tuple(values.pop("labels")), **values)
         return store if all(_is_whole(store, name) for name in PARTS) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -34,7 +34,7 @@ def saved(folder: Path, steps: int = 1) -> Path:
     state = model.initial_state(B)
     for _ in range(steps):
         logits, state = model.step(torch.zeros(B, dtype=torch.int64), state.detach())
-        logits.sum().backward()  # type: ignore[no-untyped-call]
+        logits.sum().backward()
         optimizer.step()
     progress = resume.Progress(step=steps)
     resume.save(folder, "print", progress, model, average, optimizer, state.detach())

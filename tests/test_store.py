@@ -109,9 +109,7 @@ def test_ids_beyond_the_tokenizer_are_not_used(tmp_path: Path, rhyme: Path) -> N
         [rhyme], tokenizer="byte", vocab_size=None, encoding="utf-8", held_out=(), seed=0
     )
     made, _ = ingest.ingest(asked, folder, use_tokenizer=False)
-    checkpoint.save_description(
-        folder, ModelConfig(vocab_size=made.vocab_size), made, {}
-    )
+    checkpoint.save_description(folder, ModelConfig(vocab_size=made.vocab_size), made, {})
     found = open_store(folder / "tokens")
     assert found is not None
     with StoreWriter(folder / "tokens", vocab_size=999, start_id=256, key=found.key) as writer:

@@ -100,7 +100,9 @@ class ModelConfig:
         if len(set(self.labels)) < len(self.labels):
             raise ValueError(f"labels must differ from each other: {', '.join(self.labels):.100}")
         if len(self.labels) > MAX_LABELS:
-            raise ValueError(f"at most {MAX_LABELS:,} labels are possible, not {len(self.labels):,}")
+            raise ValueError(
+                f"at most {MAX_LABELS:,} labels are possible, not {len(self.labels):,}"
+            )
         parameters = sum(math.prod(shape) for shape in self.shapes().values())
         if parameters > MAX_PARAMETERS:
             raise ValueError(

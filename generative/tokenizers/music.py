@@ -115,7 +115,9 @@ class MusicTokenizer:
         if self.controls and grid == SCORE:
             raise ValueError("controls are kept on the performance grid only")
         if not set(self.controls) <= set(VALUES["control"]):
-            raise ValueError(f"controls must be in 0..{PITCH_BEND}, not {list(self.controls)!r:.50}")
+            raise ValueError(
+                f"controls must be in 0..{PITCH_BEND}, not {list(self.controls)!r:.50}"
+            )
 
     @classmethod
     def train(

@@ -46,7 +46,9 @@ class SentencePieceTokenizer:
         Raises:
             ValueError: not such a model, or not one that `train` could have made.
         """
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model.rebuilt(model))
+        self._processor = sentencepiece.SentencePieceProcessor(
+            model_proto=sentencepiece_model.rebuilt(model)
+        )
         self._model = model
         self.vocab_size: int = self._processor.vocab_size()
         self.start_id: int = self._processor.bos_id()

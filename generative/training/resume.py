@@ -189,7 +189,7 @@ def load(
 def _shapes(
     model: LanguageModel, optimizer: torch.optim.Optimizer, batch_size: int, *, begun: bool
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes of all that `save` writes for these; before the first step AdamW has no moments."""
+    """The shapes of all that `save` writes for these; `begun`: AdamW has moments."""
     shapes = {"random": tuple(torch.get_rng_state().shape)}
     for name, tensor in model.state_dict().items():
         shapes[f"model.{name}"] = shapes[f"average.{name}"] = tuple(tensor.shape)

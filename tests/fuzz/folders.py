@@ -5,6 +5,7 @@ Checksums are made anew, since they are no hindrance to strangers.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ from generative.tokenizers.subword import SentencePieceTokenizer
 from tests.fuzz.entropy import Entropy, changed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from generative.checkpoint import Checkpoint
 
 MEMORY = Path("/dev/shm")
@@ -83,11 +86,14 @@ sys.addaudithook(_note)
 
 def temporary() -> Path:
     """A folder that is gone with the process, in memory where that is possible."""
-    import atexit
-
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
     owner = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     return folder
 
 
@@ -103,12 +109,13 @@ def arrays_of(config: ModelConfig) -> dict[str, Any]:
 @cache
 def folder_of(kind: str) -> Path:
     """The folder of a whole tiny model with the tokenizer of that name."""
-    made: Any = {
+    makers: dict[str, Callable[[], Any]] = {
         "char": lambda: CharTokenizer("éß\u2581"),
         "byte": ByteTokenizer,
         "music": lambda: MusicTokenizer("performance", [1, 7]),
         "sentencepiece": lambda: SentencePieceTokenizer.train(["ab abc bc cab " * 40], 270),
-    }[kind]()
+    }
+    made = makers[kind]()
     config = ModelConfig(
         vocab_size=made.vocab_size, embedding_size=HIDDEN, hidden_size=HIDDEN, **KINDS[kind]
     )
@@ -216,7 +223,9 @@ def _other_arrays(base: bytes, entropy: Entropy) -> bytes:
             other = entropy.pick(sorted(arrays))
             arrays[name], arrays[other] = arrays[other], array
     ordered = dict(sorted(arrays.items()))
-    return files._safetensors(ordered, {**notes, files.CHECKSUM_KEY: files._checksum(ordered, notes)})
+    return files._safetensors(
+        ordered, {**notes, files.CHECKSUM_KEY: files._checksum(ordered, notes)}
+    )
 
 
 def _changed_numbers(content: bytes, entropy: Entropy) -> bytes:
@@ -250,9 +259,7 @@ def check(found: Checkpoint) -> None:
     assert found.tokenizer.vocab_size == config.vocab_size
     if config.hidden_size * config.vocab_size < 1 << 20:
         stepper = engine.build(config, found.weights, compiled=False)
-        logits, _ = stepper.step(
-            np.array([config.vocab_size - 1]), stepper.initial_state(1)
-        )
+        logits, _ = stepper.step(np.array([config.vocab_size - 1]), stepper.initial_state(1))
         assert np.isfinite(logits).all()
     if tokenizers.kind_of(found.tokenizer.name) == "text":
         text = "né ▁ß abc"

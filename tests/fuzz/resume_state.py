@@ -47,7 +47,7 @@ def run_of(steps: int) -> tuple[Path, bytes, Run]:
     state = model.initial_state(BATCH_SIZE)
     for _ in range(steps):
         logits, state = model.step(torch.zeros(BATCH_SIZE, dtype=torch.int64), state.detach())
-        logits.sum().backward()  # type: ignore[no-untyped-call]
+        logits.sum().backward()
         optimizer.step()
     folder = folders.temporary()
     progress = resume.Progress(step=steps, history=[METRICS] * steps)
@@ -71,9 +71,7 @@ def run(data: bytes) -> None:
     else:
         path.write_bytes(folders.sealed_arrays(base, entropy))
     try:
-        found = resume.load(
-            path.parent.parent, FINGERPRINT, model, average, optimizer, BATCH_SIZE
-        )
+        found = resume.load(path.parent.parent, FINGERPRINT, model, average, optimizer, BATCH_SIZE)
     except CheckpointError:
         return
     assert found is not None

@@ -3,8 +3,9 @@
     python -m tests.fuzz TARGET --runs 1000000 --seed 1
 
 uses atheris (coverage-guided) where it is installed, else or with --plain the seeded mutator. A
-finding is an exception or a warning, more than a second of processor time on one input, or 300 MB more than at
-the start. The plain runner goes on behind a finding, atheris stops and says which input it was.
+finding is an exception or a warning, more than a second of processor time on one input, or 300 MB
+more than at the start. The plain runner goes on behind a finding, atheris stops and says which
+input it was.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ def watched(run: Callable[[bytes], None]) -> Callable[[bytes], None]:
     return checked
 
 
-def plain(name: str, runs: int, seed: int, seconds: float = float("inf")) -> list[tuple[bytes, str]]:
+def plain(
+    name: str, runs: int, seed: int, seconds: float = float("inf")
+) -> list[tuple[bytes, str]]:
     """Run a target on mutated seeds, at most so many times and so long.
 
     Returns:
