@@ -120,7 +120,7 @@ def step_before(model: LanguageModel, config: TrainingConfig, known: Tensor) -> 
     """One step as version 0.1.0 made it, the averaging of weights included."""
     average = LanguageModel(model.config)
     learner = Learner(model, config, known)
-    trained = list(model.parameters())
+    trained: list[Tensor] = list(model.parameters())
     optimizer = torch.optim.AdamW(
         trained,
         lr=config.learning_rate,

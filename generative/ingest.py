@@ -164,7 +164,8 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
     with _seekable(asked) as readable:
         key = readable.key()
         found = store.open_store(folder / store.FOLDER, key)
-        if found is not None and (folder / checkpoint.TOKENIZER_FILE).is_file():
+        described = (checkpoint.TOKENIZER_FILE, checkpoint.CONFIG_FILE)  # in the order of writing
+        if found is not None and all((folder / name).is_file() for name in described):
             tokenizer = checkpoint.load_tokenizer(folder)
             if _is_of(found, tokenizer):
                 return tokenizer, found

@@ -1,28 +1,37 @@
-"""What may happen to a run from outside: processes killed at any moment, files cut and flipped.
+"""What may happen to a run from outside: kills at any moment, files cut and flipped, full disks.
 
-    python -m tests.survival --kills 100 --damages 200
+    python -m tests.survival --kills 100 --damages 200 --full-disks 1000
 
-does it often and prints what came of it; the tests do it a few times.
+does it often and prints what came of it; the tests do it a few times. Each kind of trouble is one
+function, which returns what came of it, and a line in `main`.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import random
 import shutil
 import signal
 import tempfile
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 import generative
-from generative import checkpoint
+from generative import checkpoint, files, store
 from generative.checkpoint import CheckpointError
+from generative.errors import FileError
+from generative.training.reports import EventLog
+from generative.training.run import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OPTIONS: dict[str, Any] = {
     "steps": 600,
@@ -33,6 +42,11 @@ OPTIONS: dict[str, Any] = {
     "dropout": 0.2,
 }
 LONGEST_LIFE_SECONDS = 1.0
+# Of a run whose every write fails once: one validation.
+SHORT = {**OPTIONS, "steps": 3}
+# What a process that trains comes to.
+DONE, BROKEN, REFUSED = 0, 1, 2
+NOBODY = 65534  # a user who may write nothing
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -45,19 +59,40 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
 
 
-def in_child(corpus: Path, folder: Path) -> int:
-    """Begin or continue a run in a process of its own. Returns its id."""
+def in_child(
+    corpus: Path,
+    folder: Path,
+    options: dict[str, Any] = OPTIONS,
+    trouble: Callable[[], None] = lambda: None,
+) -> int:
+    """Begin or continue a run in a process of its own, where `trouble` was made. Returns its id.
+
+    The process ends with `DONE`, with `REFUSED` after an error that has a message for the user, or
+    with `BROKEN` after any other.
+    """
     child = os.fork()
     if child:
         return child
-    status = 1
+    status = BROKEN
     try:
         torch.set_num_threads(1)
         begun = (folder / checkpoint.CONFIG_FILE).is_file()
-        generative.train(corpus, folder, resume=begun, **OPTIONS)
-        status = 0
+        trouble()
+        generative.train(corpus, folder, resume=begun, **options)
+        status = DONE
+    except (CheckpointError, FileError) as error:
+        status = REFUSED if str(folder) in str(error) else BROKEN
+    except Interrupted:
+        pass
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def came_to(child: int) -> int:
+    """What a process of `in_child` ended with."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def kill_and_resume(corpus: Path, folder: Path, kills: int, seed: int) -> tuple[int, int]:
@@ -118,11 +153,11 @@ def damage(
     loaded = weights(whole)
     older = min((whole / "resume").iterdir()).name
     outcomes = {"refused": 0, "recovered": 0}
-    files = [path for path in sorted(whole.rglob("*")) if path.is_file() and _is_read(path, whole)]
+    found = [path for path in sorted(whole.rglob("*")) if path.is_file() and _is_read(path, whole)]
     for number in range(times):
         copy = folder / f"damaged-{number}"
         shutil.copytree(whole, copy)
-        victim = copy / rng.choice(files).relative_to(whole)
+        victim = copy / rng.choice(found).relative_to(whole)
         data = bytearray(victim.read_bytes())
         at = rng.randrange(len(data))
         if rng.random() < 0.5:
@@ -150,6 +185,71 @@ def damage(
     return outcomes
 
 
+def fill_disk(corpus: Path, folder: Path, at_most: int) -> int:
+    """Let the disk be full from a run's first write on, from its second on, and so on.
+
+    Each run must end with a message, and come to the weights of an undisturbed one when it goes on
+    with room on the disk.
+
+    Returns:
+        The number of writes that failed first, one a run: all of a run's, or `at_most` of them.
+    """
+    assert came_to(in_child(corpus, folder / "roomy", SHORT)) == DONE
+    expected = weights(folder / "roomy")
+    for number in range(1, at_most + 1):
+        run = folder / f"full-{number}"
+        outcome = came_to(in_child(corpus, run, SHORT, lambda: _full_from(number)))  # noqa: B023
+        if outcome == DONE:
+            return number - 1
+        assert outcome == REFUSED, f"full at write {number}: no message"
+        assert not [p for p in run.rglob(".*") if p.is_file()], "a temporary file was left"
+        assert came_to(in_child(corpus, run, SHORT)) == DONE, f"full at write {number}"
+        assert same(weights(run), expected), f"full at write {number}: other weights"
+        shutil.rmtree(run)
+    return at_most
+
+
+def _full_from(number: int) -> None:
+    """Make every write of this process from its `number`-th on fail as on a full disk."""
+    written = 0
+
+    def failing(write: Callable[..., None]) -> Callable[..., None]:
+        def wrapper(*arguments: Any) -> None:
+            nonlocal written
+            written += 1
+            if written >= number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write(*arguments)
+
+        return wrapper
+
+    for place, name in ((files, "_replace"), (store._PartWriter, "write"), (EventLog, "_write")):
+        setattr(place, name, failing(getattr(place, name)))
+
+
+def forbid_writing(corpus: Path, whole: Path, folder: Path) -> None:
+    """Continue a run, and begin one, in a folder that may not be written to: nothing changes."""
+    closed = folder / "closed"
+    shutil.copytree(whole, closed)
+    before = {p: p.read_bytes() for p in closed.rglob("*") if p.is_file()}
+    for path in (*closed.rglob("*"), closed):
+        path.chmod(0o555)
+    folder.chmod(0o755)  # which leads there
+
+    def drop_rights() -> None:
+        if os.geteuid() == 0:  # for whom nothing is closed
+            EventLog(folder / "events").close()  # imports what may be closed to others
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+
+    for output in (closed, closed / "new"):
+        outcome = came_to(in_child(corpus, output, trouble=drop_rights))
+        assert outcome == REFUSED, f"{output}: no message"
+    assert {p: p.read_bytes() for p in closed.rglob("*") if p.is_file()} == before
+    for path in (closed, *closed.rglob("*")):
+        path.chmod(0o755)
+
+
 def _is_read(path: Path, whole: Path) -> bool:
     """Whether loading or resuming reads a file; reports and the card are for people."""
     inside = path.relative_to(whole)
@@ -165,6 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--damages", type=int, default=200)
+    parser.add_argument("--full-disks", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -173,6 +274,8 @@ def main() -> None:
         corpus.write_text("".join(f"{n} bottles stand upon the wall.\n" for n in range(800)))
         hits, runs = kill_and_resume(corpus, folder, arguments.kills, arguments.seed)
         print(f"{hits} kills over {runs} runs: every run came to the undisturbed run's weights")
+        full = fill_disk(corpus, folder, arguments.full_disks)
+        print(f"{full} runs on a disk that was full from another write on: all went on")
         torch.set_num_threads(1)
         stop_half_way(corpus, folder / "stopped")
         outcomes = damage(
@@ -184,6 +287,8 @@ def main() -> None:
             arguments.seed,
         )
         print(f"{arguments.damages} damaged files, none loaded wrongly: {outcomes}")
+        forbid_writing(corpus, folder / "stopped", folder)
+        print("a folder that is closed to writing is left as it is, with a message")
 
 
 if __name__ == "__main__":

@@ -12,37 +12,45 @@ from generative import files
 from generative.checkpoint import CheckpointError
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.threads import ALONE
 from generative.training import resume
+from generative.training.batches import Batch
 from generative.training.config import TrainingConfig
-from generative.training.optimizer import build_optimizer
+from generative.training.processes import Processes
+from generative.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 B = 2
-Run = tuple[LanguageModel, LanguageModel, torch.optim.AdamW]
+BATCH = Batch(
+    inputs=np.zeros((4, B), dtype=np.int64), targets=np.ones((4, B), dtype=np.int64), fresh=True
+)
 
 
-def new_run() -> Run:
+def new_run() -> TrainingStep:
     config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3)
-    model, average = LanguageModel(config), LanguageModel(config)
-    return model, average, build_optimizer(model, TrainingConfig())
+    return TrainingStep(
+        model=LanguageModel(config),
+        average=LanguageModel(config),
+        config=TrainingConfig(batch_size=B),
+        known=torch.arange(5),
+        precision=torch.float32,
+        workers=ALONE,
+        processes=Processes(device=torch.device("cpu")),
+    )
 
 
 def saved(folder: Path, steps: int = 1) -> Path:
-    model, average, optimizer = new_run()
-    state = model.initial_state(B)
-    for _ in range(steps):
-        logits, state = model.step(torch.zeros(B, dtype=torch.int64), state.detach())
-        logits.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    progress = resume.Progress(step=steps)
-    resume.save(folder, "print", progress, model, average, optimizer, state.detach())
+    run = new_run()
+    for step in range(steps):
+        run(BATCH, learning_rate=1e-2, progress=0.0, step=step)
+    resume.save(folder, "print", resume.Progress(step=steps), run.tensors(), run.state)
     return folder / "resume" / f"step-{steps:09d}.safetensors"
 
 
-def load(folder: Path, run: Run | None = None) -> Any:
-    return resume.load(folder, "print", *(run or new_run()), B)
+def load(folder: Path, run: TrainingStep | None = None) -> Any:
+    return resume.load(folder, "print", run or new_run(), B)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
@@ -60,10 +68,10 @@ def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps
         ("random", np.full(5056, 255, "u1"), "mt19937"),
         ("model.output.bias", np.zeros(6, "f4"), "shape"),
         ("average.output.bias", np.full(5, np.nan, "f4"), "not finite"),
-        ("optimizer.0.exp_avg", np.zeros((1, 3), "f4"), "shape"),
+        ("optimizer.embedding.weight.exp_avg", np.zeros((1, 3), "f4"), "shape"),
         ("optimizer.99.exp_avg", np.zeros((1, 3), "f4"), "not known"),
         ("optimizer.x.exp_avg", np.zeros((1, 3), "f4"), "not known"),
-        ("optimizer.0.step", np.zeros((), "f8"), "type F64"),
+        ("optimizer.step", np.zeros((), "f8"), "type F64"),
         ("state.0.0", np.zeros((B + 1, 3), "f4"), "shape"),
         ("state.0.1", None, "missing: state.0.1"),
         ("state", np.zeros(1, "f4"), "not known"),
@@ -77,11 +85,11 @@ def test_a_state_of_another_model_is_refused(
     changed = {k: v for k, v in {**arrays, name: array}.items() if v is not None}
     files.write_arrays(path, changed, notes)
     run = new_run()
-    before = {k: v.clone() for k, v in run[0].state_dict().items()}
+    before = {k: v.clone() for k, v in run.model.state_dict().items()}
     generator = torch.get_rng_state()
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path, run)
-    assert all(torch.equal(v, before[k]) for k, v in run[0].state_dict().items())
+    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), generator)
 
 

@@ -33,17 +33,20 @@ main(["train", *sys.argv[1:]])
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_damaged_runs_come_to_the_same_weights() -> None:
+    options = ["--kills", "4", "--damages", "12", "--full-disks", "10"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.survival", "--kills", "4", "--damages", "12"],
+        [sys.executable, "-m", "tests.survival", *options],
         check=False,
         capture_output=True,
         text=True,
         env=ONE_THREAD,
-        timeout=250,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr
     assert "4 kills over" in done.stdout
     assert "12 damaged files, none loaded wrongly" in done.stdout
+    assert "10 runs on a disk that was full" in done.stdout
+    assert "closed to writing is left as it is" in done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on file sizes")

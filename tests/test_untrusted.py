@@ -7,8 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -25,6 +24,9 @@ from generative.tokenizers.subword import SentencePieceTokenizer
 from tests.conftest import ONE_THREAD
 
 CONFIG = ModelConfig(vocab_size=257, embedding_size=3, hidden_size=3, tied=True)
+if TYPE_CHECKING:
+    from pathlib import Path
+
 RUN = "import sys; from generative.cli import main; main(sys.argv[1:])"
 Change = dict[str, Any]
 
@@ -149,7 +151,7 @@ def test_no_link_leads_out_of_the_folder(folder: Path, name: str) -> None:
     (folder / name).symlink_to("../secret" if "/" not in name else "../../secret")
     for read in (checkpoint.load, checkpoint.read_config, checkpoint.load_tokenizer):
         with pytest.raises(CheckpointError, match=f"{name} is a link that leads out"):
-            read(folder)  # type: ignore[operator]
+            read(folder)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights there")

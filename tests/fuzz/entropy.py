@@ -69,7 +69,7 @@ def _changed_once(value: Any, entropy: Entropy, *, at_least_inside: bool = False
             del inside[key]
         elif action == 1 and isinstance(inside, dict):
             inside[str(entropy.pick(ODD_VALUES))[:20]] = inside.pop(key)
-        elif action == 1:
+        elif action == 1 and isinstance(inside, list):
             inside.insert(key, copy.deepcopy(inside[key]))
         else:
             inside[key] = _changed_once(inside[key], entropy)

@@ -5,6 +5,7 @@ Checksums are made anew, since they are no hindrance to strangers.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ from generative.tokenizers.subword import SentencePieceTokenizer
 from tests.fuzz.entropy import Entropy, changed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from generative.checkpoint import Checkpoint
 
 MEMORY = Path("/dev/shm")
@@ -83,11 +86,14 @@ sys.addaudithook(_note)
 
 def temporary() -> Path:
     """A folder that is gone with the process, in memory where that is possible."""
-    import atexit
-
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=MEMORY if MEMORY.is_dir() else None))
     owner = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
     return folder
 
 
@@ -103,12 +109,13 @@ def arrays_of(config: ModelConfig) -> dict[str, Any]:
 @cache
 def folder_of(kind: str) -> Path:
     """The folder of a whole tiny model with the tokenizer of that name."""
-    made: Any = {
+    makers: dict[str, Callable[[], Any]] = {
         "char": lambda: CharTokenizer("éß\u2581"),
         "byte": ByteTokenizer,
         "music": lambda: MusicTokenizer("performance", [1, 7]),
         "sentencepiece": lambda: SentencePieceTokenizer.train(["ab abc bc cab " * 40], 270),
-    }[kind]()
+    }
+    made = makers[kind]()
     config = ModelConfig(
         vocab_size=made.vocab_size, embedding_size=HIDDEN, hidden_size=HIDDEN, **KINDS[kind]
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import warnings
+from typing import TYPE_CHECKING
 
 from generative.constraints import TextConstraint, compile_text
-from generative.constraints.automaton import Automaton
 from generative.tokenizers.byte import BYTE_PIECES, START_ID
 from tests.fuzz.entropy import Entropy
+
+if TYPE_CHECKING:
+    from generative.constraints.automaton import Automaton
 
 PATTERNS = (
     r"[a-z]+",

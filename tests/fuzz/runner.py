@@ -3,8 +3,9 @@
     python -m tests.fuzz TARGET --runs 1000000 --seed 1
 
 uses atheris (coverage-guided) where it is installed, else or with --plain the seeded mutator. A
-finding is an exception or a warning, more than a second of processor time on one input, or 300 MB more than at
-the start. The plain runner goes on behind a finding, atheris stops and says which input it was.
+finding is an exception or a warning, more than a second of processor time on one input, or 300 MB
+more than at the start. The plain runner goes on behind a finding, atheris stops and says which
+input it was.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 from generative import checkpoint, files
@@ -41,10 +42,8 @@ def run(data: bytes) -> None:
     text = json.dumps(folders.sealed(config))
     (folder / checkpoint.CONFIG_FILE).write_text(text, encoding="utf-8")
     folders.opened.clear()
-    try:
+    with contextlib.suppress(CheckpointError):
         folders.check(checkpoint.load(folder))
-    except CheckpointError:
-        pass
     folders.check_opened(folder)
 
 
