@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from generative.api import load, mix
     from generative.checkpoint import CheckpointError
-    from generative.corpus import CorpusError
+    from generative.errors import CorpusError, FileError, OptionError
     from generative.likelihood import Likelihood
     from generative.midi import MidiError
     from generative.music_model import MusicModel, Tune
@@ -29,10 +29,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CheckpointError": "generative.checkpoint",
-    "CorpusError": "generative.corpus",
+    "CorpusError": "generative.errors",
+    "FileError": "generative.errors",
     "Likelihood": "generative.likelihood",
     "MidiError": "generative.midi",
     "MusicModel": "generative.music_model",
+    "OptionError": "generative.errors",
     "Piece": "generative.piece",
     "TextModel": "generative.text_model",
     "TrainingResult": "generative.train",
@@ -45,9 +47,11 @@ _HOMES = {
 __all__ = [
     "CheckpointError",
     "CorpusError",
+    "FileError",
     "Likelihood",
     "MidiError",
     "MusicModel",
+    "OptionError",
     "Piece",
     "TextModel",
     "TrainingResult",

@@ -35,7 +35,7 @@ def load(
     device: str = "cpu",
     *,
     precision: str = "float32",
-    compiled: bool = True,
+    compiled: bool | None = True,
 ) -> Any:
     """A trained model, ready to generate and score.
 
@@ -45,7 +45,7 @@ def load(
         precision: of the weights that are sampled from: "float32", or "int8", two to four times as
             fast where a model is larger than the caches. Scores are float32 always.
         compiled: False samples without the compiled loop: slower, but it begins half a second
-            sooner.
+            sooner. None decides by what each request asks for.
 
     Returns:
         A `TextModel` or a `MusicModel`, by what it was trained on. (Typed as Any because only the
@@ -64,7 +64,7 @@ def mix(
     device: str = "cpu",
     *,
     precision: str = "float32",
-    compiled: bool = True,
+    compiled: bool | None = True,
 ) -> Any:
     """A model whose belief is that of several, in shares: p(token) = sum of share * p_i(token).
 

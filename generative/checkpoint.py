@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative import tokenizers, untrusted
+from generative import layout, tokenizers, untrusted
 from generative.errors import FileError
 from generative.files import (
     CHECKSUM_KEY,
@@ -45,14 +45,14 @@ if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
 
 FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = layout.CONFIG_FILE
+WEIGHTS_FILE = layout.WEIGHTS_FILE
+TOKENIZER_FILE = layout.TOKENIZER_FILE
+CARD_FILE = layout.CARD_FILE
+STATISTICS_FILE = layout.STATISTICS_FILE
 MAX_TOKENIZER_BYTES = untrusted.MAX_JSON_BYTES  # of each of its files
 LARGEST_WEIGHT = 1e6  # with all weights below it, no sum of products overflows
 _FILE_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)
-CARD_FILE = "README.md"
-STATISTICS_FILE = "gradients.safetensors"
 WEIGHT_TYPES, STATISTICS_TYPES = ("F32", "F16"), ("F16",)
 _NUMBER = (int, float)
 _COUNT = (int, type(None))
@@ -72,6 +72,8 @@ DETAILS: dict[str, Any] = {
         "precision": str,
         "budget": {"unit": str, "amount": _NUMBER},
         "reason": str,
+        "shards": int,
+        "tokens_per_second": (*_NUMBER, type(None)),
         "launch": (str, type(None)),
     },
     "scores": {
@@ -249,8 +251,8 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         )
     if not is_sealed(values):
         raise CheckpointError(
-            f"{shown(path / CONFIG_FILE)}: damaged or edited: the checksum does not match its "
-            "contents"
+            f"{shown(path / CONFIG_FILE)}: damaged or edited: "
+            "the checksum does not match its contents"
         )
     values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:

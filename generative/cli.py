@@ -19,6 +19,7 @@ from generative.errors import OptionError
 from generative.options import (
     CommandGroup,
     json_option,
+    literal_option,
     mix_option,
     model_option,
     precision_option,
@@ -60,11 +61,18 @@ def cli(debug: bool) -> None:
 @style_option
 @sampling_options
 @precision_option
-@click.option("--adapt", type=click.Path(path_type=Path), help="First learn from this text.")
-@click.option("--stop", multiple=True, metavar="STRING", help="End before this; repeatable.")
+@click.option(
+    "--adapt", type=click.Path(path_type=Path), help="First learn from this text; - is stdin."
+)
+@literal_option(
+    "--stop",
+    metavar="STRING",
+    text="End before this; repeatable. Here and in the texts below \\n, \\t, \\u00e9 are read as "
+    "characters, and \\\\ as a backslash.",
+)
 @click.option("--pattern", metavar="REGEX", help="What is generated matches this in full.")
-@click.option("--choice", "choices", multiple=True, metavar="TEXT", help="It is one of these.")
-@click.option("--forbid", multiple=True, metavar="TEXT", help="It never says this; repeatable.")
+@literal_option("--choice", "choices", metavar="TEXT", text="It is one of these; repeatable.")
+@literal_option("--forbid", metavar="TEXT", text="It never says this; repeatable.")
 @click.option("--no-stream", is_flag=True, help="Print only when all is done.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to a file instead.")
 @json_option
@@ -83,16 +91,16 @@ def text(
     **options: Any,
 ) -> None:
     """Generate text that continues PROMPT ("-" or a pipe reads it from stdin)."""
-    terminal.check_outputs(output)
+    terminal.check_outputs(output or Path(STDIO))
+    terminal.check_stdin(**{"PROMPT": prompt, "--adapt": adapt})
     if options["top_logprobs"] is not None and not as_json:
         raise click.UsageError("--top-logprobs is told with --json")
-    count = max(options["num_return_sequences"] or 1, options["num_beams"] or 1)
-    loaded = _load(model, "text", precision, max_new_tokens, count, mix=mix, style=style)
+    loaded = _load(model, "text", precision, compiled=None, mix=mix, style=style)
     if adapt is not None:
         from generative.corpus import read_text
 
         loaded = loaded.adapt(read_text(adapt))
-    prefix = terminal.read_prompt(prompt)
+    prefix = terminal.read_prompt(prompt, stdin=str(adapt) != STDIO)
     kwargs: dict[str, Any] = {"stop": stop, **given(options)}
     if max_new_tokens is not None:
         kwargs["max_new_tokens"] = max_new_tokens
@@ -126,9 +134,13 @@ def text(
 @style_option
 @sampling_options
 @precision_option
-@click.option("--primer", type=click.Path(path_type=Path), help="A MIDI file to continue.")
+@click.option(
+    "--primer", type=click.Path(path_type=Path), help="A MIDI file to continue; - is stdin."
+)
 @click.option("--primer-bars", metavar="A-B", help="Only these of its bars: 5-8, -8, 5-.")
-@click.option("--harmonise", type=click.Path(path_type=Path), help="Write voices to this melody.")
+@click.option(
+    "--harmonise", type=click.Path(path_type=Path), help="Write voices to this melody; - is stdin."
+)
 @click.option(
     "--melody-track", type=click.IntRange(1), help="... in its N-th track with notes. [1]"
 )
@@ -167,6 +179,7 @@ def music(
 ) -> None:
     """Generate music as a MIDI file, and as sound, picture, page and notation."""
     from generative import formats, midi
+    from generative.corpus import read_piece
 
     if output == STDIO and sys.stdout.isatty():
         raise click.UsageError("MIDI bytes do not belong on a terminal: use -o FILE.mid or a pipe")
@@ -181,12 +194,11 @@ def music(
         raise click.UsageError("--soundfont is how --wav sounds: give --wav FILE too")
     for kind in (main_kind, *also):
         formats.check(kind, **({"soundfont": soundfont} if kind == "wav" else {}))
-    tokens = options["max_new_tokens"]
-    loaded = _load(model, "music", precision, tokens, mix=mix, style=style)
+    loaded = _load(model, "music", precision, compiled=None, mix=mix, style=style)
     if harmonise is None:
-        made = loaded.generate(primer, **given(options))
+        made = loaded.generate(primer and read_piece(primer), **given(options))
     else:
-        made = loaded.harmonise(harmonise, **given(options))
+        made = loaded.harmonise(read_piece(harmonise), **given(options))
     paths = terminal.numbered(target, len(made.sequences))
     for kind, path in [(main_kind, target), *also.items()]:
         if path is target and output == STDIO:
@@ -272,7 +284,6 @@ def jam(
     from generative.generation import resolve_seed
     from generative.jam import Recording, Settings, ports
     from generative.jam import jam as play
-    from generative.runtime import LONG_REQUEST
     from generative.tokenizers.music_limits import parse_meter
 
     if list_ports:
@@ -316,7 +327,7 @@ def jam(
         say("{heard} notes in {bars} bars at {tempo:.0f}; {answered} back".format(**turns[-1]))
 
     with ports.open_input(heard, backend) as keys, ports.open_output(played, backend) as synth:
-        loaded = _load(model, "music", precision, LONG_REQUEST)
+        loaded = _load(model, "music", precision, compiled=True)
         loaded.generate(bars=1, seed=0)  # what is compiled, is compiled before the first phrase
         say("listening; Ctrl-C ends it")
         try:
@@ -353,11 +364,17 @@ def jam(
 @click.option(
     "--styles", metavar="folders|FILE.csv", help="Name documents by folder, or by path,label."
 )
-@click.option("--held-out", multiple=True, metavar="PATH", help="Validate on these instead.")
+@click.option(
+    "--held-out",
+    multiple=True,
+    metavar="PATH",
+    help='Validate on these; "none": learn from everything.',
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Options from a TOML file.")
 @click.option("--resume", is_flag=True, default=None, help="Continue the run in the folder.")
 @click.option("--device", help="cpu, cuda, ... [auto]")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]))
+@click.option("--threads", type=click.IntRange(1), help="Threads that share a batch. [all cores]")
 @click.option("--seed", type=click.IntRange(0), help="Of everything drawn. [0]")
 @click.option("--cell", help="lstm or gru.")
 @click.option("--layers", type=click.IntRange(1))
@@ -392,8 +409,8 @@ def train(
 
     settings = terminal.read_toml(config) if config else {}
     settings |= given(options)
-    held_out = list(settings.pop("held_out", ()))
-    result = run(list(corpus), output, held_out=held_out, report=say, **settings)
+    spent = terminal.seconds_since_start()
+    result = run(list(corpus), output, report=say, seconds_spent=spent, **settings)
     if os.environ.get("RANK", "0") != "0":
         return  # of the processes that torchrun starts, the first speaks for all
     held = result.held_out
@@ -547,29 +564,23 @@ def _load(
     name: str | None,
     kind: str | None,
     precision: str = "float32",
-    tokens: int | None = None,
-    rows: int = 1,
     *,
+    compiled: bool | None = False,
     mix: tuple[str, ...] = (),
     style: str | None = None,
 ) -> Any:
     """The model of that name, if it is of the kind that the command makes.
 
-    tokens: how many a row will be asked for, None for the default; compiling, or loading what was
-        compiled, pays for many only.
-    rows: sequences or beams side by side.
+    compiled: whether by the compiled loop; None decides by what each request asks for.
     mix: other models and their shares, MODEL:SHARE.
     """
     if kind is not None:
         # Read when NumPy is imported: a vector is no work for several threads of BLAS.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from generative import api
-    from generative.generation import DEFAULT_NEW_TOKENS
-    from generative.runtime import LONG_REQUEST
 
-    count = rows * (DEFAULT_NEW_TOKENS if tokens is None else tokens)
     names = api.shares_of_models(name or api.default_model(kind or "text"), mix)
-    loaded = api.mix(names, precision=precision, compiled=count >= LONG_REQUEST)
+    loaded = api.mix(names, precision=precision, compiled=compiled)
     if kind is not None and loaded.kind != kind:
         raise ValueError(
             f"{loaded.checkpoint.name} is a model of {loaded.kind}: use `generate {loaded.kind}`"
@@ -580,19 +591,21 @@ def _load(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit; every expected error becomes one or two lines on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    terminal.open_streams()
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         # click's own `main` would turn interrupts and closed pipes into exit codes of its own
         with cli.make_context("generate", arguments) as context:
             cli.invoke(context)
+        sys.stdout.flush()  # what cannot be printed is an error like any other
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
         terminal.show_error(error)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # the reader went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.drop_unprinted()
         sys.exit(0)
     except (KeyboardInterrupt, click.Abort) as error:
         say(f"generate: {error}" if str(error) else "generate: interrupted")
@@ -602,5 +615,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         message = " ".join(str(error).split()) or type(error).__name__
         say(f"generate: {message}")
+        terminal.drop_unprinted()
         sys.exit(2 if isinstance(error, OptionError) else 1)
     sys.exit(0)

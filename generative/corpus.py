@@ -6,37 +6,33 @@ music. A new corpus format is one row in `MUSIC_SUFFIXES` or `READERS`.
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import glob
 import itertools
-import sys
+import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
+
+from generative import layout
+from generative.decoding import decoded
+from generative.errors import CorpusError, FileError, OptionError
+from generative.files import shown
+from generative.stdin import NAME, STDIN, standard_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from generative.piece import Piece
 
-STDIN = "-"
 MUSIC_SUFFIXES = frozenset({".mid", ".midi", ".kar", ".rmi"})
 HELD_OUT_FRACTION = 0.1
 CHUNK_BYTES = 1 << 20
-# Byte order marks that mean "not UTF-8", longest first, for the error's advice.
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
+MIDI_MARK = b"MThd\0\0"
+MIDI_HEAD_BYTES = 4096  # MIDI may have so much before its mark
 
 D = TypeVar("D", str, "Piece")
-
-
-class CorpusError(ValueError):
-    """The corpus cannot be read; the message says which file, where, and how to mend it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +61,24 @@ class Corpus(Generic[D]):
 def find_files(sources: Iterable[str | Path]) -> list[Path]:
     """The files that arguments name: files, folders (all below, hidden ones left out), globs.
 
+    Links are followed, and each real file comes once, however many names lead to it. Of a model
+    folder below a folder or glob nothing is taken, of one that is named all but the model.
+
     Raises:
         CorpusError: a source that matches nothing.
+        OptionError: stdin, twice.
     """
     found: list[Path] = []
     for path in (path for source in sources for path in expand(source)):
-        if path.is_dir():
-            inside = (p for p in sorted(path.rglob("*")) if p.is_file())
-            found += [p for p in inside if not _hidden(p.relative_to(path))]
+        if path != Path(STDIN) and path.is_dir():
+            found += _inside(path)
+        elif path == Path(STDIN) and path in found:
+            raise OptionError(f"stdin can be read only once: use {STDIN!r} in one place")
         else:
             found.append(path)  # a pipe or device, too, is read as a file
     if not found:
         raise CorpusError(f"no files in {', '.join(map(str, sources))}")
-    return found
+    return _each_once(found)
 
 
 def expand(source: str | Path) -> list[Path]:
@@ -88,25 +89,88 @@ def expand(source: str | Path) -> list[Path]:
     """
     if str(source) == STDIN or Path(source).exists():
         return [Path(source)]
-    matches = sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207 - absolute globs too
+    matches = sorted({match for match in _matches(str(source)) if not _in_model(match, source)})
     if not matches:
         raise CorpusError(f"{source}: no such file or folder, and no glob matches")
-    return [Path(match) for match in matches]
+    return matches
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _matches(pattern: str) -> Iterator[Path]:
+    """`glob`, but its "**" meets each folder once: through links that lead back, `glob` loops."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from map(Path, glob.glob(pattern))  # noqa: PTH207 - absolute globs too
+        return
+    at = parts.index("**")
+    for base in sorted(glob.glob(str(Path(*parts[:at])))):  # noqa: PTH207
+        for folder in _folders(Path(base)):
+            yield from _matches(str(Path(glob.escape(str(folder)), *parts[at + 1 :])))
+
+
+def _in_model(path: Path, pattern: str | Path) -> bool:
+    """Whether a glob's match lies in a model folder that the pattern does not name."""
+    named = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    return any(layout.is_ours(p) for p in path.parents if p != named and named in p.parents)
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The files below a folder, sorted; of several names of one file a real one, if there is."""
+    found: list[Path] = []
+    for inner in _folders(folder):
+        ours = layout.NAMES if layout.is_ours(inner) else ()
+        found += (p for p in _listed(inner) if p.name not in ours and p.is_file())
+    return sorted(_each_once(sorted(found, key=Path.is_symlink)))
+
+
+def _folders(base: Path) -> Iterator[Path]:
+    """A folder and those below it, each real one once; those behind links come last."""
+    seen: set[tuple[int, int] | str] = set()
+    waiting, linked = [base], deque[Path]()
+    while waiting or linked:
+        folder = waiting.pop() if waiting else linked.popleft()
+        if not folder.is_dir() or (identity := _identity(folder)) in seen:
+            continue
+        seen.add(identity)
+        yield folder
+        ours = layout.NAMES if layout.is_ours(folder) else ()
+        for child in _listed(folder):
+            if child.name not in ours and child.is_dir() and not layout.is_ours(child):
+                (linked if child.is_symlink() else waiting).append(child)
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What lies in a folder, hidden names left out; nothing of one that is closed to us."""
+    with contextlib.suppress(PermissionError):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return []
+
+
+def _each_once(files: Iterable[Path]) -> list[Path]:
+    """The files in their order, without further names of one that was there before."""
+    first: dict[tuple[int, int] | str, Path] = {}
+    for file in files:
+        first.setdefault(_identity(file), file)
+    return list(first.values())
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """The same for every name of one file."""
+    with contextlib.suppress(OSError):
+        about = path.stat()
+        if about.st_ino:  # some file systems number nothing
+            return about.st_dev, about.st_ino
+    return os.path.realpath(path)
 
 
 def kind_of_files(files: Sequence[Path]) -> str:
-    """ "music" if the files are MIDI, else "text".
+    """ "music" if the files are MIDI, by their names or stdin by its bytes, else "text".
 
     Raises:
         CorpusError: some are and some are not.
     """
-    music = [f for f in files if f.suffix.lower() in MUSIC_SUFFIXES]
+    music = [f for f in files if is_music(f)]
     if music and len(music) < len(files):
-        other = next(f for f in files if f.suffix.lower() not in MUSIC_SUFFIXES)
+        other = next(f for f in files if f not in music)
         raise CorpusError(
             f"both music ({music[0]}) and text ({other}): name files of one kind, "
             "or say which to use with --tokenizer music or --tokenizer char"
@@ -114,9 +178,16 @@ def kind_of_files(files: Sequence[Path]) -> str:
     return "music" if music else "text"
 
 
+def is_music(file: Path) -> bool:
+    """Whether a file is MIDI by its name, or stdin by how it begins."""
+    if str(file) == STDIN:
+        return MIDI_MARK in standard_input().head(MIDI_HEAD_BYTES)
+    return file.suffix.lower() in MUSIC_SUFFIXES
+
+
 def of_kind(files: Sequence[Path], kind: str) -> list[Path]:
     """The files of a kind by their names; all of them, where none is."""
-    matching = [f for f in files if (f.suffix.lower() in MUSIC_SUFFIXES) == (kind == "music")]
+    matching = [f for f in files if is_music(f) == (kind == "music")]
     return matching or list(files)
 
 
@@ -126,10 +197,10 @@ def read_corpus(
     """Read files, folders and globs as one corpus.
 
     Args:
-        sources: paths, folders, glob patterns, or "-" for text on stdin.
+        sources: paths, folders, glob patterns, or "-" for stdin.
         kind: "text" or "music"; None looks at the files' names. With "music" only MIDI files are
             taken from the sources, with "text" all others.
-        encoding: of text files; a byte order mark is dropped, line ends are kept as they are.
+        encoding: of text files; byte order marks are dropped, line ends are kept as they are.
 
     Raises:
         CorpusError: nothing there, not in the encoding, or no music file that can be read.
@@ -149,7 +220,7 @@ def _read_text(files: Sequence[Path], encoding: str) -> Corpus[str]:
 
 
 def read_text(path: Path, encoding: str = "utf-8") -> str:
-    """One text file, exactly, but for a byte order mark.
+    """One text file, exactly, but for byte order marks.
 
     Raises:
         CorpusError: unreadable, or not in `encoding`; the message names the first bad byte.
@@ -159,65 +230,42 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
 
 def text_chunks(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """`read_text` in stretches of about a megabyte, for files larger than memory."""
-    name = "stdin" if str(path) == STDIN else str(path)
-    with opened(path) as file:
-        yield from _decoded(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
+    name = NAME if str(path) == STDIN else shown(path)
+    with opened(path, "the text") as file:
+        yield from decoded(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
+
+
+def read_piece(path: Path) -> Piece:
+    """One MIDI file, or stdin.
+
+    Raises:
+        CorpusError: unreadable.
+        MidiError: not MIDI.
+    """
+    from generative import midi  # text needs no MIDI library
+
+    with opened(path, "MIDI") as file:
+        return midi.read(file)
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes, or stdin's for "-".
+def opened(path: Path, what: str = "input") -> Iterator[BinaryIO]:
+    """A file's bytes, or stdin's for "-", where `what` is said to be waited for.
 
     Raises:
         CorpusError: unreadable.
     """
     try:
         if str(path) == STDIN:
-            yield sys.stdin.buffer
+            with standard_input().open(what) as file:
+                yield file
         else:
             with path.open("rb") as file:
                 yield file
+    except FileError:
+        raise
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def decode_text(data: bytes, encoding: str, name: str) -> str:
-    """Bytes to text, exactly, but for a byte order mark; `name` is for the error.
-
-    Raises:
-        CorpusError: `data` is not in `encoding`, or there is no such encoding.
-    """
-    return "".join(_decoded(iter([data]), encoding, name))
-
-
-def _decoded(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
-    """Text as its bytes come; a character may lie across blocks."""
-    try:
-        decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError as error:
-        raise CorpusError(f"unknown encoding {encoding!r}; try utf-8, latin-1, utf-16 …") from error
-    offset, marked, begun = 0, None, False
-    for block in itertools.chain(blocks, [b""]):
-        if offset == 0:
-            marked = next((name for mark, name in _MARKS if block.startswith(mark)), None)
-        pending = len(decoder.getstate()[0])  # bytes of an unfinished character
-        try:
-            text = decoder.decode(block, final=not block)
-        except UnicodeDecodeError as error:
-            advice = f"it looks like {marked}: " if marked else "if it is text, "
-            other = marked or "NAME (latin-1, cp1252, shift-jis, …)"
-            raise CorpusError(
-                f"{name}: not {encoding}: byte 0x{error.object[error.start]:02x} at offset "
-                f"{offset - pending + error.start}; {advice}say so with --encoding {other}"
-            ) from error
-        except UnicodeError as error:  # of UTF-16 and UTF-32 without their mark
-            raise CorpusError(
-                f"{name}: {error}; say --encoding {encoding}-le or {encoding}-be"
-            ) from error
-        offset += len(block)
-        if text:
-            yield text if begun else text.removeprefix("\ufeff")
-            begun = True
 
 
 def _read_music(files: Sequence[Path]) -> Corpus[Piece]:
@@ -227,7 +275,7 @@ def _read_music(files: Sequence[Path]) -> Corpus[Piece]:
     skipped: list[tuple[str, str]] = []
     for file in files:
         try:
-            documents.append(Document(name=str(file), content=midi.read(file)))
+            documents.append(Document(name=str(file), content=read_piece(file)))
         except midi.MidiError as error:
             skipped.append((str(file), str(error)))
     if not documents:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from generative.scoring import cross_entropy, recalled
+from generative.threads import ALONE, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ def dynamic_token_nats(
     Every token is scored before the model learns from it. The state runs on through the document.
 
     Args:
-        model: in evaluation mode; it is changed, and afterwards it has learnt from all of `ids`.
+        model: it is changed, and afterwards it has learnt from all of `ids`.
         ids: one document, T tokens.
         start_id: the token that stands before the first.
         statistics: what `gradient_statistics` gave for this model; None gathers while reading.
@@ -68,30 +69,42 @@ def dynamic_token_nats(
 
 
 def gradient_statistics(
-    model: LanguageModel, stream: NDArray[np.integer], labels: Labels | None = None
+    model: LanguageModel,
+    stream: NDArray[np.integer],
+    labels: Labels | None = None,
+    *,
+    workers: Workers = ALONE,
 ) -> dict[str, NDArray[np.float32]]:
     """The root mean square of each weight's gradient over segments of a text. name -> as the weight
 
     Args:
-        model: in evaluation mode; it is left as it is.
+        model: it is left as it is.
         stream: (N,) ids of the training text; segments from all over it are read.
         labels: of its places, where the model has labels.
+        workers: share the segments.
     """
     weights: list[Tensor] = list(model.parameters())
-    squares = [torch.zeros_like(w) for w in weights]
     count = max(1, min(STATISTICS_SEGMENTS, (len(stream) - 1) // SEGMENT_TOKENS))
     run = max(1, count // 10)  # segments that follow each other, so that the state is a usual one
     begins = np.linspace(0, max(0, len(stream) - 1 - run * SEGMENT_TOKENS), max(1, count // run))
-    segments = 0
-    for begin in begins.astype(int).tolist():
+
+    def read(begin: int) -> tuple[list[Tensor], int]:
+        """The squares of the gradients, added up, of the segments that begin there."""
         part = stream[begin : begin + run * SEGMENT_TOKENS + 1].astype(np.int64)
         ids = torch.from_numpy(part).to(weights[0].device)
         theirs = None
         if labels is not None:
             theirs = torch.from_numpy(labels.at(begin + np.arange(len(part)))).to(ids.device)
+        squares, segments = [torch.zeros_like(w) for w in weights], 0
         for _, gradients in _gradients(model, weights, ids, theirs):
             torch._foreach_addcmul_(squares, gradients, gradients)
             segments += 1
+        return squares, segments
+
+    (squares, segments), *others = workers.map(read, begins.astype(int).tolist())
+    for more, count_more in others:
+        torch._foreach_add_(squares, more)
+        segments += count_more
     names = [name for name, _ in model.named_parameters()]
     return {
         name: np.asarray((s / max(1, segments)).sqrt().cpu().numpy(), dtype=np.float32)

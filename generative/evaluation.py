@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from generative.copies import Copied, Symbols
     from generative.likelihood import Likelihood
 
+TIMED_TOKENS = 2048
 COPY_UNITS = {"text": "chars", "music": "notes"}
 
 
@@ -215,22 +218,45 @@ def _learnt_from(model: Any) -> list[Document[Any]]:
 
 
 def score_ids(
-    model: Any, documents: Iterable[NDArray[np.integer]], tokens_at_most: int
+    model: Any,
+    documents: Iterable[NDArray[np.integer]],
+    tokens_at_most: int,
+    seconds_at_most: float = math.inf,
 ) -> Likelihood | None:
     """Documents that are tokens already, each from an empty state, until so many are scored.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        documents: (T,) ids each.
+        tokens_at_most: a text that is longer is cut there.
+        seconds_at_most: when to stop; the first document's first tokens are scored whatever it is.
 
     Returns:
         All of them together; None if there are none.
     """
     total: Likelihood | None = None
+    began = time.monotonic()
     for document in documents:
         left = tokens_at_most - (total.tokens if total else 0)
-        if left <= 0:
+        seconds = seconds_at_most - (time.monotonic() - began)
+        if left <= 0 or (total and seconds <= 0):
             break
-        ids = document.tolist() if model.kind == "music" else document[:left].tolist()
+        ids = document.tolist()
+        if model.kind == "text":
+            ids = ids[: min(left, _tokens_within(model, ids, seconds))]
         score = model.likelihood(model.tokenizer.decode(ids), model.token_nats(ids))
         total = score if total is None else total + score
     return total
+
+
+def _tokens_within(model: Any, ids: list[int], seconds: float) -> int:
+    """How many tokens of a document can be scored in the time, by the time that a few take."""
+    if len(ids) <= TIMED_TOKENS or seconds == math.inf:
+        return len(ids)
+    model.token_nats(ids[: TIMED_TOKENS // 4])  # the first call builds what scores
+    began = time.monotonic()
+    model.token_nats(ids[:TIMED_TOKENS])
+    return max(TIMED_TOKENS, int(TIMED_TOKENS * (seconds / (time.monotonic() - began) - 1.25)))
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def check_writable(path: Path) -> None:
         return
     if about is not None and not stat.S_ISREG(about.st_mode):
         raise FileError(f"{name}: cannot be written to")
-    folder = Path(os.path.realpath(path)).parent
+    folder = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
     if not folder.is_dir():
         raise FileError(f"{name}: there is no folder {shown(folder)}; make it first")
     if not os.access(folder, os.W_OK):
@@ -226,7 +226,7 @@ def read_file(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> bytes:
 
 
 def read_json(path: Path, at_most: int = untrusted.MAX_JSON_BYTES) -> dict[str, Any]:
-    """A JSON object of no more than so many bytes; `is_sealed` says whether it is as written.
+    """A JSON object of no more than so many bytes; `is_sealed` tells whether it is unchanged.
 
     Raises:
         FileError: it cannot be read, or is no JSON object, or larger or deeper than any of ours.

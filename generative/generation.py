@@ -197,6 +197,12 @@ def split_options(options: GenerateOptions) -> tuple[SamplingOptions, dict[str, 
     return sampling, rest
 
 
+def request_tokens(prompt: Sequence[int], max_new_tokens: int, options: GenerateOptions) -> int:
+    """How many tokens a request reads and draws at most, of all its rows together."""
+    rows = max(options.get("num_beams") or 1, options.get("num_return_sequences") or 1)
+    return len(prompt) + rows * max_new_tokens
+
+
 def check_length(max_new_tokens: int, options: SamplingOptions) -> None:
     """Refuse lengths that contradict each other.
 

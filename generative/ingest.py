@@ -25,7 +25,9 @@ from tqdm import tqdm
 
 from generative import checkpoint, corpus, labelling, store, tokenizers, untrusted
 from generative.checkpoint import CheckpointError
-from generative.corpus import CorpusError
+from generative.errors import CorpusError
+from generative.files import shown
+from generative.stdin import NAME, STDIN
 from generative.store import StoreWriter, TokenStore
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Request:
 
     Attributes:
         files: of the corpus, in reading order.
-        held_out: files to hold out; empty holds out a tenth of `files`.
+        held_out: files to hold out; empty holds out a tenth of `files`, None nothing.
         kind: "text" or "music".
         tokenizer: a name in `TOKENIZERS`.
         vocab_size: at most so many tokens; None leaves it to the tokenizer.
@@ -66,7 +68,7 @@ class Request:
     """
 
     files: tuple[Path, ...]
-    held_out: tuple[Path, ...]
+    held_out: tuple[Path, ...] | None
     kind: str
     tokenizer: str
     vocab_size: int | None
@@ -76,18 +78,29 @@ class Request:
     labels: Mapping[Path, str] = field(default_factory=dict)
 
     @property
+    def apart(self) -> tuple[Path, ...]:
+        """The files that are named to be held out."""
+        return self.held_out or ()
+
+    @property
+    def learns_all_files(self) -> bool:
+        """Whether no part of `files` is held out."""
+        return self.held_out is None or bool(self.held_out)
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Each label once, in alphabetical order."""
         return tuple(sorted(set(self.labels.values())))
 
     def key(self) -> str:
         """Names the files as they are now, and all that was asked for."""
-        stats = [(str(f.resolve()), f.stat()) for f in (*self.files, *self.held_out)]
+        stats = [(str(f.resolve()), f.stat()) for f in (*self.files, *self.apart)]
         files = [(name, about.st_size, about.st_mtime_ns) for name, about in stats]
         how: list[Any] = [self.kind, self.tokenizer, self.vocab_size, self.encoding, self.seed]
         how.append(self.grid)
         if self.labels:
-            how.append([self.labels.get(file) for file in (*self.files, *self.held_out)])
+            how.append([self.labels.get(file) for file in (*self.files, *self.apart)])
+        how.append(self.held_out is None)
         asked = [store.FORMAT_VERSION, files, len(self.files), how]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -98,13 +111,14 @@ def request(
     tokenizer: str,
     vocab_size: int | None,
     encoding: str,
-    held_out: Sequence[str | Path],
+    held_out: Sequence[str | Path] | None,
     seed: int,
     grid: str | None = None,
     styles: str | Path | Mapping[str, str] | None = None,
 ) -> Request:
     """Find the files and what they are; "auto" takes the tokenizer for their kind.
 
+    held_out: files or folders to hold out; an empty sequence holds out a tenth, None nothing.
     styles: where the files' labels come from, see `labelling.labels_of`.
 
     Raises:
@@ -119,10 +133,10 @@ def request(
     apart = corpus.of_kind(corpus.find_files(held_out), kind) if held_out else []
     labels = {}
     if styles is not None:
-        labels = labelling.labels_of([*files, *apart], [*sources, *held_out], styles)
+        labels = labelling.labels_of([*files, *apart], [*sources, *(held_out or ())], styles)
     return Request(
         files=tuple(files),
-        held_out=tuple(apart),
+        held_out=None if held_out is None else tuple(apart),
         kind=kind,
         tokenizer=tokenizers.DEFAULT_TOKENIZER[kind] if tokenizer == "auto" else tokenizer,
         vocab_size=vocab_size,
@@ -145,7 +159,7 @@ def ingest(asked: Request, folder: Path, *, use_tokenizer: bool) -> tuple[Tokeni
 
     Raises:
         CorpusError: a file that cannot be read, or nothing to learn from.
-        CheckpointError: the folder cannot be written to.
+        FileError: the folder cannot be written to.
     """
     with _seekable(asked) as readable:
         key = readable.key()
@@ -176,25 +190,31 @@ def ingested(folder: Path) -> tuple[Tokenizer, TokenStore]:
 
 @contextmanager
 def _seekable(asked: Request) -> Iterator[Request]:
-    """The same request with stdin and pipes copied to files, since text is read several times."""
-    if asked.kind == "music" or all(file.is_file() for file in (*asked.files, *asked.held_out)):
+    """The same request with stdin and pipes copied to files, since a text is read several times."""
+    pipes = [file for file in (*asked.files, *asked.apart) if not _is_file(file)]
+    if not pipes:
         yield asked
         return
-    with tempfile.TemporaryDirectory() as copies:
-
-        def copied(file: Path) -> Path:
-            if file.is_file():
-                return file
-            copy = Path(copies) / ("stdin" if str(file) == corpus.STDIN else file.name)
-            with corpus.opened(file) as pipe, copy.open("wb") as out:
-                shutil.copyfileobj(pipe, out)
-            return copy
-
+    with tempfile.TemporaryDirectory() as folder:
+        copies: dict[Path, Path] = {}
+        for number, pipe in enumerate(pipes):
+            name = NAME if str(pipe) == STDIN else pipe.name
+            copies[pipe] = Path(folder) / str(number) / name
+            copies[pipe].parent.mkdir()
+            with corpus.opened(pipe, "the corpus") as source, copies[pipe].open("wb") as copy:
+                shutil.copyfileobj(source, copy)
         yield replace(
             asked,
-            files=tuple(map(copied, asked.files)),
-            held_out=tuple(map(copied, asked.held_out)),
+            files=tuple(copies.get(file, file) for file in asked.files),
+            held_out=None
+            if asked.held_out is None
+            else tuple(copies.get(file, file) for file in asked.held_out),
+            labels={copies.get(file, file): label for file, label in asked.labels.items()},
         )
+
+
+def _is_file(path: Path) -> bool:
+    return str(path) != STDIN and path.is_file()
 
 
 class _Place(NamedTuple):
@@ -223,10 +243,10 @@ def _ingest_text(
     own: Counter[str | None] = Counter()  # label -> characters
     for label, _, text in read(asked.files):
         own[label] += len(text)
-    total = own.total() + sum(len(text) for _, _, text in read(asked.held_out))
+    total = own.total() + sum(len(text) for _, _, text in read(asked.apart))
     if not own.total():
         raise CorpusError(f"{asked.files[0]}: empty; there is nothing to read")
-    cuts = {k: n if asked.held_out else corpus.cut_between(n) for k, n in own.items()}
+    cuts = {k: n if asked.learns_all_files else corpus.cut_between(n) for k, n in own.items()}
 
     def parts() -> Iterator[tuple[_Place, str]]:
         """Where each stretch of text goes, and the text, from beginning to end."""
@@ -239,7 +259,7 @@ def _ingest_text(
                 first = begins or here > 0 or at[label] == cuts[label]
                 yield _Place("held_out", first, label), text[here:]
             at[label] += len(text)
-        for label, begins, text in read(asked.held_out):
+        for label, begins, text in read(asked.apart):
             yield _Place("held_out", begins, label), text
 
     if tokenizer is None:
@@ -289,7 +309,7 @@ def _ingest_music(
         sample = _sample(asked.files) if asked.grid is None else ()
         tokenizer = cast("Tokenizer", kind.train(sample, asked.vocab_size, asked.grid))
     encode = functools.partial(_encode_music, tokenizer.to_config())
-    files = [*asked.files, *asked.held_out]
+    files = [*asked.files, *asked.apart]
     jobs = _cores() if len(files) >= PARALLEL_FILES else 1
     pieces: list[tuple[Path, NDArray[np.integer]]] = []
     skipped: list[tuple[str, str]] = []
@@ -303,8 +323,10 @@ def _ingest_music(
     if not pieces:
         reasons = "; ".join(reason for _, reason in skipped[:3])
         raise CorpusError(f"none of {len(files)} MIDI files can be read: {reasons}")
-    held_out = set(asked.held_out)
-    drawn = set() if held_out else corpus.held_out_pieces(len(pieces), asked.seed)
+    held_out = set(asked.apart)
+    drawn = set[int]()
+    if not asked.learns_all_files:
+        drawn = corpus.held_out_pieces(len(pieces), asked.seed)
     with _writer(folder, tokenizer, key, asked.label_names) as writer:
         for i, (file, ids) in enumerate(pieces):
             part = "held_out" if i in drawn or file in held_out else "train"
@@ -353,8 +375,8 @@ def _notes(
         "tokenizer": _identity(tokenizer),
         "kind": asked.kind,
         "documents": len(files),
-        "names": [file.name for file in files[:NAMES_KEPT]],
-        "skipped": skipped,
+        "names": [shown(file.name) for file in files[:NAMES_KEPT]],
+        "skipped": [(shown(file), shown(reason)) for file, reason in skipped],
     }
 
 

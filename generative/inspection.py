@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generative import corpus, midi
-from generative.checkpoint import CONFIG_FILE
 from generative.controls import control_name
+from generative.errors import CorpusError
 from generative.general_midi import instrument_name
+from generative.layout import CONFIG_FILE
 from generative.quantise import PERFORMANCE, SCORE, STEPS_PER_SECOND, grid_of
+from generative.stdin import STDIN
 from generative.tokenizers.music import MusicTokenizer
 
 if TYPE_CHECKING:
@@ -23,9 +25,10 @@ UNITS = {SCORE: ("steps of 1/24 beat", 1.0), PERFORMANCE: ("ms", STEPS_PER_SECON
 
 
 def names_music(names: Sequence[str]) -> bool:
-    """Whether arguments name music rather than models: MIDI files, globs, folders without model."""
+    """Whether arguments name music, not models: MIDI files, globs, folders without model, stdin."""
     return any(
-        Path(name).suffix.lower() in corpus.MUSIC_SUFFIXES
+        name == STDIN
+        or Path(name).suffix.lower() in corpus.MUSIC_SUFFIXES
         or (Path(name).is_dir() and not (Path(name) / CONFIG_FILE).exists())
         for name in names
     )
@@ -43,8 +46,9 @@ def inspect_files(names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _inspect(file: Path) -> dict[str, Any]:
     try:
-        piece, report = midi.read_with_report(file)
-    except (midi.MidiError, OSError) as error:
+        with corpus.opened(file, "MIDI") as opened:
+            piece, report = midi.read_with_report(opened)
+    except (midi.MidiError, CorpusError) as error:
         return {"file": str(file), "error": str(error)}
     return {
         "file": str(file),

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generative import corpus
-from generative.corpus import CorpusError
+from generative.errors import CorpusError
+from generative.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ def _by_folders(sources: Sequence[str | Path]) -> Iterator[tuple[Path, str]]:
             below = [file for file in files if len(file.relative_to(folder).parts) > 1]
             for file in below or files:
                 name = file.relative_to(folder).parts[0] if below else folder.resolve().name
-                yield file, name
+                yield file, shown(name)
 
 
 def _read_table(path: Path) -> list[tuple[Path, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from generative.sampling import MixedStepper, log_mixture
@@ -24,7 +23,7 @@ class Mixture:
 
     Example:
         parts = [Runtime(checkpoint.load(name)) for name in ("one", "other")]
-        logits, state = Mixture(parts, [0.6, 0.4]).stepper.prefill(...)
+        logits, state = Mixture(parts, [0.6, 0.4]).stepper_for(100).prefill(...)
     """
 
     def __init__(self, parts: Sequence[Running], shares: Sequence[float]) -> None:
@@ -52,10 +51,9 @@ class Mixture:
         first, *others = (part.styles for part in self._parts)
         return tuple(name for name in first if all(name in other for other in others))
 
-    @cached_property
-    def stepper(self) -> MixedStepper:
-        """What sampling steps."""
-        return MixedStepper([part.stepper for part in self._parts], self._shares)
+    def stepper_for(self, tokens: int) -> MixedStepper:
+        """What a request steps that reads and draws so many tokens, of all its rows together."""
+        return MixedStepper([part.stepper_for(tokens) for part in self._parts], self._shares)
 
     def styled(self, style: Style | None) -> Mixture:
         """Each of the models in a style; None is as it is.

@@ -17,6 +17,7 @@ from generative.generation import (
     GenerateOptions,
     TokenLogprob,
     generate_tokens,
+    request_tokens,
     resolve_seed,
     token_logprobs,
 )
@@ -45,6 +46,7 @@ DEFAULT_BARS = 8  # where nothing else says how much
 DEFAULT_SECONDS = 20.0  # of a performance, which has no bars to count
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
+USUAL_TOKENS_PER_BAR, USUAL_TOKENS_PER_SECOND = 40, 20  # of chorales; to guess the work
 # A piece of given length may have to go on where the model would end it, and then wander. Of this
 # many draws the first is taken in which the grammar never overruled most of the model's belief.
 ATTEMPTS = 4
@@ -208,12 +210,14 @@ class MusicModel:
         seed = resolve_seed(options.get("seed"))
         count = options.get("num_return_sequences") or 1
         attempts = 1 if bars is seconds is None or (options.get("num_beams") or 1) > 1 else ATTEMPTS
+        options = {**options, "num_return_sequences": count * attempts}
+        usual = _usual_tokens(bars, seconds) if max_new_tokens is None else max_new_tokens
         tries = generate_tokens(
-            self.runtime.styled(style).stepper,
+            self.runtime.styled(style).stepper_for(request_tokens(begin, usual, options)),
             [self.tokenizer.start_id, *begin],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,
-            options={**options, "num_return_sequences": count * attempts},
+            options=options,
             seed=seed,
             constraint=grammar,
             constraint_state=grammar.resume(begin, from_bar_line=primer_bars is not None),
@@ -260,21 +264,24 @@ class MusicModel:
             raise ValueError("a model of performances knows no bars: it cannot harmonise")
         piece = _track_of(_as_piece(melody), melody_track)
         asked = () if instruments is None else parse_instruments(instruments)
-        heard = hear(self.runtime.stepper, self.tokenizer, piece, asked)
+        count = options.get("num_return_sequences") or 1
+        attempts = 1 if (options.get("num_beams") or 1) > 1 else HARMONISATIONS
+        options = {**options, "num_return_sequences": count * attempts}
+        usual = _usual_tokens(piece.bars, None) if max_new_tokens is None else max_new_tokens
+        stepper = self.runtime.stepper_for(request_tokens([], usual, options))
+        heard = hear(stepper, self.tokenizer, piece, asked)
         if key == KEY_OF_MELODY:
             key = _key_of(piece)
         limits = MusicLimits.of(key, pitch_range, instruments=heard.instruments)
         grammar = MelodyGrammar(self.tokenizer, heard.melody, limits)
         room = _room(heard.melody.bars, None) if max_new_tokens is None else max_new_tokens
         seed = resolve_seed(options.get("seed"))
-        count = options.get("num_return_sequences") or 1
-        attempts = 1 if (options.get("num_beams") or 1) > 1 else HARMONISATIONS
         tries = generate_tokens(
-            self.runtime.stepper,
+            stepper,
             [self.tokenizer.start_id],
             end_id=self.tokenizer.start_id,
             max_new_tokens=room,
-            options={**options, "num_return_sequences": count * attempts},
+            options=options,
             seed=seed,
             constraint=grammar,
             constraint_state=grammar.start(),
@@ -489,6 +496,11 @@ def _least_forced(tries: Sequence[Sampled]) -> Sampled:
     tries = [sampled for sampled in tries if sampled.finish_reason != "length"] or tries
     willing = (sampled for sampled in tries if sampled.least_allowed_mass > FORCED_MASS)
     return next(willing, max(tries, key=lambda sampled: sampled.least_allowed_mass))
+
+
+def _usual_tokens(bars: int | None, seconds: float | None) -> int:
+    """About how many tokens music of such a length has."""
+    return math.ceil((bars or 0) * USUAL_TOKENS_PER_BAR + (seconds or 0) * USUAL_TOKENS_PER_SECOND)
 
 
 def _room(bars: int | None, seconds: float | None) -> int:

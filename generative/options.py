@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from generative.terminal import check_stdout, unescaped
+
 F = TypeVar("F", bound=Callable[..., Any])
 CLI_TEMPERATURE = 0.8
 
@@ -55,7 +57,38 @@ mix_option = click.option(
     metavar="MODEL:SHARE",
     help="Mix in another model's belief, as folk:0.4; repeatable. The rest is --model's.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+
+def _stdout_is_open(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+    """Refuse --json where nothing can be printed."""
+    if value:
+        check_stdout()
+    return value
+
+
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_stdout_is_open,
+    help="One JSON object on stdout.",
+)
+
+
+def read_escapes(
+    ctx: click.Context,  # noqa: ARG001 - click's signature
+    param: click.Parameter,  # noqa: ARG001
+    values: tuple[str, ...],
+) -> tuple[str, ...]:
+    """Texts with their escapes read."""
+    return tuple(map(unescaped, values))
+
+
+def literal_option(name: str, *names: str, metavar: str, text: str) -> Callable[[F], F]:
+    """An option, repeatable, whose text may have escapes."""
+    return click.option(
+        name, *names, multiple=True, metavar=metavar, callback=read_escapes, help=text
+    )
 
 
 def numbers(value: str | float) -> float | tuple[float, ...]:

@@ -43,9 +43,8 @@ class Running(Protocol):
         """The names of its styles."""
         ...
 
-    @property
-    def stepper(self) -> Stepper[Any]:
-        """What sampling steps."""
+    def stepper_for(self, tokens: int) -> Stepper[Any]:
+        """What a request steps that reads and draws so many tokens, of all its rows together."""
         ...
 
     def styled(self, style: Style | None) -> Running:
@@ -74,9 +73,11 @@ class Runtime:
         device: str = "cpu",
         *,
         precision: str = "float32",
-        compiled: bool = True,
+        compiled: bool | None = True,
     ) -> None:
         """`precision` and `compiled` are `engine.build`'s; scoring is float32 always.
+
+        compiled: None decides by what is asked for: the compiled loop is for long requests.
 
         Raises:
             ValueError: a precision that is none.
@@ -87,6 +88,7 @@ class Runtime:
         self._precision = precision
         self._compiled = compiled
         self._styled: dict[tuple[tuple[str, float], ...], Runtime] = {}
+        self._steppers: dict[bool, Stepper[Any]] = {}  # compiled or not
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -117,14 +119,22 @@ class Runtime:
         """The model with gradients and exact forward passes."""
         return self.checkpoint.build(self._device)
 
-    @cached_property
-    def stepper(self) -> Stepper[Any]:
-        """What sampling steps: the engine on a CPU, torch for other devices and cells."""
-        length, boosts = self.checkpoint.config.recall_length, self.checkpoint.boosts
-        return self._layers if boosts is None else RecallStepper(self._layers, length, boosts)
+    def stepper_for(self, tokens: int) -> Stepper[Any]:
+        """What a request steps that reads and draws so many tokens, of all its rows together.
 
-    @property
-    def _layers(self) -> Stepper[Any]:
+        It is the engine on a CPU, torch for other devices and cells.
+        """
+        compiled = self._compiled
+        if compiled is None:  # what was loaded once costs nothing more
+            compiled = tokens >= LONG_REQUEST or True in self._steppers
+        if compiled not in self._steppers:
+            length, boosts = self.checkpoint.config.recall_length, self.checkpoint.boosts
+            layers = self._layers(compiled)
+            made = layers if boosts is None else RecallStepper(layers, length, boosts)
+            self._steppers[compiled] = made
+        return self._steppers[compiled]
+
+    def _layers(self, compiled: bool) -> Stepper[Any]:
         """What steps the layers alone."""
         config = self.checkpoint.config
         if self._device == "cpu" and config.cell in engine.ENGINE_CELLS:
@@ -132,7 +142,7 @@ class Runtime:
                 config,
                 self.checkpoint.weights,
                 precision=self._precision,
-                compiled=self._compiled,
+                compiled=compiled,
             )
         if self._device == "cpu":
             LOG.warning("the engine has no cell %r: torch steps it, more slowly", config.cell)
@@ -145,9 +155,12 @@ class Runtime:
     def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
         from generative.scoring import token_nats
+        from generative.threads import Workers, available_threads, single_threaded
 
         start_id = self.checkpoint.tokenizer.start_id
-        return token_nats(self.torch_model, ids, start_id, reset_every)
+        count = 1 if reset_every is None else available_threads()
+        with single_threaded(), Workers(count) as workers:
+            return token_nats(self.torch_model, ids, start_id, reset_every, workers=workers)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
         """The same while a copy of the weights learns from what it has read. -> (T,)"""
@@ -166,8 +179,10 @@ class Runtime:
 
     def _read(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], LanguageModel]:
         from generative.dynamic import dynamic_token_nats
+        from generative.threads import single_threaded
 
         model = in_style(self.checkpoint, {}).build(self._device)
         start_id = self.checkpoint.tokenizer.start_id
-        nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
+        with single_threaded():
+            nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
         return nats, model

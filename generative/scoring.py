@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generative.recall import NOTHING, follow
+from generative.threads import ALONE, Workers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
 
 CHUNK_TOKENS = 1024  # how much of a stream one forward pass reads; no effect on the result
-MAX_ROWS = 64  # how many cold blocks are scored side by side
+MAX_ROWS = 32  # how many cold blocks are scored side by side
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -37,16 +38,22 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
 
 @torch.no_grad()
 def token_nats(
-    model: LanguageModel, ids: Sequence[int], start_id: int, reset_every: int | None = None
+    model: LanguageModel,
+    ids: Sequence[int],
+    start_id: int,
+    reset_every: int | None = None,
+    *,
+    workers: Workers = ALONE,
 ) -> NDArray[np.float64]:
     """-ln p of each token given all before it; the first one's context is the start token.
 
     Args:
-        model: in evaluation mode, or its dropout would be scored too.
+        model: the weights.
         ids: one document, T tokens.
         start_id: the token that stands before the first.
         reset_every: clear the state every so many tokens, as models that read blocks do: the
             first token of a block sees the token before it and nothing else. None never clears.
+        workers: share the blocks; a stream is read by one thread.
 
     Returns:
         (T,) nats.
@@ -66,7 +73,7 @@ def token_nats(
     if whole:
         blocks = (t[:whole].view(-1, reset_every).T for t in (inputs, targets))  # (T, blocks)
         rows = (t.split(MAX_ROWS, dim=1) for t in blocks)
-        parts += [_block_nats(model, x, y) for x, y in zip(*rows, strict=True)]
+        parts += workers.map(lambda pair: _block_nats(model, *pair), zip(*rows, strict=True))
     parts.append(_stream_nats(model, inputs[whole:], targets[whole:]))
     return np.concatenate(parts)
 
@@ -122,6 +129,7 @@ def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArr
     return np.concatenate(parts)
 
 
+@torch.no_grad()  # which holds in one thread only
 def _block_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """Blocks side by side, each from an empty state. (T, B), (T, B) -> (B * T,) block by block."""
     logits, _ = model(inputs, model.initial_state(inputs.shape[1]))

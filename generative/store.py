@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative import untrusted
+from generative import layout, untrusted
 from generative.errors import FileError
 from generative.files import (
     CHECKSUM_KEY,
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FOLDER = "tokens"
-DESCRIPTION_FILE = "store.json"
+FOLDER = layout.TOKENS_FOLDER
+DESCRIPTION_FILE = layout.STORE_FILE
 FORMAT_VERSION = 1
 PARTS = ("train", "held_out")
 CHUNK_TOKENS = 1 << 20

@@ -15,6 +15,7 @@ from generative.generation import (
     TokenLogprob,
     check_length,
     generate_tokens,
+    request_tokens,
     resolve_seed,
     split_options,
     token_logprobs,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from generative.runtime import Running
-    from generative.sampling import Stop
+    from generative.sampling import Stepper, Stop
     from generative.styles import Style
     from generative.tokenizers import TextTokenizer
     from generative.tokenizers.text import StreamDecoder
@@ -41,7 +42,9 @@ class TextSequence:
     """One continuation.
 
     Attributes:
-        text: what was generated, without the prompt and without a stop string.
+        text: what was generated, without the prompt and without a stop string, in whole characters:
+            of one whose last bytes did not come, nothing is in the text, though its tokens are
+            among `tokens` and their nats counted.
         tokens: its ids; the end token is not among them.
         nats: -ln p of these tokens under the model itself, before any option bent it.
         finish_reason: "length", "end" (the model ended the text) or "stop".
@@ -95,11 +98,8 @@ class StopFilter:
         return self._release(self._decoder.feed(token))
 
     def finish(self) -> str:
-        """What was held back for a stop string that never came."""
-        if self.stopped:
-            return ""
-        shown = self._release(self._decoder.finish())
-        return shown if self.stopped else shown + self._held
+        """What was held back for a stop string that never came; not an unfinished character."""
+        return "" if self.stopped else self._held
 
     def _release(self, new: str) -> str:
         self._held += new
@@ -200,9 +200,10 @@ class TextModel:
         options = self._with_end(options, pattern, choices)
         constraint = self._constraint(pattern, choices, forbid, stops, max_new_tokens, options)
         seed = resolve_seed(options.get("seed"))
+        ids = self._prompt_ids(prompt)
         sampled = generate_tokens(
-            self.runtime.styled(style).stepper,
-            self._prompt_ids(prompt),
+            self._stepper(style, request_tokens(ids, max_new_tokens, options)),
+            ids,
             end_id=self.tokenizer.start_id,
             max_new_tokens=max_new_tokens,
             options=options,
@@ -240,9 +241,10 @@ class TextModel:
             raise ValueError("only a single sampled sequence can be streamed; use generate()")
         shown = StopFilter(self.tokenizer.decoder(), stops)
         seed = resolve_seed(options.get("seed"))
+        ids = self._prompt_ids(prompt)
         draws = sample(
-            self.runtime.styled(style).stepper,
-            self._prompt_ids(prompt),
+            self._stepper(style, request_tokens(ids, max_new_tokens, options)),
+            ids,
             max_new_tokens=max_new_tokens,
             options=sampling,
             seed=seed,
@@ -345,6 +347,9 @@ class TextModel:
             barred=sorted(barred),
         )
 
+    def _stepper(self, style: Style | None, tokens: int) -> Stepper[Any]:
+        return self.runtime.styled(style).stepper_for(tokens)
+
     def _prompt_ids(self, prompt: str) -> list[int]:
         return [self.tokenizer.start_id, *self.tokenizer.encode(prompt)]
 
@@ -362,14 +367,15 @@ class TextModel:
 
     def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:
         tokens = sampled.tokens
-        text = self.tokenizer.decode(tokens)
+        decoder = self.tokenizer.decoder()
+        text = "".join(map(decoder.feed, tokens))  # whole characters only
         if sampled.finish_reason == "stop":  # leave out the stop and the tokens of it alone
             pieces = [self.tokenizer.pieces[token] for token in tokens]
             said = b"".join(pieces)
             endings = [stop.encode() for stop in stops]
             found = [(at + len(e), at) for e in endings if (at := said.find(e)) >= 0]
             cut = min(found)[1]  # of several the one that was complete first
-            text = said[:cut].decode("utf-8", errors="replace")
+            text = said[:cut].decode("utf-8", errors="replace")  # a stop string ends what is open
             begins = np.cumsum([0, *map(len, pieces[:-1])])
             tokens = tokens[: int((begins < cut).sum())]
         count = len(tokens)

@@ -6,16 +6,22 @@ so that `generative.train([...], output=...)` works whether or not it was import
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import sys
 import time
 import types
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generative import card, checkpoint
 from generative.checkpoint import CheckpointError
+from generative.errors import OptionError
 from generative.evaluation import score_ids
+from generative.files import make_folder, shown, write_text
 from generative.ingest import ingest, ingested, request
 from generative.labels import NO_LABEL
 from generative.model.config import ModelConfig
@@ -23,8 +29,9 @@ from generative.training.config import UNITS, Budget, TrainingConfig
 from generative.training.reports import Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from generative.ingest import Request
     from generative.likelihood import Likelihood
     from generative.store import TokenStore
     from generative.tokenizers import Tokenizer
@@ -32,7 +39,9 @@ if TYPE_CHECKING:
     from generative.training.resume import Progress
 
 DEFAULT_MINUTES = 10.0
-SCORED_TOKENS = 250_000  # the score after training reads at most about this much held-out data
+EXIT_SECONDS = 0.4  # of a budget in minutes, for the last files and for leaving
+NOT_HELD_OUT = "none"  # as `held_out`: learn from everything
+RECIPE_FILE = "recipe.toml"  # what was chosen, as options for another run
 SHORT_NAMES = {
     "layers": "num_layers",
     "hidden": "hidden_size",
@@ -70,7 +79,7 @@ def train(
     minutes: float | None = None,
     steps: int | None = None,
     epochs: float | None = None,
-    held_out: Sequence[str | Path] = (),
+    held_out: str | Sequence[str | Path] = (),
     styles: str | Path | Mapping[str, str] | None = None,
     tokenizer: str = "auto",
     vocab_size: int | None = None,
@@ -80,10 +89,12 @@ def train(
     device: str = "auto",
     precision: str = "auto",
     seed: int = 0,
+    threads: int | None = None,
     licence: str = "",
     histograms: bool = False,
     wandb: str | None = None,
     report: Callable[[str], None] | None = None,
+    seconds_spent: float = 0.0,
     **choices: Any,
 ) -> TrainingResult:
     """Train a model on a corpus and leave it in a folder.
@@ -95,7 +106,8 @@ def train(
         output: the folder to make.
         minutes, steps, epochs: how long; one of them, or 10 minutes.
         held_out: what to validate on; by default the last tenth of the text, or a tenth of the
-            music files; with `styles` the last tenth of each style's text.
+            music files; with `styles` the last tenth of each style's text. "none" learns from
+            everything: the last weights are kept, and nothing is fitted or scored.
         styles: what a document is called, to ask for it later: "folders" for the folder that it
             lies in, right below one of `sources`; or a CSV file, path,label; or a table.
         tokenizer: "auto", "char", "byte", "sentencepiece" or "music".
@@ -104,45 +116,62 @@ def train(
         encoding: of text files.
         resume: continue the run in `output`, on the same corpus; its recipe stands.
         device: "auto", "cpu", "cuda", ...
-        precision: "auto" (the faster, by measurement), "float32" or "bfloat16".
+        precision: "auto" (bfloat16 where the processor has it), "float32" or "bfloat16".
         seed: of everything that is drawn.
+        threads: that share each batch; by default as many as there are cores for this process. The
+            number is part of the recipe, since it decides in which order gradients are added up.
         licence: the corpus's, for the model card.
         histograms: of the weights, among the TensorBoard events.
         wandb: a project of Weights & Biases to report to as well.
         report: called with one line at a time; None is silent.
+        seconds_spent: of a budget in minutes, before this call.
         choices: any field of `ModelConfig` or `TrainingConfig` (cell, dropout, learning_rate,
             batch_size, sequence_length, patience ...); `layers` and `hidden` are short for
             `num_layers` and `hidden_size`.
 
     Raises:
         CorpusError: the corpus cannot be read.
-        CheckpointError: `output` holds a model already, or nothing fit to resume.
+        CheckpointError: `output` holds a model or a run already, is in use by another run, or holds
+            nothing fit to resume.
         ValueError: an option that is out of range.
         TrainingError: the loss is no longer finite; the last good weights are kept.
-        Interrupted: SIGINT or SIGTERM came; the run is saved.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came; the run is saved.
     """
-    began = time.monotonic()
+    began = time.monotonic() - seconds_spent
     folder = Path(output)
     budget = _budget({"minutes": minutes, "steps": steps, "epochs": epochs})
     chosen = _sort_choices({"seed": seed, **choices})
     watching = Watching(histograms=histograms, wandb=wandb)
+    if threads is not None and threads < 1:
+        raise OptionError(f"threads must be at least 1, not {threads}")
+    is_first = os.environ.get("RANK", "0") == "0"
+    say = _steadily(report) if report is not None and is_first else lambda _: None
+    names = _as_list(sources)
+    say(f"reading {', '.join(map(shown, names[:3]))}{' ...' if len(names) > 3 else ''}")
+    nothing = held_out in (NOT_HELD_OUT, [NOT_HELD_OUT], (NOT_HELD_OUT,))
     asked = request(
-        _as_list(sources),
+        names,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
         encoding=encoding,
-        held_out=held_out,
+        held_out=None if nothing else _as_list(held_out),
         seed=seed,
         grid=None if grid == "auto" else grid,
         styles=styles,
     )
+    from generative.threads import Workers, available_threads, single_threaded
     from generative.training import processes as shared
     from generative.training import run as training_run
-    from generative.training.recipe import choose
+    from generative.training.recipe import Machine, choose
 
     wanted = training_run.precision(precision)
-    with shared.joined(training_run.device(device)) as processes:
-        say = (report if processes.is_first else None) or (lambda _: None)
+    count = threads or available_threads()
+    with (
+        single_threaded(),
+        shared.joined(training_run.device(device)) as processes,
+        _locked(folder, resume) if processes.is_first else nullcontext(),
+        Workers(count if processes.device.type == "cpu" else 1) as workers,
+    ):
         launch = shared.launch()
         resume = resume or (processes.is_first and _goes_on(folder, launch, shared.restarted()))
         resume = processes.from_first(float(resume)) > 0
@@ -158,18 +187,19 @@ def train(
                         counts=tokens.counts("train", made.vocab_size),
                         documents=tokens.parts["train"].documents,
                         budget=budget,
-                        processes=processes,
-                        precision=wanted,
+                        machine=Machine(processes=processes, workers=workers, precision=wanted),
                         model_choices={**chosen[0], "labels": tokens.labels},
                         training_choices=chosen[1],
+                        seconds_spent=time.monotonic() - began,
                     )
                     details = _details(tokens, recipe, budget, licence, launch)
                     checkpoint.save_description(folder, recipe.model, made, details)
+                    _write_recipe(folder, asked, recipe)
             else:
                 made, tokens = ingested(folder)
         recipe = _stored_recipe(folder)
         _check_labels(folder, tokens, recipe)
-        say(f"resuming {folder}: {recipe.reason}" if resume else recipe.reason)
+        say(f"resuming {shown(folder)}: {recipe.reason}" if resume else recipe.reason)
         progress = training_run.run(
             folder=folder,
             tokenizer=made,
@@ -177,12 +207,17 @@ def train(
             tokens=tokens,
             budget=budget,
             processes=processes,
+            workers=workers,
+            uses_held_out=asked.held_out is not None,
             resume_run=resume,
             say=say,
             watching=watching,
             seconds_spent=time.monotonic() - began,
         )
-        score = _finish(folder, made, tokens, budget, progress) if processes.is_first else None
+        score = None
+        if processes.is_first:
+            deadline = began + 60.0 * budget.amount if budget.unit == "minutes" else math.inf
+            score = _finish(folder, made, tokens, budget, progress, deadline)
         processes.wait()
     return TrainingResult(
         path=folder,
@@ -193,6 +228,52 @@ def train(
         recipe=recipe.reason,
         skipped=tuple((file, reason) for file, reason in tokens.notes["skipped"]),
     )
+
+
+def _steadily(report: Callable[[str], None]) -> Callable[[str], None]:
+    """The same, but silent from the first line on that cannot be told: training goes on."""
+    gone = False
+
+    def say(line: str) -> None:
+        nonlocal gone
+        if not gone:
+            try:
+                report(line)
+            except OSError:
+                gone = True
+
+    return say
+
+
+@contextmanager
+def _locked(folder: Path, resume: bool) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made if it is not there.
+
+    Raises:
+        CheckpointError: another run is in it, or it holds what this one must not touch.
+    """
+    from filelock import FileLock, Timeout
+
+    from generative.training.resume import FOLDER
+
+    if os.environ.get("WORLD_SIZE", "1") == "1":  # before anything is made; restarts may go on
+        _check_output(folder, resume)
+    make_folder(folder / FOLDER)
+    lock = folder / FOLDER / "lock"
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                if [*(folder / FOLDER).iterdir()] == [lock]:  # nothing came of it
+                    with suppress(OSError):
+                        lock.unlink()
+                        lock.parent.rmdir()
+                        folder.rmdir()
+    except Timeout:
+        raise CheckpointError(
+            f"{shown(folder)}: in use by another run; wait for it, or name another folder with -o"
+        ) from None
 
 
 def _as_list(sources: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -220,18 +301,25 @@ def _sort_choices(choices: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def _check_output(folder: Path, resume: bool) -> None:
-    """Refuse to train over a model, or to continue where there is none.
+    """Refuse to train over a model or a run, or to continue where there is none.
 
     Raises:
         CheckpointError: saying which, and what to do.
     """
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder}: not a folder; name another with -o")
+    from generative.training.resume import holds_run
+
     if resume and not (folder / checkpoint.CONFIG_FILE).is_file():
         raise CheckpointError(f"{folder}: no run to resume; leave out --resume to start one")
-    if not resume and (folder / checkpoint.WEIGHTS_FILE).exists():
+    if resume:
+        return
+    held = "a model" if (folder / checkpoint.WEIGHTS_FILE).exists() else None
+    held = held or ("a run" if holds_run(folder) else None)
+    if held:
         raise CheckpointError(
-            f"{folder}: holds a model already; continue it with --resume or name another folder"
+            f"{shown(folder)}: holds {held} already; continue it with --resume "
+            "or name another folder"
         )
 
 
@@ -271,7 +359,9 @@ def _stored_recipe(folder: Path) -> Recipe:
             model=config,
             training=TrainingConfig(**stored["training"]),
             precision=kept,
+            shards=int(stored.get("shards", 1)),
             reason=stored["reason"],
+            tokens_per_second=stored.get("tokens_per_second"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder}: no recipe to resume: {error}") from error
@@ -296,24 +386,57 @@ def _details(
             "training": recipe.training.to_dict(),
             "precision": str(recipe.precision).removeprefix("torch."),
             "budget": asdict(budget),
+            "shards": recipe.shards,
             "reason": recipe.reason,
+            "tokens_per_second": recipe.tokens_per_second,
             "launch": launch,
         },
     }
 
 
+def _write_recipe(folder: Path, asked: Request, recipe: Recipe) -> None:
+    """Leave what was chosen as options: `train --config FILE --steps N` repeats it."""
+    model = {k: v for k, v in recipe.model.to_dict().items() if k not in ("vocab_size", "labels")}
+    about = {
+        "tokenizer": asked.tokenizer,
+        "vocab_size": asked.vocab_size,
+        "grid": asked.grid,
+        "precision": str(recipe.precision).removeprefix("torch."),
+        "threads": recipe.shards,
+    }
+    lines = [f"# {recipe.reason}", ""]
+    for table, values in (
+        ("run", about),
+        ("model", model),
+        ("training", recipe.training.to_dict()),
+    ):
+        lines += [f"[{table}]"]
+        # a string, a number and a truth value are the same in JSON and in TOML
+        lines += [f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None]
+        lines += [""]
+    write_text(folder / RECIPE_FILE, "\n".join(lines))
+
+
 def _finish(
-    folder: Path, tokenizer: Tokenizer, tokens: TokenStore, budget: Budget, progress: Progress
+    folder: Path,
+    tokenizer: Tokenizer,
+    tokens: TokenStore,
+    budget: Budget,
+    progress: Progress,
+    deadline: float,
 ) -> Likelihood | None:
-    """Score the kept weights on held-out documents, state carried through each, and note it."""
+    """Score the kept weights on held-out documents, state carried through each, and note it.
+
+    deadline: of `time.monotonic`, by which the score should be there; what has not been read then
+        is left out of it.
+    """
     from generative.api import load
 
-    score = _held_out_score(load(folder), tokens)
+    score = _held_out_score(load(folder), tokens, deadline - EXIT_SECONDS)
     config, details = checkpoint.read_config(folder)
     details["recipe"]["budget"] = asdict(budget)  # a resumed run may have been given more
     details["scores"] = {
         "steps": progress.step,
-        "seconds": round(progress.seconds, 1),
         "validation_loss": progress.best_loss,
         "held_out": asdict(score) if score else None,
     }
@@ -322,17 +445,22 @@ def _finish(
     return score
 
 
-def _held_out_score(model: Any, tokens: TokenStore) -> Likelihood | None:
+def _held_out_score(model: Any, tokens: TokenStore, deadline: float) -> Likelihood | None:
     """Of held-out documents, each in its own style, and as many tokens of each."""
+    from generative.training.finish import SCORED_TOKENS
+
     part = tokens.parts["held_out"]
     numbers = part.labels or (NO_LABEL,) * part.documents
+    different = sorted(set(numbers))
     total: Likelihood | None = None
-    for number in sorted(set(numbers)):
+    for place, number in enumerate(different):
         pairs = zip(tokens.documents("held_out"), numbers, strict=True)
+        left = (deadline - time.monotonic()) / (len(different) - place)
         score = score_ids(
             model.in_style(tokens.labels[number - 1] if number else None),
             (document for document, its_number in pairs if its_number == number),
-            SCORED_TOKENS // len(set(numbers)),
+            SCORED_TOKENS // len(different),
+            left,
         )
         total = score if total is None or score is None else total + score
     return total

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from generative import corpus
 from generative.corpus import (
-    CorpusError,
     find_files,
     held_out_pieces,
     read_corpus,
     text_chunks,
 )
+from generative.errors import CorpusError
 from tests.conftest import TUNES, data
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -17,7 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import generative
-from generative import checkpoint, engine
+from generative import checkpoint, compiling, engine
 from generative.engine import ENGINE_CELLS, NumpyStepper, kernels
 from generative.engine.compiled_stepper import CompiledStepper
 from generative.engine.weights import quantise_rows, round_rows
@@ -386,39 +387,30 @@ def test_a_cell_that_the_engine_does_not_know_is_stepped_by_torch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delitem(ENGINE_CELLS, "lstm")
-    assert isinstance(Runtime(checkpoint.load("shakespeare")).stepper, TorchStepper)
+    assert isinstance(Runtime(checkpoint.load("shakespeare")).stepper_for(1), TorchStepper)
     assert "no cell 'lstm'" in caplog.text
 
 
-def test_nowhere_to_keep_what_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    import numba
-
-    real = numba.njit
-
-    def njit(function: Any, **options: Any) -> Any:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(function, **options)
-
-    monkeypatch.setattr(numba, "njit", njit)
-    assert kernels._cached(lambda x: x + 1)(1) == 2
+def test_numba_told_to_compile_nothing_leaves_sampling_to_numpy() -> None:
+    code = "import generative; print(generative.load('shakespeare').generate('A', seed=1).seed)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert b"without the compiled loop: numba is told to compile nothing" in done.stderr
 
 
-def test_a_full_disk_does_not_stop_the_first_run(
+def test_the_first_run_is_announced(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Full:
+    class Compiled:
         overloads: ClassVar[dict[str, str]] = {}
-        calls = 0
 
         def __call__(self, number: int) -> int:
-            self.calls += 1
-            if self.calls == 1:
-                kernels._Announcement().on_start(None)
-                raise OSError("no space left on device")
+            compiling.Announcement(kernels.NOTE).on_start(None)
             return number
 
-    monkeypatch.setattr(kernels, "run", Full())
+    monkeypatch.setattr(kernels, "run", Compiled())
     with caplog.at_level(logging.WARNING):
         assert kernels.call(3) == 3
     assert kernels.NOTE in caplog.text
@@ -426,8 +418,8 @@ def test_a_full_disk_does_not_stop_the_first_run(
 
 def test_compiled_is_what_loading_gives_unless_told_otherwise() -> None:
     found = checkpoint.load("shakespeare")
-    assert isinstance(Runtime(found).stepper, CompiledStepper)
-    assert isinstance(Runtime(found, compiled=False).stepper, NumpyStepper)
+    assert isinstance(Runtime(found).stepper_for(1), CompiledStepper)
+    assert isinstance(Runtime(found, compiled=False).stepper_for(10**6), NumpyStepper)
 
 
 def test_sampling_imports_no_torch() -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from generative.corpus import CorpusError, find_files
+from generative.corpus import find_files
+from generative.errors import CorpusError
 from generative.labelling import labels_of
 
 if TYPE_CHECKING:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from generative.model import cells
 from generative.model.cells import CELLS
 from generative.model.config import ModelConfig
-from generative.model.language_model import LanguageModel
+from generative.model.language_model import LanguageModel, locked_dropout
+from generative.model.noise import Noise
+from generative.model.state import State
 from generative.model.stepper import TorchStepper
 from generative.scoring import cross_entropy, token_nats
 
@@ -92,8 +94,9 @@ def test_dropout_is_off_in_evaluation_and_locked_in_training() -> None:
     noisy.load_state_dict(quiet.state_dict())
     x, state = tokens(), quiet.initial_state(B)
     torch.testing.assert_close(noisy(x, state)[0], quiet(x, state)[0])
-    features, _ = noisy.train().features(x, state)
-    silent = features == 0
+    outputs, _ = noisy.outputs(x, state, None, Noise.seeded(1))
+    assert not torch.allclose(outputs, quiet.outputs(x, state)[0])
+    silent = locked_dropout(torch.ones(T, B, 8), 0.5, Noise.seeded(1)) == 0
     assert silent.any()
     assert (silent == silent[:1]).all()  # one mask for all of the window
 
@@ -171,11 +174,37 @@ def test_prefill_is_many_steps() -> None:
 
 
 def test_dropped_weights_are_zero_or_scaled_up() -> None:
-    torch.manual_seed(0)
+    noise = Noise.seeded(0)
     weight = torch.ones(400, 101, requires_grad=True)
-    assert cells.dropped(weight, 0.0) is weight
-    out = cells.dropped(weight, 0.25)
+    assert noise.drop_weights(weight, 0.0) is weight
+    out = noise.drop_weights(weight, 0.25)
     assert sorted(out.unique().tolist()) == [0.0, pytest.approx(4 / 3)]
     assert (out == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     out.sum().backward()
     torch.testing.assert_close(weight.grad, out.detach())
+
+
+def test_dropped_token_types_lose_their_whole_vector() -> None:
+    noise = Noise.seeded(0)
+    out = noise.drop_types(torch.ones(400, 3), 0.25)
+    assert sorted(out.unique().tolist()) == [0.0, pytest.approx(4 / 3)]
+    assert (out == out[:, :1]).all()
+    assert noise.drop_types(out, 0.0) is out
+
+
+def test_noise_does_not_depend_on_how_many_parts_share_it() -> None:
+    draws: list[Callable[[Noise, int], torch.Tensor]] = [
+        lambda n, rows: n.keep_rows((2, rows, 5), 0.5),
+        lambda n, rows: n.uniform_rows((2, rows)),
+        lambda n, rows: n.exponential_rows((1, rows, 4)),
+    ]
+    for draw in draws:
+        parts = [draw(Noise.seeded(4, "cpu", number, 3), 2) for number in range(3)]
+        torch.testing.assert_close(torch.cat(parts, dim=1), draw(Noise.seeded(4), 6))
+
+
+def test_states_are_joined_row_by_row() -> None:
+    model = small()
+    _, state = model(tokens(), model.initial_state(B))
+    parts = [state.select([0]), state.select(range(1, B))]
+    torch.testing.assert_close(State.joined(parts).layers, state.layers)

@@ -305,4 +305,4 @@ def test_with_nothing_held_out_the_layers_stand_alone(tmp_path: Path) -> None:
     model = generative.load(tmp_path / "m")
     assert model.checkpoint.config.recall_length > 0
     assert model.checkpoint.boosts is None
-    assert not isinstance(model.runtime.stepper, RecallStepper)
+    assert not isinstance(model.runtime.stepper_for(100), RecallStepper)

@@ -10,46 +10,24 @@ import torch
 
 from generative import files
 from generative.checkpoint import CheckpointError
-from generative.model.config import ModelConfig
-from generative.model.language_model import LanguageModel
 from generative.training import resume
-from generative.training.config import TrainingConfig
-from generative.training.optimizer import build_optimizer
+from tests.fuzz.resume_state import BATCH_SIZE, FINGERPRINT, new_step, saved
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-B = 2
-Run = tuple[LanguageModel, LanguageModel, torch.optim.AdamW]
+    from generative.training.step import TrainingStep
 
 
-def new_run() -> Run:
-    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3)
-    model, average = LanguageModel(config), LanguageModel(config)
-    return model, average, build_optimizer(model, TrainingConfig())
-
-
-def saved(folder: Path, steps: int = 1) -> Path:
-    model, average, optimizer = new_run()
-    state = model.initial_state(B)
-    for _ in range(steps):
-        logits, state = model.step(torch.zeros(B, dtype=torch.int64), state.detach())
-        logits.sum().backward()
-        optimizer.step()
-    progress = resume.Progress(step=steps)
-    resume.save(folder, "print", progress, model, average, optimizer, state.detach())
-    return folder / "resume" / f"step-{steps:09d}.safetensors"
-
-
-def load(folder: Path, run: Run | None = None) -> Any:
-    return resume.load(folder, "print", *(run or new_run()), B)
+def load(folder: Path, step: TrainingStep | None = None) -> Any:
+    return resume.load(folder, FINGERPRINT, step or new_step(), BATCH_SIZE)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps: int) -> None:
     saved(tmp_path, steps)
     progress, state, warnings = load(tmp_path)
-    assert (progress.step, state.batch_size, warnings) == (steps, B, [])
+    assert (progress.step, state.batch_size, warnings) == (steps, BATCH_SIZE, [])
 
 
 @pytest.mark.parametrize(
@@ -60,11 +38,11 @@ def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps
         ("random", np.full(5056, 255, "u1"), "mt19937"),
         ("model.output.bias", np.zeros(6, "f4"), "shape"),
         ("average.output.bias", np.full(5, np.nan, "f4"), "not finite"),
-        ("optimizer.0.exp_avg", np.zeros((1, 3), "f4"), "shape"),
+        ("optimizer.output.bias.exp_avg", np.zeros(4, "f4"), "shape"),
         ("optimizer.99.exp_avg", np.zeros((1, 3), "f4"), "not known"),
-        ("optimizer.x.exp_avg", np.zeros((1, 3), "f4"), "not known"),
-        ("optimizer.0.step", np.zeros((), "f8"), "type F64"),
-        ("state.0.0", np.zeros((B + 1, 3), "f4"), "shape"),
+        ("optimizer.output.bias.x", np.zeros((1, 3), "f4"), "not known"),
+        ("optimizer.step", np.zeros((), "f8"), "type F64"),
+        ("state.0.0", np.zeros((BATCH_SIZE + 1, 3), "f4"), "shape"),
         ("state.0.1", None, "missing: state.0.1"),
         ("state", np.zeros(1, "f4"), "not known"),
     ],
@@ -72,17 +50,15 @@ def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps
 def test_a_state_of_another_model_is_refused(
     tmp_path: Path, name: str, array: Any, message: str
 ) -> None:
-    path = saved(tmp_path)
+    path = saved(tmp_path, 1)
     arrays, notes = files.read_arrays(path)
     changed = {k: v for k, v in {**arrays, name: array}.items() if v is not None}
     files.write_arrays(path, changed, notes)
-    run = new_run()
-    before = {k: v.clone() for k, v in run[0].state_dict().items()}
-    generator = torch.get_rng_state()
+    run = new_step()
+    before = {k: v.clone() for k, v in run.tensors().items()}
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path, run)
-    assert all(torch.equal(v, before[k]) for k, v in run[0].state_dict().items())
-    assert torch.equal(torch.get_rng_state(), generator)
+    assert all(torch.equal(v, before[k]) for k, v in run.tensors().items())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +79,7 @@ def test_a_state_of_another_model_is_refused(
     ],
 )
 def test_a_progress_that_no_run_comes_to_is_refused(tmp_path: Path, progress: str) -> None:
-    path = saved(tmp_path)
+    path = saved(tmp_path, 1)
     arrays, notes = files.read_arrays(path)
     files.write_arrays(path, arrays, {**notes, "progress": progress})
     with pytest.raises(CheckpointError, match="every saved state is damaged"):

@@ -13,8 +13,7 @@ import pytest
 
 from generative import checkpoint, files, ingest, store
 from generative.checkpoint import CheckpointError
-from generative.corpus import CorpusError
-from generative.errors import FileError
+from generative.errors import CorpusError, FileError
 from generative.model.config import ModelConfig
 from generative.store import StoreWriter, documents_of, open_store
 from tests.conftest import TUNES

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 import pytest
@@ -21,11 +21,13 @@ from generative import checkpoint
 from generative.checkpoint import CheckpointError
 from generative.model.config import ModelConfig
 from generative.scoring import cross_entropy
+from generative.threads import Workers
 from generative.training import recipe
 from generative.training.batches import Lanes, windows
 from generative.training.config import Budget, TrainingConfig
 from generative.training.processes import Processes
 from generative.training.reports import Metrics, draw_curve
+from generative.training.run import Steadfast
 from generative.training.trainer import TrainingError
 from tests.conftest import TUNES
 
@@ -157,14 +159,19 @@ def test_impossible_choices_are_refused(make: Any, message: str) -> None:
         make()
 
 
-def choose(tokens: int, budget: Budget, kind: str = "text", **choices: Any) -> recipe.Recipe:
+def choose(
+    tokens: int, budget: Budget, kind: str = "text", threads: int = 1, **choices: Any
+) -> recipe.Recipe:
     return recipe.choose(
         kind=kind,
         counts=np.array([tokens, 0, 0]),
         documents=1,
         budget=budget,
-        processes=Processes(device=torch.device("cpu")),
-        precision=torch.float32,
+        machine=recipe.Machine(
+            processes=Processes(device=torch.device("cpu")),
+            workers=Workers(threads),
+            precision=torch.float32,
+        ),
         model_choices={k: v for k, v in {"hidden_size": 8, **choices}.items() if v is not None},
         training_choices={},
     )
@@ -178,7 +185,7 @@ def test_music_recalls_unless_told_otherwise_and_text_does_not() -> None:
     assert choose(100_000, budget, "music", **tied, recall_length=0).model.recall_length == 0
 
 
-@pytest.mark.parametrize("kind", recipe.TIERS)
+@pytest.mark.parametrize("kind", recipe.PRESETS)
 def test_the_oftener_a_corpus_is_read_the_more_dropout(kind: str) -> None:
     size = {"hidden_size": 64, "embedding_size": 64}
     budgets = (Budget(unit="epochs", amount=e) for e in (1, 50, 5_000))
@@ -344,6 +351,168 @@ def test_the_module_is_the_function() -> None:
 
     assert callable(module)
     assert generative.train is module
+
+
+@pytest.mark.parametrize(("threads", "shards"), [(1, 1), (2, 2), (3, 2), (8, 4)])
+def test_rows_are_cut_for_the_threads_that_there_are(threads: int, shards: int) -> None:
+    assert choose(100_000, Budget(unit="steps", amount=5), threads=threads).shards == shards
+
+
+def test_the_most_able_model_that_can_be_fed_is_found_in_few_measurements() -> None:
+    shapes = [ModelConfig(vocab_size=9, hidden_size=h, num_layers=1) for h in (512, 384, 256, 128)]
+    measured: list[int] = []
+
+    def measure(config: ModelConfig, _: float) -> float:
+        measured.append(config.hidden_size)
+        return 1e10 / recipe._step_cost(config)
+
+    for seconds, expected in ((1e9, 512), (900.0, 384), (300.0, 256), (1.0, 128)):
+        measured.clear()
+        config, rate = recipe._most_able(shapes, measure, seconds, 5.0)
+        assert config.hidden_size == expected
+        assert rate == pytest.approx(1e10 / recipe._step_cost(config))
+        assert len(measured) <= 2
+
+
+def test_a_budget_in_minutes_keeps_time_for_what_follows() -> None:
+    budget = Budget(unit="minutes", amount=1.0)
+    assert budget.progress(seconds=25.0, steps=9, epochs=9.0, reserved_seconds=10.0) == 0.5
+    assert budget.progress(seconds=50.0, steps=9, epochs=9.0, reserved_seconds=10.0) == 1.0
+    assert budget.progress(seconds=1.0, steps=9, epochs=9.0, reserved_seconds=70.0) == 1.0
+
+
+def test_the_shortest_budget_trains_validates_and_leaves_a_model(
+    rhyme: Path, tmp_path: Path
+) -> None:
+    done = generative.train(rhyme, tmp_path / "model", minutes=1e-6, **SMALL)
+    assert done.steps == 1
+    assert done.validation_loss < float("inf")
+    assert generative.load(tmp_path / "model").generate("12 b", max_new_tokens=3).text
+
+
+def test_the_same_command_gives_the_same_files(rhyme: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"steps": 12, "hidden": 16, "batch_size": 8, "dropout": 0.2}
+    options |= {"weight_drop": 0.2, "embedding_dropout": 0.1, "seed": 3}
+    folders = [tmp_path / name / "model" for name in ("one", "two")]
+    for folder in folders:
+        generative.train(rhyme, folder, threads=2, **options)
+    for name in (
+        "config.json", "model.safetensors", "gradients.safetensors", "tokenizer.json",
+        "README.md", "recipe.toml", "learning_curve.png",
+    ):  # fmt: skip
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes(), name
+
+
+def test_the_recipe_that_a_run_leaves_repeats_it(rhyme: Path, tmp_path: Path) -> None:
+    from generative.terminal import read_toml
+
+    chosen = generative.train(rhyme, tmp_path / "one", minutes=0.01, hidden=16, threads=2)
+    settings = read_toml(tmp_path / "one" / "recipe.toml")
+    for name in ("two", "three"):
+        generative.train(rhyme, tmp_path / name, steps=5, **settings)
+    for name, array in weights(tmp_path / "two").items():
+        np.testing.assert_array_equal(weights(tmp_path / "three")[name], array)
+    configs = [checkpoint.read_config(tmp_path / name) for name in ("one", "two")]
+    assert configs[0][0] == configs[1][0]
+    kept = ("training", "precision", "shards")
+    assert [configs[0][1]["recipe"][k] for k in kept] == [configs[1][1]["recipe"][k] for k in kept]
+    assert chosen.recipe.split(":")[0] == configs[1][1]["recipe"]["reason"].split(":")[0]
+
+
+def test_a_run_can_learn_from_everything(rhyme: Path, tmp_path: Path) -> None:
+    done = generative.train(rhyme, tmp_path / "model", steps=12, held_out="none", **SMALL)
+    assert done.held_out is None
+    _, details = checkpoint.read_config(tmp_path / "model")
+    assert details["corpus"]["held_out_tokens"] == 0
+    assert details["corpus"]["train_tokens"] >= len(rhyme.read_text(encoding="utf-8"))
+    assert "temperature" not in checkpoint.load_weights(tmp_path / "model")[1]
+    assert "Nothing was held out" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_folder_is_in_one_run_at_a_time(rhyme: Path, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "model" / "resume").mkdir(parents=True)
+    with (
+        FileLock(tmp_path / "model" / "resume" / "lock"),
+        pytest.raises(CheckpointError, match="in use by another run"),
+    ):
+        generative.train(rhyme, tmp_path / "model", steps=1, **SMALL)
+    generative.train(rhyme, tmp_path / "model", steps=1, **SMALL)
+
+
+STOPPED = """
+import os, signal, sys
+from generative.cli import main
+from generative.training.trainer import Trainer
+agree = Trainer._agree
+def stopping(self):
+    if self.progress.step == 7:
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    return agree(self)
+Trainer._agree = stopping
+main(["train", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_stopped_before_its_first_validation_is_kept(
+    rhyme: Path, tmp_path: Path, name: str
+) -> None:
+    command = [str(rhyme), "-o", str(tmp_path / "model"), "--steps", "400", "--hidden", "16"]
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPPED, name, *command],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert stopped.returncode == 128 + getattr(signal, name), stopped.stderr
+    assert "stopped and saved" in stopped.stderr
+    with pytest.raises(CheckpointError, match="holds a run already; continue it with --resume"):
+        generative.train(rhyme, tmp_path / "model", steps=5, hidden=48)
+    done = generative.train(rhyme, tmp_path / "model", steps=5, resume=True, hidden=16)
+    assert done.steps == 7
+    assert done.validation_loss < float("inf")
+    assert generative.load(tmp_path / "model").generate("12 b", max_new_tokens=3).text
+
+
+def test_sighup_stays_ignored_under_nohup() -> None:
+    from generative.training.run import _signals
+
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _signals() as received:
+            signal.raise_signal(signal.SIGHUP)
+        assert not received
+    finally:
+        signal.signal(signal.SIGHUP, old)
+
+
+def test_a_reader_that_goes_away_does_not_stop_a_run(rhyme: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def report(line: str) -> None:
+        said.append(line)
+        raise BrokenPipeError
+
+    done = generative.train(rhyme, tmp_path / "model", steps=10, report=report, **SMALL)
+    assert done.steps == 10
+    assert len(said) == 1
+
+
+def test_a_stream_without_a_reader_drops_what_it_is_given() -> None:
+    class Gone:
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+        def flush(self) -> None:
+            raise ValueError("I/O operation on closed file")
+
+        def isatty(self) -> bool:
+            raise ValueError("I/O operation on closed file")
+
+    for stream in (Steadfast(cast("TextIO", Gone())), Steadfast(None)):
+        assert not stream.isatty()
+        assert stream.write("abc") == 3
+        stream.flush()
 
 
 def test_unknown_options_are_named(rhyme: Path, tmp_path: Path) -> None:

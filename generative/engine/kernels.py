@@ -13,26 +13,26 @@ the vector too were slower, since they have to be widened, and less exact; with 
 float32 it read 80-100. A batch of 64 in blocks of four rows by four vectors does 83-130 billion
 operations a second where NumPy's `h @ weight.T` does 95.
 
-Everything lies in this one file because the compiler's cache watches only the file of `run`.
+All but `compiling` lies in this one file: the compiler's cache watches only the file of `run`.
 """
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, event, types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from generative import compiling
+from generative.compiling import cached, inner, sigmoid, smooth, tanh
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound="Callable[..., Any]")
+if not compiling.is_possible():
+    raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
 NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
 # Of a float32 product so many rows are made at a time, which share what is read of the vector, and
@@ -75,26 +75,6 @@ class Chain(NamedTuple):
     top_p: float  # [2]
     min_p_log: float  # [-inf]
     typical_p: float  # [2]
-
-
-def _inner(function: Function) -> Function:
-    """A part of `run`; the order of additions is its own, so that every call rounds alike."""
-    return cast("Function", numba.njit(function, nogil=True, error_model="numpy"))
-
-
-def _smooth(function: Function) -> Function:
-    """The same, where a product may be fused with a sum."""
-    made = numba.njit(function, nogil=True, error_model="numpy", fastmath={"contract"})
-    return cast("Function", made)
-
-
-def _cached(function: Function) -> Function:
-    """What Python calls: compiled once a machine, or once a process where nothing can be kept."""
-    try:
-        made = numba.njit(function, nogil=True, error_model="numpy", cache=True)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        made = numba.njit(function, nogil=True, error_model="numpy")
-    return cast("Function", made)
 
 
 def _emit_sums(
@@ -217,7 +197,7 @@ def _dot_one_int8(_: Any, matrix: Any, row: Any, vectors: Any, b: Any) -> Any:
 _dot_int8: Any = intrinsic(_dot_one_int8)
 
 
-@_inner
+@inner
 def _add_product(
     is_int8: Any,
     matrix: Any,
@@ -258,39 +238,10 @@ def _add_product(
                 out[b, row + i] += column[i]
 
 
-# tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):
-# unlike the library's it is a dozen products and one division, for a whole vector at a time
-_TANH_LIMIT = np.float32(7.90531110763549805)
-_T1, _T3, _T5, _T7 = map(
-    np.float32,
-    (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05, 5.12229709037114e-08),
-)
-_T9, _T11, _T13 = map(
-    np.float32, (-8.60467152213735e-11, 2.00018790482477e-13, -2.76076847742355e-16)
-)
-_D0, _D2, _D4, _D6 = map(
-    np.float32,
-    (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04, 1.19825839466702e-06),
-)
 _HALF, _ONE = np.float32(0.5), np.float32(1.0)
 
 
-@_smooth
-def _tanh(x: Any) -> Any:
-    """float32 -> float32"""
-    x = min(max(x, -_TANH_LIMIT), _TANH_LIMIT)
-    s = x * x
-    p = ((((((_T13 * s + _T11) * s + _T9) * s + _T7) * s + _T5) * s + _T3) * s + _T1) * x
-    return p / (((_D6 * s + _D4) * s + _D2) * s + _D0)
-
-
-@_smooth
-def _sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), by way of tanh. float32 -> float32"""
-    return _HALF * (_tanh(_HALF * x) + _ONE)
-
-
-@_smooth
+@smooth
 def _lstm(gates: Any, h: Any, c: Any) -> None:
     """See `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
     size = c.shape[0]
@@ -301,31 +252,31 @@ def _lstm(gates: Any, h: Any, c: Any) -> None:
         gates[3 * size : 4 * size],
     )
     for j in range(size):
-        c[j] = _sigmoid(f[j]) * c[j] + _sigmoid(i[j]) * _tanh(g[j])
+        c[j] = sigmoid(f[j]) * c[j] + sigmoid(i[j]) * tanh(g[j])
     for j in range(size):
-        h[j] = _sigmoid(o[j]) * _tanh(c[j])
+        h[j] = sigmoid(o[j]) * tanh(c[j])
 
 
-@_smooth
+@smooth
 def _gru(from_input: Any, from_state: Any, h: Any) -> None:
     """See `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
     size = h.shape[0]
     r, z, n = from_input[:size], from_input[size : 2 * size], from_input[2 * size : 3 * size]
     rs, zs, ns = from_state[:size], from_state[size : 2 * size], from_state[2 * size : 3 * size]
     for j in range(size):
-        update = _sigmoid(z[j] + zs[j])
-        new = _tanh(n[j] + _sigmoid(r[j] + rs[j]) * ns[j])
+        update = sigmoid(z[j] + zs[j])
+        new = tanh(n[j] + sigmoid(r[j] + rs[j]) * ns[j])
         h[j] = (_ONE - update) * new + update * h[j]
 
 
-@_inner
+@inner
 def _to_int16(values: Any, units: Any, out: Any) -> None:
     """The nearest whole numbers of units. (H,) -> (H,)"""
     for j in range(values.shape[0]):
         out[j] = np.int16(np.floor(values[j] * units + _HALF))
 
 
-@_inner
+@inner
 def _advance(
     net: Any, tokens: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any
 ) -> None:
@@ -360,7 +311,7 @@ def _advance(
                 _to_int16(out, net.int8_units, h_int16[layer, b])
 
 
-@_inner
+@inner
 def _read_out(net: Any, h: Any, features: Any, features_int16: Any, logits: Any) -> None:
     """The output layer. h: (L, B, P) -> logits (B, V padded); the features are scratch. (B, P)"""
     layers, batch = h.shape[:2]
@@ -388,7 +339,7 @@ _SMALLEST = -700.0  # e to this is still a normal number; below it is nothing
 _EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
 
 
-@_inner
+@inner
 def _exp(values: Any, bits: Any, out: Any) -> None:
     """e to each value that is not above 0, in float64, to the last digit or two. (V,) -> (V,)
 
@@ -418,13 +369,13 @@ def _exp(values: Any, bits: Any, out: Any) -> None:
         out[j] *= powers[j]
 
 
-@_inner
+@inner
 def _is_before(scores: Any, a: Any, b: Any) -> Any:
     """Whether token a has the better place: a higher score, or among equals the lower id."""
     return (scores[a] > scores[b]) | ((scores[a] == scores[b]) & (a < b))
 
 
-@_inner
+@inner
 def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> None:
     """Weigh 0 all but the best `count` tokens, and of them those that first reach `mass` together.
 
@@ -461,7 +412,7 @@ def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> No
         weights[ids[place]] = 0.0
 
 
-@_inner
+@inner
 def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
     """See `processors.TypicalP`. (V,) each; all but `weights` are scratch."""
     total = weights.sum()
@@ -475,7 +426,7 @@ def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
     _keep_best(scores, weights.shape[0], mass, weights, ids)
 
 
-@_inner
+@inner
 def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
     """Apply the chain to logits less their maximum and to e to them; both are edited. (V,) each"""
     size = scores.shape[0]
@@ -495,7 +446,7 @@ def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
         _typical(chain.typical_p, weights, scores, ids)
 
 
-@_inner
+@inner
 def _draw(
     chain: Any,
     logits: Any,
@@ -535,7 +486,7 @@ def _draw(
     return token, np.float64(logits[token]) - top - log_total
 
 
-@_cached
+@cached
 def run(
     net: Any, tokens: Any, h: Any, c: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any,
     drawn: Any, logprobs: Any,
@@ -594,28 +545,6 @@ def run(
     return count
 
 
-class _Announcement(event.Listener):
-    """Says once that the first run takes longer."""
-
-    def __init__(self) -> None:
-        self._said = False
-
-    def on_start(self, event: Any) -> None:  # noqa: ARG002
-        """Something is about to be compiled."""
-        if not self._said:
-            logging.getLogger(__name__).warning(NOTE)
-            self._said = True
-
-    def on_end(self, event: Any) -> None:
-        """It has been."""
-
-
 def call(*arguments: Any) -> int:
     """`run`, with a line on stderr (or in the log) if it has to be compiled first."""
-    if run.overloads:  # type: ignore[attr-defined]
-        return cast("int", run(*arguments))
-    with event.install_listener("numba:compile", _Announcement()):
-        try:
-            return cast("int", run(*arguments))
-        except OSError:  # it was compiled, but there is no room to keep it
-            return cast("int", run(*arguments))
+    return cast("int", compiling.call(run, NOTE, *arguments))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,9 +14,10 @@ from generative.model.cells import CELLS
 from generative.model.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from generative.model.config import ModelConfig
+    from generative.model.noise import Noise
 
 
 class LanguageModel(nn.Module):
@@ -31,8 +33,6 @@ class LanguageModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        # (number, count): which of so many equal shares of the batch's rows this process has
-        self.share = (0, 1)
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
         widths = [config.embedding_size] + [config.hidden_size] * config.num_layers
@@ -89,56 +89,41 @@ class LanguageModel(nn.Module):
         names = CELLS[self.config.cell].state_names
         return State(tuple(tuple(zeros for _ in names) for _ in self.layers))
 
-    def noise(self, shape: tuple[int, ...], draw: Callable[[Tensor], Tensor]) -> Tensor:
-        """Random numbers (A, B, ...) whose second dimension is this process's rows.
-
-        They are drawn for all rows of the run, so that nothing depends on how many processes share
-        it as long as their generators agree.
-        """
-        number, count = self.share
-        steps, rows, *rest = shape
-        drawn = draw(self.output.bias.new_empty(steps, rows * count, *rest))
-        return drawn.narrow(1, number * rows, rows)
-
-    def locked_dropout(self, x: Tensor, probability: float) -> Tensor:
-        """Drop the same features at every step of a window. (T, B, H) -> (T, B, H)
-
-        Source: Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent
-        Neural Networks" (2016).
-        """
-        if not self.training or probability == 0.0:
-            return x
-        keep = 1.0 - probability
-        mask = self.noise((1, *x.shape[1:]), lambda t: t.bernoulli_(keep).div_(keep))
-        return x * mask.to(x.dtype)
-
     def outputs(
-        self, tokens: Tensor, state: State, labels: Tensor | None = None
+        self,
+        tokens: Tensor,
+        state: State,
+        labels: Tensor | None = None,
+        noise: Noise | None = None,
     ) -> tuple[Tensor, State]:
-        """What the layers say together. tokens: (T, B) -> (T, B, H), state after the last token.
+        """The sum of what the layers put out, or the top layer's, see `config.sum_layers`.
 
-        labels: (T, B), of the document that each token belongs to: 0 for none, else one more than
-            its place in `config.labels`; None is none for all.
+        Args:
+            tokens: (T, B) ids.
+            state: of B rows, before the first token.
+            labels: (T, B), of the document that each token belongs to: 0 for none, else one more
+                than its place in `config.labels`; None is none for all.
+            noise: drops what `config` says; None drops nothing.
+
+        Returns:
+            (T, B, H), and the state after the last token.
         """
         config = self.config
-        x = self._embed(tokens)
+        weight, drop_weights = self.embedding.weight, None
+        if noise is not None:
+            weight = noise.drop_types(weight, config.embedding_dropout)
+            drop_weights = partial(noise.drop_weights, probability=config.weight_drop)
+        x = F.embedding(tokens, weight)
         if labels is not None:
             x = x + self.labels(labels)
         total: Tensor | None = None
         new_layers = []
         for layer, old in zip(self.layers, state.layers, strict=True):
-            x, new = layer(self.locked_dropout(x, config.dropout), old, config.weight_drop)
+            x, new = layer(locked_dropout(x, config.dropout, noise), old, drop_weights)
             new_layers.append(tuple(t.float() for t in new))
             total = x if total is None or not config.sum_layers else total + x
         assert total is not None  # num_layers >= 1
         return total, State(tuple(new_layers))
-
-    def features(
-        self, tokens: Tensor, state: State, labels: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        """What the output layer reads. tokens: (T, B) -> (T, B, H), state after the last token."""
-        outputs, state = self.outputs(tokens, state, labels)
-        return self.locked_dropout(outputs, self.config.output_dropout), state
 
     def forward(
         self, tokens: Tensor, state: State, labels: Tensor | None = None
@@ -147,8 +132,8 @@ class LanguageModel(nn.Module):
 
         labels: see `outputs`.
         """
-        features, state = self.features(tokens, state, labels)
-        return self.output(features), state
+        outputs, state = self.outputs(tokens, state, labels)
+        return self.output(outputs), state
 
     def step(
         self, tokens: Tensor, state: State, labels: Tensor | None = None
@@ -159,11 +144,14 @@ class LanguageModel(nn.Module):
         )
         return logits.squeeze(0), state
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        """tokens: (T, B) -> (T, B, E); in training some token types are silent for the window."""
-        weight = self.embedding.weight
-        probability = self.config.embedding_dropout
-        if self.training and probability > 0.0:
-            keep = torch.empty_like(weight[:, :1]).bernoulli_(1.0 - probability)
-            weight = weight * (keep / (1.0 - probability))
-        return F.embedding(tokens, weight)
+
+def locked_dropout(x: Tensor, probability: float, noise: Noise | None) -> Tensor:
+    """Drop the same features at every step of a window. (T, B, H) -> (T, B, H)
+
+    Source: Gal & Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural
+    Networks" (2016).
+    """
+    if noise is None or probability == 0.0:
+        return x
+    mask = noise.keep_rows((1, *x.shape[1:]), 1.0 - probability)
+    return x * mask.to(x.dtype)

@@ -30,6 +30,12 @@ class State:
         """The number of sequences, B."""
         return self.layers[0][0].shape[0]
 
+    @classmethod
+    def joined(cls, states: Sequence[State]) -> State:
+        """The rows of several states, in that order."""
+        layers = zip(*(state.layers for state in states), strict=True)
+        return cls(tuple(tuple(map(torch.cat, zip(*tensors, strict=True))) for tensors in layers))
+
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> State:
         """The state of the given rows, in that order; rows may repeat. (B,) -> (len(rows),)"""
         index = torch.as_tensor(np.asarray(rows, dtype=np.int64), device=self.layers[0][0].device)

@@ -41,7 +41,7 @@ class TorchStepper:
     def prefill(self, tokens: NDArray[np.int64], state: State) -> tuple[NDArray[np.float32], State]:
         """Read a prompt. tokens: (T,), T >= 1; state of one row -> logits (1, V) after the last."""
         for chunk in self._tensor(tokens).split(PREFILL_CHUNK):
-            features, state = self._model.features(chunk.unsqueeze(1), state)
+            features, state = self._model.outputs(chunk.unsqueeze(1), state)
         return self._array(self._model.output(features[-1])), state
 
     def _tensor(self, tokens: NDArray[np.int64]) -> torch.Tensor:

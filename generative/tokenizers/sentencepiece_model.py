@@ -67,9 +67,8 @@ def read(data: bytes) -> list[Piece]:
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"the sentencepiece model has more than {MAX_BYTES:,} bytes")
-    settings: dict[tuple[int, int], int | float | bytes] = {
-        key: default for key, (default, _) in _SETTINGS.items()
-    }
+    settings: dict[tuple[int, int], int | float | bytes]
+    settings = {key: default for key, (default, _) in _SETTINGS.items()}
     pieces: list[Piece] = []
     for field, value in _fields(data):
         if field == _PIECES and isinstance(value, bytes):
@@ -84,8 +83,8 @@ def read(data: bytes) -> list[Piece]:
     texts = {piece.text for piece in pieces}
     if {(p.kind, p.text) for p in pieces if p.kind != NORMAL} != SPECIAL_PIECES:
         raise ValueError(
-            "the sentencepiece model needs one unknown, one start and 256 byte pieces, and no "
-            "other special ones"
+            "the sentencepiece model needs one unknown, one start and 256 byte pieces, "
+            "and no other special ones"
         )
     if len(texts) < len(pieces) or "" in texts:
         raise ValueError("the sentencepiece model has a piece twice, or an empty one")

@@ -42,10 +42,17 @@ class Budget:
         if not 0.0 < self.amount < math.inf:
             raise ValueError(f"{self.unit} must be a positive number, not {self.amount}")
 
-    def progress(self, *, seconds: float, steps: int, epochs: float) -> float:
-        """The part of the budget that is spent: 0 at the start, 1 at the end."""
-        spent = {"minutes": seconds / 60.0, "steps": steps, "epochs": epochs}[self.unit]
-        return min(1.0, spent / self.amount)
+    def progress(
+        self, *, seconds: float, steps: int, epochs: float, reserved_seconds: float = 0.0
+    ) -> float:
+        """The part of the budget that is spent: 0 at the start, 1 at the end.
+
+        reserved_seconds: of a budget in minutes, what is left for the work after training.
+        """
+        if self.unit == "minutes":
+            left = 60.0 * self.amount - reserved_seconds
+            return min(1.0, seconds / left) if left > 0 else 1.0
+        return min(1.0, (steps if self.unit == "steps" else epochs) / self.amount)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generative.model.language_model import locked_dropout
 from generative.scoring import cross_entropy
 
 if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
+    from generative.model.noise import Noise
     from generative.model.state import State
     from generative.training.config import TrainingConfig
 
@@ -56,6 +58,7 @@ class Learner(nn.Module):
         state: State,
         progress: float,
         labels: Tensor | None = None,
+        noise: Noise | None = None,
     ) -> tuple[Tensor, Tensor, State]:
         """What to minimise, the nats per token in it, and the state to go on with.
 
@@ -64,13 +67,15 @@ class Learner(nn.Module):
             state: of B rows.
             progress: the part of the budget that is spent.
             labels: (T, B), see `LanguageModel.outputs`.
+            noise: for dropout and scheduled sampling; None does without both.
         """
         config = self.config
-        if config.scheduled_sampling > 0.0:
-            inputs = self._mixed(inputs, state, config.scheduled_sampling * progress, labels)
         model = self.model
-        outputs, state = model.outputs(inputs, state, labels)
-        features = model.locked_dropout(outputs, model.config.output_dropout)
+        if config.scheduled_sampling > 0.0 and noise is not None:
+            chance = config.scheduled_sampling * progress
+            inputs = self._mixed(inputs, state, chance, noise, labels)
+        outputs, state = model.outputs(inputs, state, labels, noise)
+        features = locked_dropout(outputs, model.config.output_dropout, noise)
         nats = cross_entropy(self._logits(features), self.column[targets])
         loss = nats
         if config.activation_penalty > 0.0:
@@ -88,7 +93,12 @@ class Learner(nn.Module):
 
     @torch.no_grad()
     def _mixed(
-        self, inputs: Tensor, state: State, probability: float, labels: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: State,
+        probability: float,
+        noise: Noise,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """Some inputs replaced by what the model itself would have written there. (T, B)
 
@@ -96,11 +106,11 @@ class Learner(nn.Module):
         over time (Mihaylova & Martins 2019).
         """
         model = self.model
-        outputs, _ = model.outputs(inputs, state, labels)
+        outputs, _ = model.outputs(inputs, state, labels, noise)
         logits = self._logits(outputs)[:-1, :, : len(self.known)].float()
         # the largest of logits plus Gumbel noise is a draw from their softmax
-        gumbel = model.noise(logits.shape, lambda t: t.exponential_().log_().neg_())
+        gumbel = noise.exponential_rows(logits.shape).log_().neg_()
         drawn = self.known[(logits + gumbel).argmax(-1)]  # (T - 1, B)
-        chance = model.noise(drawn.shape, lambda t: t.uniform_())
+        chance = noise.uniform_rows(drawn.shape)
         mixed = torch.where(chance < probability, drawn, inputs[1:])
         return torch.cat([inputs[:1], mixed])

@@ -1,38 +1,189 @@
-"""Weights in motion: AdamW over a model's parameters and their moving average."""
+"""Weights in motion: AdamW over a model's parameters, and their moving average.
+
+Every thread updates its own stretch of each parameter, so that the update takes as long as the
+memory of all cores needs and not that of one.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from generative.model.language_model import LanguageModel
+    from generative.threads import Workers
     from generative.training.config import TrainingConfig
 
-
-def build_optimizer(model: LanguageModel, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019): matrices decay, vectors (biases) do not."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    return torch.optim.AdamW(
-        [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ],
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        fused=True,
-    )
+SLOTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps for each number
 
 
-@torch.no_grad()
-def update_average(average: LanguageModel, model: LanguageModel, decay: float, step: int) -> None:
-    """Move `average` towards `model`, faster at first, when there is little to average.
+@dataclass(frozen=True, kw_only=True)
+class _Stretch:
+    """One thread's part of all parameters: flat views, in the order of the parameters."""
 
-    After `step` steps the weight of the old average is min(decay, (1 + step) / (10 + step)).
+    weights: list[Tensor]
+    averages: list[Tensor]
+    optimizer: torch.optim.AdamW
+
+
+class Optimizer:
+    """AdamW (Loshchilov & Hutter 2019), a bound on the gradient's norm, and a moving average.
+
+    Matrices decay, vectors (biases) do not. Whatever the number of threads, the numbers are the
+    same, since each is updated by itself.
+
+    Example:
+        norm = optimizer.reduce(gradients)         # finite?
+        optimizer.step(learning_rate=5e-3, step=0)
     """
-    weight = min(decay, (1 + step) / (10 + step))
-    old: list[Tensor] = list(average.parameters())
-    torch._foreach_lerp_(old, list(model.parameters()), 1.0 - weight)
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        average: LanguageModel,
+        config: TrainingConfig,
+        workers: Workers,
+    ) -> None:
+        """`average` follows `model`; both keep the parameters that they have."""
+        self.parameters = list(model.parameters())
+        self._names = [name for name, _ in model.named_parameters()]
+        self._config = config
+        self._workers = workers
+        averages = list(average.parameters())
+        self._stretches = []
+        for number in range(workers.count):
+            cut = partial(_stretch, number=number, count=workers.count)
+            weights = [cut(p.detach()) for p in self.parameters]
+            groups = [
+                {
+                    "params": [w for w, p in zip(weights, self.parameters, strict=True) if test(p)],
+                    "weight_decay": decay,
+                }
+                for test, decay in ((_is_matrix, config.weight_decay), (_is_vector, 0.0))
+            ]
+            self._stretches.append(
+                _Stretch(
+                    weights=weights,
+                    averages=[cut(p.detach()) for p in averages],
+                    optimizer=torch.optim.AdamW(
+                        groups,
+                        lr=config.learning_rate,
+                        betas=(config.beta1, config.beta2),
+                        fused=True,
+                    ),
+                )
+            )
+
+    def sum(self, gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Add up the gradients of all shards of a batch into those of the first.
+
+        gradients: one sequence a shard, one tensor a parameter.
+        """
+        first, *others = gradients
+
+        def add(number: int) -> None:
+            cut = partial(_stretch, number=number, count=self._workers.count)
+            mine = [cut(g) for g in first]
+            for other in others:
+                torch._foreach_add_(mine, [cut(g) for g in other])
+
+        if others:
+            self._workers.map(add, range(self._workers.count))
+        return list(first)
+
+    def norm(self, gradients: Sequence[Tensor]) -> float:
+        """The Euclidean norm of all numbers of the gradients together."""
+
+        def squares(number: int) -> Tensor:
+            cut = partial(_stretch, number=number, count=self._workers.count)
+            norms = torch._foreach_norm([cut(g) for g in gradients])
+            return torch.stack(norms).double().square().sum()
+
+        return float(sum(self._workers.map(squares, range(self._workers.count))) ** 0.5)
+
+    def step(
+        self, gradients: Sequence[Tensor], *, scale: float, learning_rate: float, step: int
+    ) -> None:
+        """Move the weights by `scale` times the gradients, and the average towards the weights.
+
+        After `step` steps the weight of the old average is
+        min(average_decay, (1 + step) / (10 + step)): lower at first, when there is little to
+        average.
+        """
+        decay = min(self._config.average_decay, (1 + step) / (10 + step))
+
+        def move(number: int) -> None:
+            stretch = self._stretches[number]
+            cut = partial(_stretch, number=number, count=self._workers.count)
+            mine = [cut(g) for g in gradients]
+            torch._foreach_mul_(mine, scale)
+            for weight, gradient in zip(stretch.weights, mine, strict=True):
+                weight.grad = gradient
+            for group in stretch.optimizer.param_groups:
+                group["lr"] = learning_rate
+            stretch.optimizer.step()
+            torch._foreach_lerp_(stretch.averages, stretch.weights, 1.0 - decay)
+
+        self._workers.map(move, range(self._workers.count))
+
+    def state(self) -> dict[str, Tensor]:
+        """All that continuing needs: "NAME.SLOT" -> flat tensor, and "step"."""
+        slots = [
+            [stretch.optimizer.state[w] for w in stretch.weights] for stretch in self._stretches
+        ]
+        if not slots[0][0]:
+            return {}
+        found = {
+            f"{name}.{slot}": torch.cat([part[at][slot] for part in slots])
+            for at, name in enumerate(self._names)
+            for slot in SLOTS
+        }
+        return {**found, "step": slots[0][0]["step"].clone()}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of what `state` gives once a step was taken."""
+        sizes = zip(self._names, self.parameters, strict=True)
+        found: dict[str, tuple[int, ...]] = {"step": ()}
+        return found | {f"{name}.{slot}": (p.numel(),) for name, p in sizes for slot in SLOTS}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave, by however many threads.
+
+        Raises:
+            KeyError, ValueError: it belongs to another model.
+        """
+        for number, stretch in enumerate(self._stretches):
+            stretch.optimizer.state.clear()
+            if not state:
+                continue
+            for name, weight, whole in zip(
+                self._names, stretch.weights, self.parameters, strict=True
+            ):
+                slots = stretch.optimizer.state[weight]
+                slots["step"] = state["step"].clone()
+                for slot in SLOTS:
+                    numbers = state[f"{name}.{slot}"].to(whole.device)
+                    if numbers.numel() != whole.numel():
+                        raise ValueError(f"{name}: {numbers.numel()} numbers, not {whole.numel()}")
+                    slots[slot] = _stretch(numbers, number, len(self._stretches)).clone()
+
+
+def _stretch(tensor: Tensor, number: int, count: int) -> Tensor:
+    """The `number`-th of `count` stretches of nearly equal size, as a flat view."""
+    flat = tensor.view(-1)
+    size = flat.numel()
+    return flat[number * size // count : (number + 1) * size // count]
+
+
+def _is_matrix(parameter: Tensor) -> bool:
+    return parameter.ndim > 1
+
+
+def _is_vector(parameter: Tensor) -> bool:
+    return parameter.ndim <= 1

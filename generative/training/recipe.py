@@ -14,58 +14,74 @@ import torch
 
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.training.batches import Batch
 from generative.training.config import Budget, TrainingConfig
-from generative.training.learner import Learner
-from generative.training.optimizer import build_optimizer
+from generative.training.processes import Processes
+from generative.training.step import TrainingStep, shards_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from torch import Tensor
 
-    from generative.training.processes import Processes
+    from generative.threads import Workers
 
-PROBE_STEPS = 8  # the fastest counts: others may disturb a step, nothing makes one faster
+PROBE_SHARE = 0.03  # of a budget in minutes that measuring the machine's speed may take
+PROBE_SECONDS = 4.0  # and at most so long
+# Of a budget in minutes, what validations, saving and the final scores take, by experience.
+OVERHEAD_SHARE = 0.12
+HALF_PRECISION_SIZE = 192  # narrower layers gain nothing by bfloat16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A model, a way to train it, what the matrix products run in, and why, in one line."""
+    """A model, a way to train it, and why.
+
+    Attributes:
+        precision: what the matrix products run in.
+        shards: how many parts a process cuts its rows of a batch into, for as many threads.
+        reason: one line.
+        tokens_per_second: the expected speed, where it was measured.
+    """
 
     model: ModelConfig
     training: TrainingConfig
     precision: torch.dtype
+    shards: int
     reason: str
+    tokens_per_second: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tier:
-    """What pays under so much strain at most.
+class Preset:
+    """The regularisation that pays up to a capacity.
 
-    The strain is (recurrent weights / tokens of the corpus) * passes over it: the more a model
-    could remember and the more often it reads, the more it gains from forgetting parts of itself.
+    The capacity is (recurrent weights / tokens of the corpus) * passes over it: the more a model
+    could remember and the more often it reads, the more dropout it needs.
     """
 
-    strain: float
+    capacity: float
     dropout: float
     output_dropout: float
     weight_drop: float
 
 
 # Fitted to runs of 2 and 20 minutes on corpora of 0.15 to 1.2 MB.
-TEXT_TIERS = (
-    Tier(strain=5, dropout=0.05, output_dropout=0.1, weight_drop=0.0),
-    Tier(strain=20, dropout=0.1, output_dropout=0.2, weight_drop=0.0),
-    Tier(strain=45, dropout=0.2, output_dropout=0.3, weight_drop=0.2),
-    Tier(strain=70, dropout=0.3, output_dropout=0.4, weight_drop=0.3),
-    Tier(strain=float("inf"), dropout=0.4, output_dropout=0.4, weight_drop=0.4),
+TEXT_PRESETS = (
+    Preset(capacity=5, dropout=0.05, output_dropout=0.1, weight_drop=0.0),
+    Preset(capacity=20, dropout=0.1, output_dropout=0.2, weight_drop=0.0),
+    Preset(capacity=45, dropout=0.2, output_dropout=0.3, weight_drop=0.2),
+    Preset(capacity=70, dropout=0.3, output_dropout=0.4, weight_drop=0.3),
+    Preset(capacity=float("inf"), dropout=0.4, output_dropout=0.4, weight_drop=0.4),
 )
 # From runs on the chorales (0.07 to 0.17 million tokens); the first row is a guess. Each piece is
-# heard in eleven keys, so music bears more strain than text.
-MUSIC_TIERS = (
-    Tier(strain=50, dropout=0.2, output_dropout=0.1, weight_drop=0.0),
-    Tier(strain=400, dropout=0.3, output_dropout=0.1, weight_drop=0.1),
-    Tier(strain=float("inf"), dropout=0.4, output_dropout=0.2, weight_drop=0.2),
+# heard in eleven keys, so music needs less of it than text.
+MUSIC_PRESETS = (
+    Preset(capacity=50, dropout=0.2, output_dropout=0.1, weight_drop=0.0),
+    Preset(capacity=400, dropout=0.3, output_dropout=0.1, weight_drop=0.1),
+    Preset(capacity=float("inf"), dropout=0.4, output_dropout=0.2, weight_drop=0.2),
 )
-TIERS = {"text": TEXT_TIERS, "music": MUSIC_TIERS}
+PRESETS = {"text": TEXT_PRESETS, "music": MUSIC_PRESETS}
 # (layers, width) of text models, the most able first. The first is taken that the budget can feed
 # with so many tokens a recurrent weight: a smaller model learns more in the same time.
 TEXT_SHAPES = ((2, 512), (2, 384), (1, 512), (1, 448), (1, 384), (1, 320), (1, 256))
@@ -78,37 +94,63 @@ SMALL_MUSIC_TOKENS = 300_000
 
 
 def tokens_per_second(
-    model_config: ModelConfig,
+    model: ModelConfig,
     training: TrainingConfig,
     known: Tensor,
-    device: torch.device,
+    *,
     precision: torch.dtype,
-    at_least: float = 0.0,
+    workers: Workers,
+    processes: Processes,
+    shards: int,
+    seconds: float,
 ) -> float:
-    """Forward, backward and update on random tokens; the global random state is left as it was.
+    """How fast training steps are on random tokens, as this process makes them now.
 
-    Half as fast as `at_least` at the second step is too slow to be worth more steps.
+    Args:
+        model, training: the model and how it learns, `training.batch_size` rows of this process.
+        known: (K,) ids that occur.
+        precision, workers, shards: as in `TrainingStep`.
+        processes: for the device.
+        seconds: how long to measure, at least one step after the first, which does not count.
     """
     rows, length = training.batch_size, training.sequence_length
+    rng = np.random.default_rng(0)
+    ids = known.numpy()[rng.integers(len(known), size=(length + 1, rows))]
+    batch = Batch(inputs=ids[:-1], targets=ids[1:], fresh=False)
     with torch.random.fork_rng(devices=[]):
-        model = LanguageModel(model_config).to(device)
-        learner = Learner(model, training, known.to(device))
-        optimizer = build_optimizer(model, training)
-        places = torch.randint(len(known), (length + 1, rows), device=device)
-        tokens = learner.known[places]
-        state = model.initial_state(rows)
-        fastest = float("inf")
-        for step in range(PROBE_STEPS):
-            if step >= 2 and rows * length / fastest < 0.5 * at_least:
-                break
-            began = time.monotonic()
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                loss, _, _ = learner(tokens[:-1], tokens[1:], state, 0.0)
-            loss.backward()
-            optimizer.step()
-            loss.item()  # waits for a GPU
-            fastest = min(fastest, time.monotonic() - began)
-    return rows * length / fastest
+        step = TrainingStep(
+            model=LanguageModel(model).to(processes.device),
+            average=LanguageModel(model).to(processes.device),
+            config=training,
+            known=known.to(processes.device),
+            precision=precision,
+            workers=workers,
+            processes=Processes(device=processes.device),
+            shards=shards,
+        )
+    begun = time.monotonic()
+    steps = 0
+    while steps < 2 or time.monotonic() - begun < seconds:
+        step(batch, learning_rate=0.0, progress=0.0, step=steps)
+        steps += 1
+        if steps == 1:  # the first one also takes memory and compiles
+            begun = time.monotonic()
+    return (steps - 1) * rows * length / (time.monotonic() - begun)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where a run will take place.
+
+    Attributes:
+        processes: who shares it.
+        workers: the threads of this process.
+        precision: what the user asked for; None leaves it to the processor and the model.
+    """
+
+    processes: Processes
+    workers: Workers
+    precision: torch.dtype | None
 
 
 def choose(
@@ -117,60 +159,150 @@ def choose(
     counts: np.ndarray,
     documents: int,
     budget: Budget,
-    processes: Processes,
-    precision: torch.dtype | None,
+    machine: Machine,
     model_choices: dict[str, Any],
     training_choices: dict[str, Any],
+    seconds_spent: float = 0.0,
 ) -> Recipe:
     """A recipe for this corpus, this budget and this machine.
+
+    With a budget in steps or epochs nothing is measured: the same call gives the same recipe.
 
     Args:
         kind: "text" or "music".
         counts: (V,) how often each id occurs in the part to learn from.
         documents: how many there are in it.
-        processes: who will share the run.
-        precision: None takes the faster, by measurement.
+        budget: how long training may take.
+        machine: where.
         model_choices, training_choices: what the user set; it is left as it is.
+        seconds_spent: of a budget in minutes, before this call.
 
     Raises:
         ValueError: a choice that is out of range, or a corpus too short to train on.
     """
     tokens = int(counts.sum()) + documents
+    processes = machine.processes
     training = TrainingConfig(**{**_training_defaults(kind, tokens), **training_choices})
-    training = _fit_lanes(training, tokens, processes.size, set(training_choices))
-    own = replace(training, batch_size=training.batch_size // processes.size)
+    training = _fit_rows(training, tokens, processes.size, set(training_choices))
+    own = training.batch_size // processes.size
+    shards = shards_for(own, machine.workers.count) if processes.device.type == "cpu" else 1
+    candidates = [
+        ModelConfig(vocab_size=len(counts), **shape)
+        for shape in _shapes(kind, tokens, model_choices)
+    ]
     known = torch.from_numpy(np.flatnonzero(counts))
-    fastest: torch.dtype | None = None
-    for shape in _shapes(kind, tokens, model_choices):
-        config = ModelConfig(vocab_size=len(counts), **shape)
-        if fastest is None:
-            fastest, rate = _fastest_precision(config, own, known, processes.device)
-        else:
-            rate = tokens_per_second(config, own, known, processes.device, fastest)
-        rate *= processes.size
-        read = _tokens_read(budget, rate, tokens, training)
-        if read >= TOKENS_PER_WEIGHT * _recurrent_weights(config):
-            break
-    assert fastest is not None  # there is at least one shape
+
+    def measure(config: ModelConfig, seconds: float) -> float:
+        return processes.size * tokens_per_second(
+            config,
+            replace(training, batch_size=own),
+            known,
+            precision=_precision(machine, config),
+            workers=machine.workers,
+            processes=processes,
+            shards=shards,
+            seconds=seconds,
+        )
+
+    rate: float | None = None
+    if budget.unit == "minutes":
+        total = 60.0 * budget.amount
+        left = max(0.0, (1.0 - OVERHEAD_SHARE) * total - seconds_spent)
+        config, rate = _most_able(
+            candidates, measure, left, min(PROBE_SECONDS, PROBE_SHARE * total)
+        )
+        read = left * rate
+    else:
+        per_step = training.batch_size * training.sequence_length
+        read = budget.amount * (per_step if budget.unit == "steps" else tokens)
+        config = next((c for c in candidates if _can_feed(read, c)), candidates[-1])
     epochs = read / tokens
-    strain = epochs * _recurrent_weights(config) / tokens
-    tier = asdict(next(t for t in TIERS[kind] if strain <= t.strain))
-    del tier["strain"]
-    config = replace(config, **{k: v for k, v in tier.items() if k not in model_choices})
+    load = epochs * _recurrent_weights(config) / tokens
+    preset = asdict(next(p for p in PRESETS[kind] if load <= p.capacity))
+    del preset["capacity"]
+    config = replace(config, **{k: v for k, v in preset.items() if k not in model_choices})
     if kind == "text" and "learning_rate" not in training_choices:
         training = replace(training, learning_rate=_learning_rate(config))
+    speed = f" at {rate:,.0f} tokens/s" if rate else ""
+    precision = _precision(machine, config)
     return Recipe(
         model=config,
         training=training,
-        precision=precision or fastest,
+        precision=precision,
+        shards=shards,
+        tokens_per_second=rate,
         reason=(
             f"{config.num_layers}x{config.hidden_size} {config.cell}, dropout {config.dropout}, "
             f"{f'recall {config.recall_length}, ' if config.recall_length else ''}"
             f"B={training.batch_size} T={training.sequence_length}: "
-            f"{tokens:,} tokens to learn from, about {epochs:.1f} passes at "
-            f"{rate:,.0f} tokens/s ({_name(precision or fastest)})"
+            f"{tokens:,} tokens to learn from, about {epochs:.1f} passes{speed} "
+            f"({str(precision).removeprefix('torch.')}, "
+            f"{shards} thread{'s' if shards > 1 else ''})"
         ),
     )
+
+
+def _most_able(
+    candidates: Sequence[ModelConfig],
+    measure: Callable[[ModelConfig, float], float],
+    seconds: float,
+    probe_seconds: float,
+) -> tuple[ModelConfig, float]:
+    """The first model that can be fed in the time, and its speed.
+
+    The time of a step grows with the model's weights: the smallest is measured, the one that this
+    suggests is measured too, and from there on each model's own speed decides.
+
+    Args:
+        candidates: the most able first.
+        measure: (model, seconds to measure) -> tokens a second.
+        seconds: that training will have.
+        probe_seconds: for all measurements together.
+    """
+    ended = time.monotonic() + probe_seconds
+    last = len(candidates) - 1
+    place, rate = last, measure(candidates[last], probe_seconds / 3)
+    if last == 0:
+        return candidates[0], rate
+    known = {last: rate}
+
+    def estimated(at: int) -> float:
+        nearest = min(known, key=lambda k: abs(k - at))
+        return known[nearest] * _step_cost(candidates[nearest]) / _step_cost(candidates[at])
+
+    while True:
+        place = next(
+            (i for i, c in enumerate(candidates) if _can_feed(seconds * estimated(i), c)), last
+        )
+        left = ended - time.monotonic()
+        if place in known or left <= 0:
+            return candidates[place], estimated(place)
+        known[place] = measure(candidates[place], left / 2)
+
+
+def _can_feed(tokens: float, config: ModelConfig) -> bool:
+    """Whether so many tokens are enough for a model of that size."""
+    return tokens >= TOKENS_PER_WEIGHT * _recurrent_weights(config)
+
+
+def _step_cost(config: ModelConfig) -> float:
+    """What the time of a step is roughly in proportion to; a thousand weights more for the rest."""
+    return _recurrent_weights(config) + 100_000.0
+
+
+def _precision(machine: Machine, config: ModelConfig) -> torch.dtype:
+    """What the products of a model run in: as asked, or bfloat16 where the processor has it.
+
+    No timing decides, so that the same command gives the same model.
+    """
+    if machine.precision is not None:
+        return machine.precision
+    wide = config.hidden_size >= HALF_PRECISION_SIZE
+    if machine.processes.device.type == "cuda":
+        has_it = torch.cuda.is_bf16_supported()
+    else:
+        has_it = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return torch.bfloat16 if wide and has_it else torch.float32
 
 
 def _shapes(kind: str, tokens: int, chosen: dict[str, Any]) -> list[dict[str, Any]]:
@@ -202,28 +334,6 @@ def _recurrent_weights(config: ModelConfig) -> int:
         return sum(p.numel() for p in LanguageModel(config).layers.parameters())
 
 
-def _fastest_precision(
-    model: ModelConfig, training: TrainingConfig, known: Tensor, device: torch.device
-) -> tuple[torch.dtype, float]:
-    """Time real training steps in float32 and bfloat16.
-
-    Returns:
-        The faster precision, and tokens per second in it.
-    """
-    plain = half = 0.0
-    for _ in range(2):  # what else is at work may come and go
-        plain = max(plain, tokens_per_second(model, training, known, device, torch.float32))
-        half = max(
-            half,
-            tokens_per_second(model, training, known, device, torch.bfloat16, at_least=plain),
-        )
-    return (torch.bfloat16, half) if half > plain else (torch.float32, plain)
-
-
-def _name(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")
-
-
 def _training_defaults(kind: str, tokens: int) -> dict[str, Any]:
     if kind == "music":
         return {
@@ -238,13 +348,13 @@ def _training_defaults(kind: str, tokens: int) -> dict[str, Any]:
     return {}
 
 
-def _fit_lanes(
+def _fit_rows(
     training: TrainingConfig, tokens: int, processes: int, chosen: set[str]
 ) -> TrainingConfig:
-    """Fewer and shorter lanes for a corpus that would not fill them, unless the user set them.
+    """Fewer rows and shorter windows for a corpus that would not fill them, unless they were set.
 
     Raises:
-        ValueError: not even one window fits, or the lanes cannot be shared out evenly.
+        ValueError: not even one window fits, or the rows cannot be shared out evenly.
     """
     rows, length = training.batch_size, training.sequence_length
     while "batch_size" not in chosen and rows > 1 and tokens < 4 * rows * length:
@@ -253,25 +363,14 @@ def _fit_lanes(
         rows = -(-rows // processes) * processes
     if rows % processes:
         raise ValueError(
-            f"{rows} lanes cannot be shared out among {processes} processes: "
+            f"{rows} rows cannot be shared out among {processes} processes: "
             f"set --batch-size to a multiple of {processes}"
         )
     while "sequence_length" not in chosen and length > 8 and tokens < 2 * rows * length:
         length //= 2
     if tokens // rows < length:
         raise ValueError(
-            f"the corpus has {tokens} tokens to learn from, too few for {rows} lanes of "
+            f"the corpus has {tokens} tokens to learn from, too few for {rows} rows of "
             f"{length}: give more, or set a smaller --batch-size and --sequence-length"
         )
     return replace(training, batch_size=rows, sequence_length=length)
-
-
-def _tokens_read(
-    budget: Budget, tokens_per_second: float, tokens: int, training: TrainingConfig
-) -> float:
-    """How many tokens training will read within the budget."""
-    return {
-        "minutes": budget.amount * 60.0 * tokens_per_second,
-        "steps": budget.amount * training.batch_size * training.sequence_length,
-        "epochs": budget.amount * tokens,
-    }[budget.unit]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from generative import untrusted
+from generative import layout, untrusted
 from generative.checkpoint import CheckpointError
 from generative.errors import FileError
 from generative.files import read_arrays, shown, write_arrays
@@ -21,13 +21,13 @@ from generative.model.state import State
 from generative.training.reports import Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from generative.model.language_model import LanguageModel
+    from generative.training.step import TrainingStep
 
-FOLDER = "resume"
-PATTERN = "step-*.safetensors"
+FOLDER = layout.RESUME_FOLDER
+PATTERN = layout.RESUME_PATTERN
 KEPT = 2
 FIRST = "step-000000000.safetensors"  # of a run that was stopped before its first step
 
@@ -96,33 +96,27 @@ class Progress:
 
 
 def save(
-    folder: Path,
-    fingerprint: str,
-    progress: Progress,
-    model: LanguageModel,
-    average: LanguageModel,
-    optimizer: torch.optim.Optimizer,
-    state: State,
+    folder: Path, fingerprint: str, progress: Progress, tensors: Mapping[str, Tensor], state: State
 ) -> None:
     """Write the run's state in one move, then drop all but the newest two.
 
-    `fingerprint` names model, recipe and data; `load` refuses a state of another run.
+    Args:
+        folder: of the model.
+        fingerprint: names model, recipe and data; `load` refuses a state of another run.
+        progress: where the run stands.
+        tensors: what `TrainingStep.tensors` gave.
+        state: of all rows of the batch, (B, H) each.
     """
-    tensors: dict[str, Tensor] = {"random": torch.get_rng_state()}
-    tensors |= {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
-    tensors |= {
-        f"optimizer.{i}.{k}": v
-        for i, slots in optimizer.state_dict()["state"].items()
-        for k, v in slots.items()
-    }
-    tensors |= {
-        f"state.{i}.{j}": t for i, layer in enumerate(state.layers) for j, t in enumerate(layer)
+    arrays = {
+        **tensors,
+        **{
+            f"state.{i}.{j}": t for i, layer in enumerate(state.layers) for j, t in enumerate(layer)
+        },
     }
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     write_arrays(
         folder / FOLDER / f"step-{progress.step:09d}.safetensors",
-        {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()},
+        {name: tensor.detach().cpu().numpy() for name, tensor in arrays.items()},
         {"progress": progress.to_json(), "fingerprint": fingerprint},
     )
     for old in _newest_first(folder)[KEPT:]:
@@ -130,28 +124,26 @@ def save(
 
 
 def load(
-    folder: Path,
-    fingerprint: str,
-    model: LanguageModel,
-    average: LanguageModel,
-    optimizer: torch.optim.Optimizer,
-    batch_size: int,
+    folder: Path, fingerprint: str, step: TrainingStep, batch_size: int
 ) -> tuple[Progress, State, list[str]] | None:
-    """Put model, average, optimizer and the random generator where the newest whole state has them.
+    """Put a training step where the newest whole state has it.
 
     Nothing is changed before all of a state was checked.
 
     Returns:
-        The progress, the state of all lanes, `batch_size` of them, and a warning for each damaged
-        file; None if there is no state at all.
+        The progress, the state of all `batch_size` rows, and a warning for each damaged file; None
+        if there is no state at all.
 
     Raises:
         CheckpointError: all states are damaged, or they belong to another run.
     """
     warnings: list[str] = []
     files = _newest_first(folder)
+    empty = step.model.initial_state(batch_size).layers
+    rows = {f"state.{i}.{j}": t for i, layer in enumerate(empty) for j, t in enumerate(layer)}
     for path in files:
-        shapes = _shapes(model, optimizer, batch_size, begun=path.name != FIRST)
+        shapes = step.shapes(begun=path.name != FIRST)
+        shapes |= {name: tuple(tensor.shape) for name, tensor in rows.items()}
         types = dict.fromkeys(shapes, ("F32",)) | {"random": ("U8",)}
         try:
             arrays, notes = read_arrays(path, shapes, types)
@@ -162,7 +154,7 @@ def load(
                 )
             progress = Progress.from_json(notes.get("progress", ""))
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            torch.set_rng_state(tensors["random"])
+            step.load_tensors(tensors)
         except FileError as error:
             warnings.append(str(error))
             continue
@@ -171,13 +163,12 @@ def load(
         except (ValueError, RuntimeError) as error:  # torch's of its generator
             warnings.append(f"{shown(path)}: damaged: {error}")
             continue
-        model.load_state_dict(_under("model.", tensors))
-        average.load_state_dict(_under("average.", tensors))
-        slots = _under("optimizer.", tensors)
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": _nested(slots.items())})
-        device = model.output.bias.device
-        layers = _nested((k, v.to(device)) for k, v in _under("state.", tensors).items())
-        state = State(tuple(tuple(layers[i].values()) for i in sorted(layers)))
+        state = State(
+            tuple(
+                tuple(tensors[f"state.{i}.{j}"].to(t.device) for j, t in enumerate(layer))
+                for i, layer in enumerate(empty)
+            )
+        )
         return progress, state, warnings
     if files:
         raise CheckpointError(
@@ -186,37 +177,10 @@ def load(
     return None
 
 
-def _shapes(
-    model: LanguageModel, optimizer: torch.optim.Optimizer, batch_size: int, *, begun: bool
-) -> dict[str, tuple[int, ...]]:
-    """The shapes of all that `save` writes for these; `begun`: AdamW has moments."""
-    shapes = {"random": tuple(torch.get_rng_state().shape)}
-    for name, tensor in model.state_dict().items():
-        shapes[f"model.{name}"] = shapes[f"average.{name}"] = tuple(tensor.shape)
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for number, weight in enumerate(weights if begun else ()):
-        shapes[f"optimizer.{number}.step"] = ()
-        for moment in ("exp_avg", "exp_avg_sq"):
-            shapes[f"optimizer.{number}.{moment}"] = tuple(weight.shape)
-    for number, layer in enumerate(model.initial_state(batch_size).layers):
-        for place, tensor in enumerate(layer):
-            shapes[f"state.{number}.{place}"] = tuple(tensor.shape)
-    return shapes
+def holds_run(folder: Path) -> bool:
+    """Whether a folder has a saved state, whole or not."""
+    return bool(_newest_first(folder))
 
 
 def _newest_first(folder: Path) -> list[Path]:
     return sorted((folder / FOLDER).glob(PATTERN), reverse=True)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The entries whose names begin with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _nested(items: Iterable[tuple[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
-    """{"0.h": t} -> {0: {"h": t}}, inner keys sorted as they were written."""
-    nested: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in sorted(items):
-        number, key = name.split(".", 1)
-        nested.setdefault(int(number), {})[key] = tensor
-    return nested

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import torch
@@ -19,13 +19,12 @@ from tqdm import tqdm
 
 from generative import checkpoint, engine
 from generative.checkpoint import CheckpointError
-from generative.dynamic import gradient_statistics
-from generative.labels import Labels, excerpt
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
 from generative.training.augment import Climbable, Variation
 from generative.training.batches import Lanes
+from generative.training.finish import Finish
 from generative.training.reports import (
     EventLog,
     Metrics,
@@ -34,22 +33,17 @@ from generative.training.reports import (
     draw_curve,
     write_metrics,
 )
+from generative.training.step import TrainingStep
 from generative.training.trainer import Trainer
-from generative.training.validation import (
-    FITTED_TOKENS,
-    VALIDATION_TOKENS,
-    calibrate,
-    fit_recall,
-)
+from generative.training.validation import validation_labels, validation_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
 
-    from numpy.typing import NDArray
-
     from generative.store import TokenStore
+    from generative.threads import Workers
     from generative.tokenizers import Tokenizer
     from generative.training.config import Budget
     from generative.training.processes import Processes
@@ -59,7 +53,11 @@ if TYPE_CHECKING:
 SAMPLE_TOKENS = 120
 SAMPLE_TEMPERATURE = 0.8
 TEMPERATURE_NOTE = "temperature"  # beside calibrated weights
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+RATE_TOLERANCE = 0.1  # of the expected speed; beyond it a new estimate is said
+# Asked by these to stop, a run saves first. SIGHUP comes when a terminal goes away.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 PRECISIONS = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -106,6 +104,8 @@ def run(
     tokens: TokenStore,
     budget: Budget,
     processes: Processes,
+    workers: Workers,
+    uses_held_out: bool,
     resume_run: bool,
     say: Callable[[str], None],
     watching: Watching,
@@ -113,7 +113,8 @@ def run(
 ) -> Progress:
     """Train, and keep the best weights in `folder` with metrics, curve, events and `resume/`.
 
-    Where nothing is held out, the training part stands in for validation.
+    Where nothing is held out, the training part stands in for validation; and without
+    `uses_held_out` the last weights are kept and nothing is fitted.
 
     Raises:
         Interrupted: a signal came; the run is saved.
@@ -131,12 +132,22 @@ def run(
     if isinstance(tokenizer, Climbable):
         variation = Variation.of(tokenizer, counts, config)
         known = variation.reachable(known)
-    watch = _Watch(folder, tokenizer, say, watching) if processes.is_first else _Silence()
+    finish = Finish(tokens=tokens, workers=workers, fits=uses_held_out)
+    watch = _Watch(folder, tokenizer, recipe, say, watching) if processes.is_first else _Silence()
     with _signals() as received, watch:
-        trainer = Trainer(
+        step = TrainingStep(
             model=model.to(device),
             average=LanguageModel(recipe.model).to(device),
+            config=config,
             known=torch.from_numpy(known).to(device),
+            precision=recipe.precision,
+            workers=workers,
+            processes=processes,
+            shards=recipe.shards,
+        )
+        timed = budget.unit == "minutes" and processes.is_first
+        trainer = Trainer(
+            step=step,
             lanes=Lanes(
                 stream=tokens.stream("train"),
                 start_id=tokenizer.start_id,
@@ -145,18 +156,17 @@ def run(
                 seed=config.seed,
                 shuffle=variation is not None,
                 augment=variation,
-                labels=_labels(tokens, "train"),
+                labels=validation_labels(tokens, "train"),
                 label_dropout=config.label_dropout,
             ),
-            validation=_validation(
+            validation=validation_stream(
                 tokens, "held_out" if tokens.parts["held_out"].tokens else "train"
             ),
-            config=config,
+            selects=uses_held_out,
             budget=budget,
-            precision=recipe.precision,
+            finishing_seconds=lambda: finish.seconds(step.average) if timed else 0.0,
             folder=folder,
             fingerprint=_fingerprint(recipe, tokens),
-            processes=processes,
             observer=watch,
             should_stop=lambda: bool(received),
         )
@@ -168,48 +178,23 @@ def run(
     if not finished:
         raise Interrupted(received[0] if received else signal.SIGTERM, folder)
     if processes.is_first:
-        _finish(folder, trainer.average, tokens, say)
+        _finish(folder, step.average, finish, say)
     return trainer.progress
 
 
-def _finish(
-    folder: Path, model: LanguageModel, tokens: TokenStore, say: Callable[[str], None]
-) -> None:
+def _finish(folder: Path, model: LanguageModel, finish: Finish, say: Callable[[str], None]) -> None:
     """Calibrate the best weights and gather the gradients' statistics; `model` takes them on.
 
     Calibrated weights say so, and are left as they are: a run that was killed here, or is longer
     now but found none that are better, comes to the same weights as an undisturbed one.
     """
-    best, notes = checkpoint.load_weights(folder)
+    best, notes = checkpoint.load_weights(folder, model.config)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
-    if tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
-        temperature = calibrate(model, *_validation(tokens, "held_out"))
-        say(f"temperature fitted on held-out data: {temperature:.2f}")
-        if model.config.recall_length:
-            stream, labels = _validation(tokens, "held_out", FITTED_TOKENS)
-            gained = fit_recall(model, stream, tokens.start_id, labels)
-            say(f"recall fitted on held-out data: {gained:.3f} nats per token less there")
+    if finish.fits and finish.tokens.parts["held_out"].tokens and TEMPERATURE_NOTE not in notes:
+        temperature = finish.fit(model, say)
         weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
         checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
-    statistics = gradient_statistics(model, tokens.stream("train"), _labels(tokens, "train"))
-    checkpoint.save_statistics(folder, statistics)
-
-
-def _labels(tokens: TokenStore, part: str) -> Labels | None:
-    """The labels of a part's stream; None where the corpus has none."""
-    if not tokens.labels:
-        return None
-    return Labels.of_documents(tokens.stream(part), tokens.start_id, tokens.parts[part].labels)
-
-
-def _validation(
-    tokens: TokenStore, part: str, at_most: int = VALIDATION_TOKENS
-) -> tuple[NDArray[np.integer], Labels | None]:
-    """What validation reads of a part: its beginning, or as much of every label."""
-    stream, labels = tokens.stream(part), _labels(tokens, part)
-    if labels is None:
-        return stream, None
-    return excerpt(stream, tokens.start_id, labels, at_most)
+    checkpoint.save_statistics(folder, finish.statistics(model))
 
 
 def _check_best(folder: Path, progress: Progress) -> list[str]:
@@ -234,7 +219,10 @@ def _fingerprint(recipe: Recipe, tokens: TokenStore) -> str:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying by them; a second SIGINT is not held back."""
+    """Collect `SIGNALS` instead of dying by them; a second SIGINT is not held back.
+
+    A signal that is ignored already, as `nohup` does with SIGHUP, stays ignored.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # only the main thread may listen
@@ -244,12 +232,49 @@ def _signals() -> Iterator[list[int]]:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    previous = {number: signal.signal(number, note) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, note) for number in heard}
     try:
         yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+class Steadfast:
+    """A text stream that goes on when its reader has gone: what it is given is then dropped.
+
+    A terminal may close, and `head` may have seen enough, long before a training ends.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """`stream` may be None, as `sys.stderr` is where it was closed from the start."""
+        self._stream = stream
+        self.encoding = getattr(stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write, or drop; nothing is raised."""
+        if self._stream is not None:
+            try:
+                self._stream.write(text)
+            except (OSError, ValueError):
+                self._stream = None
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush; nothing is raised."""
+        if self._stream is not None:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._stream = None
+
+    def isatty(self) -> bool:
+        """Whether a terminal shows it."""
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except (OSError, ValueError):
+            return False
 
 
 class _Silence:
@@ -277,8 +302,14 @@ class _Watch:
     """Shows a run on the terminal and keeps its best weights, metrics, curve and events."""
 
     def __init__(
-        self, folder: Path, tokenizer: Tokenizer, say: Callable[[str], None], watching: Watching
+        self,
+        folder: Path,
+        tokenizer: Tokenizer,
+        recipe: Recipe,
+        say: Callable[[str], None],
+        watching: Watching,
     ) -> None:
+        self.expected_rate = recipe.tokens_per_second
         self.history: list[Metrics] = []
         self._folder = folder
         self._tokenizer = tokenizer
@@ -287,9 +318,11 @@ class _Watch:
         self._logs: list[EventLog | WandbLog] = [EventLog(folder)]
         if watching.wandb is not None:
             self._logs.append(WandbLog(folder, watching.wandb, checkpoint.read_config(folder)[1]))
+        self._stream = Steadfast(sys.stderr)
         self._bar = tqdm(
             total=100.0,
-            disable=not sys.stderr.isatty(),
+            file=self._stream,
+            disable=not self._stream.isatty(),
             bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}",
             leave=False,
         )
@@ -327,14 +360,26 @@ class _Watch:
             f"train {metrics.train_loss:.4f}  validation {metrics.validation_loss:.4f}"
             f"{' *' if is_best else ''}  {metrics.tokens_per_second:,.0f} tokens/s"
         )
-        with tqdm.external_write_mode(file=sys.stderr):
+        with tqdm.external_write_mode(file=self._stream):
             self._say(line)
+            self._correct(metrics.tokens_per_second)
             if sample_text is not None:
                 self._say("    " + sample_text.replace("\n", "\n    "))
 
+    def _correct(self, rate: float) -> None:
+        """Say so where the speed is not the expected one any more."""
+        if self.expected_rate is None or not rate:
+            return
+        if abs(rate / self.expected_rate - 1.0) > RATE_TOLERANCE:
+            self._say(
+                f"{rate:,.0f} tokens/s instead of {self.expected_rate:,.0f}: "
+                f"{rate / self.expected_rate:.2f} times the passes from here on"
+            )
+            self.expected_rate = rate
+
     def on_trouble(self, messages: list[str]) -> None:
         """Say it."""
-        with tqdm.external_write_mode(file=sys.stderr):
+        with tqdm.external_write_mode(file=self._stream):
             for message in messages:
                 self._say(message)
 

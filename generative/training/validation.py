@@ -1,4 +1,4 @@
-"""How good a model is on data it does not learn from: reads token streams in lanes."""
+"""How good a model is on data it does not learn from: reads token streams in rows side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from generative import recall
+from generative.labels import Labels, excerpt
 from generative.scoring import cross_entropy
+from generative.threads import ALONE, Workers
 from generative.training.batches import Ids, windows
 
 if TYPE_CHECKING:
@@ -18,33 +20,51 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from generative.labels import Labels
     from generative.model.language_model import LanguageModel
     from generative.model.state import State
+    from generative.store import TokenStore
 
-VALIDATION_LANES = 32
+VALIDATION_ROWS = 32
+GROUP_ROWS = 8  # of them are read together; threads share the groups
 VALIDATION_WINDOW = 256
 VALIDATION_TOKENS = 1 << 15  # read at most, always the same ones
 FITTED_TOKENS = 1 << 18  # of recall, more than a temperature needs: long repeats are rare
 TEMPERATURES = (0.9, 1.2)  # among which calibration looks
 
 
-@torch.no_grad()
-def validation_loss(model: LanguageModel, stream: Ids, labels: Labels | None = None) -> float:
-    """Mean nats per token of a stream read in lanes side by side, state carried along each.
+def validation_loss(
+    model: LanguageModel,
+    stream: Ids,
+    labels: Labels | None = None,
+    *,
+    workers: Workers = ALONE,
+) -> float:
+    """Mean nats per token of a stream read in rows side by side, state carried along each.
 
-    A fast stand-in for the exact stream: only the lanes' first tokens lack their context. Tokens
-    that do not fill a lane's last window are left out. `labels` are those of the stream's places.
+    A fast stand-in for the exact stream: only the rows' first tokens lack their context. Tokens
+    that do not fill a row's last window are left out. `labels` are those of the stream's places.
     """
-    total_nats, tokens = 0.0, 0
-    for logits, targets in _logits(model, stream[:VALIDATION_TOKENS], labels):
-        total_nats += cross_entropy(logits, targets, "sum").item()
-        tokens += targets.numel()
-    return total_nats / tokens
+
+    @torch.no_grad()
+    def read(rows: slice) -> tuple[float, int]:
+        nats, tokens = 0.0, 0
+        for logits, targets in _logits(model, stream, labels, rows):
+            nats += cross_entropy(logits, targets, "sum").item()
+            tokens += targets.numel()
+        return nats, tokens
+
+    nats, tokens = zip(*workers.map(read, _row_groups(stream)), strict=True)
+    return float(sum(nats) / sum(tokens))
 
 
 @torch.no_grad()
-def calibrate(model: LanguageModel, stream: Ids, labels: Labels | None = None) -> float:
+def calibrate(
+    model: LanguageModel,
+    stream: Ids,
+    labels: Labels | None = None,
+    *,
+    workers: Workers = ALONE,
+) -> float:
     """Scale the output layer so that the model is as sure of itself as it should be.
 
     The scale is 1 / T of the temperature T that fits held-out data best (Guo et al. 2017, "On
@@ -55,12 +75,17 @@ def calibrate(model: LanguageModel, stream: Ids, labels: Labels | None = None) -
         The temperature.
     """
     output = model.output
-    pairs = list(_logits(model, stream[:VALIDATION_TOKENS], labels))
 
-    def loss(temperature: float) -> float:
-        return sum(cross_entropy(x / temperature, y, "sum").item() for x, y in pairs)
+    @torch.no_grad()  # which holds in one thread only
+    def losses(rows: slice) -> NDArray[np.float64]:
+        totals = np.zeros(len(temperatures))
+        for logits, targets in _logits(model, stream, labels, rows):
+            totals += [cross_entropy(logits / t, targets, "sum").item() for t in temperatures]
+        return totals
 
-    best = min(np.linspace(*TEMPERATURES, 16).tolist(), key=loss)
+    temperatures = np.linspace(*TEMPERATURES, 16).tolist()
+    total = sum(workers.map(losses, _row_groups(stream)))
+    best = temperatures[int(np.argmin(total))]
     output.weight.div_(best)
     output.bias.div_(best)
     if output.weight is model.embedding.weight:
@@ -72,7 +97,12 @@ def calibrate(model: LanguageModel, stream: Ids, labels: Labels | None = None) -
 
 @torch.no_grad()
 def fit_recall(
-    model: LanguageModel, stream: Ids, start_id: int, labels: Labels | None = None
+    model: LanguageModel,
+    stream: Ids,
+    start_id: int,
+    labels: Labels | None = None,
+    *,
+    workers: Workers = ALONE,
 ) -> float:
     """Set how far the model trusts what it recalls, see `generative.recall`.
 
@@ -89,17 +119,16 @@ def fit_recall(
     Returns:
         Nats per token, ends counted, that the model gains on what it was fitted to.
     """
-    model.eval()
     ids = stream[:FITTED_TOKENS].astype(np.int64)
     if ids[-1] != start_id:
         ids = np.append(ids, start_id)
     begins = np.flatnonzero(ids == start_id)
     assert begins[0] == 0 < len(begins) - 1
     theirs = [None] * len(begins) if labels is None else labels.at(begins).tolist()
-    parts = [
-        _expectations(model, ids[begin : end + 1], label)
-        for (begin, end), label in zip(pairwise(begins.tolist()), theirs, strict=False)
-    ]
+    documents = list(zip(pairwise(begins.tolist()), theirs, strict=False))
+    parts = workers.map(
+        lambda found: _expectations(model, ids[found[0][0] : found[0][1] + 1], found[1]), documents
+    )
     logits, hits, buckets = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     boosts = recall.fit(logits, hits, buckets)
     model.recall_boosts.copy_(torch.from_numpy(boosts))
@@ -107,6 +136,24 @@ def fit_recall(
     return float(gained.sum()) / (len(ids) - 1)
 
 
+def validation_stream(
+    tokens: TokenStore, part: str, at_most: int = VALIDATION_TOKENS
+) -> tuple[Ids, Labels | None]:
+    """What validation reads of a part: its beginning, or as much of every label."""
+    stream, labels = tokens.stream(part), validation_labels(tokens, part)
+    if labels is None:
+        return stream, None
+    return excerpt(stream, tokens.start_id, labels, at_most)
+
+
+def validation_labels(tokens: TokenStore, part: str) -> Labels | None:
+    """The labels of a part's stream; None where the corpus has none."""
+    if not tokens.labels:
+        return None
+    return Labels.of_documents(tokens.stream(part), tokens.start_id, tokens.parts[part].labels)
+
+
+@torch.no_grad()
 def _expectations(
     model: LanguageModel, ids: Ids, label: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
@@ -131,16 +178,22 @@ def _expectations(
     return np.concatenate(parts)[known], (expected == ids[1:])[known], buckets[known]
 
 
+def _row_groups(stream: Ids) -> list[slice]:
+    """The rows that a stream is read in, a group for each task of a worker."""
+    count = max(1, min(VALIDATION_ROWS, len(stream[:VALIDATION_TOKENS]) // (2 * VALIDATION_WINDOW)))
+    return [slice(begin, begin + GROUP_ROWS) for begin in range(0, count, GROUP_ROWS)]
+
+
 def _logits(
-    model: LanguageModel, stream: Ids, labels: Labels | None
+    model: LanguageModel, stream: Ids, labels: Labels | None, rows: slice
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(logits (T, B, V), targets (T, B)) of a stream, window by window."""
-    lanes = max(1, min(VALIDATION_LANES, len(stream) // (2 * VALIDATION_WINDOW)))
-    length = max(1, min(VALIDATION_WINDOW, (len(stream) - 1) // lanes))
-    model.eval()
+    """(logits (T, B, V), targets (T, B)) of some rows of a stream, window by window."""
+    stream = stream[:VALIDATION_TOKENS]
+    count = max(1, min(VALIDATION_ROWS, len(stream) // (2 * VALIDATION_WINDOW)))
+    length = max(1, min(VALIDATION_WINDOW, (len(stream) - 1) // count))
     device = model.output.bias.device
-    state: State = model.initial_state(lanes)
-    for batch in windows(stream, lanes, length, labels=labels):
+    state: State = model.initial_state(len(range(count)[rows]))
+    for batch in windows(stream, count, length, labels=labels, rows=rows):
         theirs = None if batch.labels is None else torch.from_numpy(batch.labels).to(device)
         logits, state = model(torch.from_numpy(batch.inputs).to(device), state, theirs)
         yield logits, torch.from_numpy(batch.targets).to(device)

@@ -12,10 +12,13 @@ import torch
 from generative.checkpoint import CheckpointError
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.threads import Workers
 from generative.training import resume
+from generative.training.batches import Batch
 from generative.training.config import TrainingConfig
-from generative.training.optimizer import build_optimizer
+from generative.training.processes import Processes
 from generative.training.reports import Metrics
+from generative.training.step import TrainingStep
 from tests.fuzz import folders
 from tests.fuzz.entropy import Entropy, changed
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 2
 FINGERPRINT = "of this run"
-Run = tuple[LanguageModel, LanguageModel, torch.optim.AdamW]
 METRICS = Metrics(
     step=1,
     epoch=0.5,
@@ -37,23 +39,42 @@ METRICS = Metrics(
 )
 
 
-@cache
-def run_of(steps: int) -> tuple[Path, bytes, Run]:
-    """A run that was saved after so many steps: its file, what it holds, and the run."""
-    torch.set_num_threads(1)
+def new_step() -> TrainingStep:
+    """A tiny run before its first step."""
     config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3, recall_length=2)
-    model, average = LanguageModel(config), LanguageModel(config)
-    optimizer = build_optimizer(model, TrainingConfig())
-    state = model.initial_state(BATCH_SIZE)
-    for _ in range(steps):
-        logits, state = model.step(torch.zeros(BATCH_SIZE, dtype=torch.int64), state.detach())
-        logits.sum().backward()
-        optimizer.step()
-    folder = folders.temporary()
+    return TrainingStep(
+        model=LanguageModel(config),
+        average=LanguageModel(config),
+        config=TrainingConfig(batch_size=BATCH_SIZE),
+        known=torch.arange(5),
+        precision=torch.float32,
+        workers=Workers(),
+        processes=Processes(device=torch.device("cpu")),
+    )
+
+
+def saved(folder: Path, steps: int, fingerprint: str = FINGERPRINT) -> Path:
+    """The file of a run that was saved after so many steps."""
+    step = new_step()
+    ids = np.ones((3, BATCH_SIZE), dtype=np.int64)
+    for number in range(steps):
+        step(
+            Batch(inputs=ids, targets=ids, labels=None, fresh=False),
+            learning_rate=0.1,
+            progress=0.0,
+            step=number,
+        )
     progress = resume.Progress(step=steps, history=[METRICS] * steps)
-    resume.save(folder, FINGERPRINT, progress, model, average, optimizer, state)
-    (path,) = (folder / resume.FOLDER).iterdir()
-    return path, path.read_bytes(), (model, average, optimizer)
+    resume.save(folder, fingerprint, progress, step.tensors(), step.state)
+    return folder / resume.FOLDER / f"step-{steps:09d}.safetensors"
+
+
+@cache
+def run_of(steps: int) -> tuple[Path, bytes, TrainingStep]:
+    """A saved run: its file, what that holds, and a run to continue it."""
+    torch.set_num_threads(1)
+    path = saved(folders.temporary(), steps)
+    return path, path.read_bytes(), new_step()
 
 
 def seeds() -> list[bytes]:
@@ -65,13 +86,13 @@ def seeds() -> list[bytes]:
 def run(data: bytes) -> None:
     """Replace the state, continue from it and take a step."""
     entropy = Entropy(data)
-    path, base, (model, average, optimizer) = run_of(entropy.below(2))
+    path, base, step = run_of(entropy.below(2))
     if entropy.below(3) == 2:
         path.write_bytes(_with_progress(base, entropy))
     else:
         path.write_bytes(folders.sealed_arrays(base, entropy))
     try:
-        found = resume.load(path.parent.parent, FINGERPRINT, model, average, optimizer, BATCH_SIZE)
+        found = resume.load(path.parent.parent, FINGERPRINT, step, BATCH_SIZE)
     except CheckpointError:
         return
     assert found is not None
@@ -79,9 +100,9 @@ def run(data: bytes) -> None:
     assert not warnings and state.batch_size == BATCH_SIZE
     assert resume.Progress.from_json(progress.to_json()).to_json() == progress.to_json()
     with torch.no_grad():
-        logits, _ = model.step(torch.zeros(BATCH_SIZE, dtype=torch.int64), state)
+        logits, _ = step.model.step(torch.zeros(BATCH_SIZE, dtype=torch.int64), state)
     assert logits.shape == (BATCH_SIZE, 5)
-    assert all(np.isfinite(w.detach().numpy()).all() for w in average.parameters())
+    assert all(np.isfinite(w.detach().numpy()).all() for w in step.average.parameters())
     torch.rand(1)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from generative.corpus import CorpusError, decode_text
+from generative.decoding import decode_text
+from generative.errors import CorpusError
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
 from generative.tokenizers.subword import SentencePieceTokenizer
