@@ -67,9 +67,8 @@ def read(data: bytes) -> list[Piece]:
     """
     if len(data) > MAX_BYTES:
         raise ValueError(f"the sentencepiece model has more than {MAX_BYTES:,} bytes")
-    settings: dict[tuple[int, int], int | float | bytes] = {
-        key: default for key, (default, _) in _SETTINGS.items()
-    }
+    settings: dict[tuple[int, int], int | float | bytes]
+    settings = {key: default for key, (default, _) in _SETTINGS.items()}
     pieces: list[Piece] = []
     for field, value in _fields(data):
         if field == _PIECES and isinstance(value, bytes):
