@@ -67,8 +67,8 @@ def cli(debug: bool) -> None:
 @literal_option(
     "--stop",
     metavar="STRING",
-    text="End before this; repeatable. Here and in the texts below \\n, \\t, \\u00e9 are read as "
-    "characters, and \\\\ as a backslash.",
+    text="End before this; repeatable. Here, in --choice and in --forbid, \\n, \\t and \\u00e9 are "
+    "read as characters, and \\\\ as a backslash.",
 )
 @click.option("--pattern", metavar="REGEX", help="What is generated matches this in full.")
 @literal_option("--choice", "choices", metavar="TEXT", text="It is one of these; repeatable.")

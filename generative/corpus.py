@@ -77,7 +77,9 @@ def find_files(sources: Iterable[str | Path]) -> list[Path]:
         else:
             found.append(path)  # a pipe or device, too, is read as a file
     if not found:
-        raise CorpusError(f"no files in {', '.join(map(str, sources))}")
+        models = any(layout.is_ours(Path(source)) for source in sources)
+        note = "; a model folder is no corpus" if models else ""
+        raise CorpusError(f"no files in {', '.join(map(str, sources))}{note}")
     return _each_once(found)
 
 
@@ -89,7 +91,7 @@ def expand(source: str | Path) -> list[Path]:
     """
     if str(source) == STDIN or Path(source).exists():
         return [Path(source)]
-    matches = sorted({match for match in _matches(str(source)) if not _in_model(match, source)})
+    matches = _real_first(m for m in _matches(str(source)) if not _in_model(m, source))
     if not matches:
         raise CorpusError(f"{source}: no such file or folder, and no glob matches")
     return matches
@@ -108,18 +110,24 @@ def _matches(pattern: str) -> Iterator[Path]:
 
 
 def _in_model(path: Path, pattern: str | Path) -> bool:
-    """Whether a glob's match lies in a model folder that the pattern does not name."""
+    """Whether a glob's match is, or lies in, a model folder that the pattern does not name."""
     named = Path(*itertools.takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
-    return any(layout.is_ours(p) for p in path.parents if p != named and named in p.parents)
+    return any(
+        layout.is_ours(p) for p in (path, *path.parents) if p != named and named in p.parents
+    )
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The files below a folder, sorted; of several names of one file a real one, if there is."""
+    """The files below a folder, sorted."""
     found: list[Path] = []
     for inner in _folders(folder):
-        ours = layout.NAMES if layout.is_ours(inner) else ()
-        found += (p for p in _listed(inner) if p.name not in ours and p.is_file())
-    return sorted(_each_once(sorted(found, key=Path.is_symlink)))
+        found += filter(Path.is_file, _listed(inner))
+    return _real_first(found)
+
+
+def _real_first(paths: Iterable[Path]) -> list[Path]:
+    """The paths, sorted; of several names of one file a real one, if there is."""
+    return sorted(_each_once(sorted(paths, key=Path.is_symlink)))
 
 
 def _folders(base: Path) -> Iterator[Path]:
@@ -132,16 +140,18 @@ def _folders(base: Path) -> Iterator[Path]:
             continue
         seen.add(identity)
         yield folder
-        ours = layout.NAMES if layout.is_ours(folder) else ()
         for child in _listed(folder):
-            if child.name not in ours and child.is_dir() and not layout.is_ours(child):
+            if child.is_dir() and not layout.is_ours(child):
                 (linked if child.is_symlink() else waiting).append(child)
 
 
 def _listed(folder: Path) -> list[Path]:
-    """What lies in a folder, hidden names left out; nothing of one that is closed to us."""
+    """What lies in a folder but hidden names and what training left; nothing if it is closed."""
+    if layout.is_part_of_model(folder):
+        return []
+    ours = layout.NAMES if layout.is_model(folder) else ()
     with contextlib.suppress(PermissionError):
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(p for p in folder.iterdir() if p.name[0] != "." and p.name not in ours)
     return []
 
 
@@ -208,6 +218,8 @@ def read_corpus(
     files = find_files(sources)
     kind = kind or kind_of_files(files)
     files = of_kind(files, kind)
+    if kind == "text" and Path(STDIN) in files and is_music(Path(STDIN)):
+        raise CorpusError("stdin holds MIDI, which a model of text cannot read")
     return _read_music(files) if kind == "music" else _read_text(files, encoding)
 
 

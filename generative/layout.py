@@ -27,10 +27,20 @@ NAMES = frozenset(
 )  # fmt: skip
 
 
-def is_ours(folder: Path) -> bool:
-    """Whether a folder is a model's, a run's that has no weights yet, or one of those in them."""
-    if (folder / CONFIG_FILE).is_file():
-        return (folder / WEIGHTS_FILE).is_file() or (folder / TOKENIZER_FILE).is_file()
+def is_model(folder: Path) -> bool:
+    """Whether a folder is a model's, or a run's that has no weights yet."""
+    return (folder / CONFIG_FILE).is_file() and (
+        (folder / WEIGHTS_FILE).is_file() or (folder / TOKENIZER_FILE).is_file()
+    )
+
+
+def is_part_of_model(folder: Path) -> bool:
+    """Whether a folder holds a model's tokens or the states of its run."""
     if folder.name == RESUME_FOLDER:
         return any(folder.glob(RESUME_PATTERN))
     return folder.name == TOKENS_FOLDER and (folder / STORE_FILE).is_file()
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether a folder is one or the other."""
+    return is_model(folder) or is_part_of_model(folder)

@@ -62,10 +62,10 @@ def open_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors=SHOWN)
 
 
-def _replacement(error: UnicodeError) -> tuple[str, int]:
+def _replacement(error: UnicodeError) -> tuple[bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "\ufffd" * (error.end - error.start), error.end
+    return "\ufffd".encode() * (error.end - error.start), error.end
 
 
 def _take_number(number: int, mode: int) -> None:

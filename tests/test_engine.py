@@ -24,7 +24,7 @@ from generative.engine.compiled_stepper import CompiledStepper
 from generative.engine.weights import quantise_rows, round_rows
 from generative.model.cells import CELLS
 from generative.model.stepper import TorchStepper
-from generative.runtime import Runtime
+from generative.runtime import LONG_REQUEST, Runtime
 from generative.sampling import SamplingOptions, build, collect, sample
 from generative.sampling.plain import PlainChain, Runner, plain_chain
 from generative.sampling.processors import begin, bend
@@ -420,6 +420,13 @@ def test_compiled_is_what_loading_gives_unless_told_otherwise() -> None:
     found = checkpoint.load("shakespeare")
     assert isinstance(Runtime(found).stepper_for(1), CompiledStepper)
     assert isinstance(Runtime(found, compiled=False).stepper_for(10**6), NumpyStepper)
+
+
+def test_the_compiled_loop_is_loaded_for_long_requests_and_then_stays() -> None:
+    runtime = Runtime(checkpoint.load("shakespeare"), compiled=None)
+    assert isinstance(runtime.stepper_for(LONG_REQUEST - 1), NumpyStepper)
+    assert isinstance(runtime.stepper_for(LONG_REQUEST), CompiledStepper)
+    assert isinstance(runtime.stepper_for(1), CompiledStepper)
 
 
 def test_sampling_imports_no_torch() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -126,3 +126,20 @@ def test_a_performance_is_learnt_and_played(tmp_path: Path) -> None:
     assert 1 < model.generate(seed=2).piece.seconds < 20.01
     with pytest.raises(ValueError, match="say how many seconds"):
         model.generate(bars=4)
+
+
+def test_a_long_primer_makes_a_long_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    model = generative.load("chorales", compiled=False)
+    steppers = type(model.runtime).stepper_for
+
+    def stepper_for(runtime: Any, tokens: int) -> Any:
+        asked.append(tokens)
+        return steppers(runtime, tokens)
+
+    monkeypatch.setattr(type(model.runtime), "stepper_for", stepper_for)
+    primer = midi.read(TUNES / "slow_tide.mid")
+    length = len(model.tokenizer.encode(primer))
+    model.generate(primer, max_new_tokens=2, seed=1)
+    model.generate(primer, max_new_tokens=2, num_return_sequences=3, seed=1)
+    assert asked == [length + 2, length + 6]

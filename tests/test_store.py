@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -220,3 +222,23 @@ def test_stdin_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         use_tokenizer=False,
     )
     assert tokenizer.decode(next(found.documents("train")).tolist()) == "né " * 9
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_pipes_of_one_name_keep_their_texts_and_labels(tmp_path: Path) -> None:
+    pipes = [tmp_path / folder / "pipe" for folder in "ab"]
+    for pipe in pipes:
+        pipe.parent.mkdir()
+        os.mkfifo(pipe)
+    writers = [
+        threading.Thread(target=pipe.write_text, args=(pipe.parent.name * 50,)) for pipe in pipes
+    ]
+    for writer in writers:
+        writer.start()
+    asked = ingest.request(
+        pipes, tokenizer="char", vocab_size=None, encoding="utf-8", held_out=(), seed=0,
+        styles={str(pipe): pipe.parent.name for pipe in pipes},
+    )  # fmt: skip
+    made, tokens = ingest.ingest(asked, tmp_path / "m", use_tokenizer=False)
+    assert [str(made.decode(ids.tolist()))[:1] for ids in tokens.documents("train")] == ["a", "b"]
+    assert (tokens.labels, tokens.parts["train"].labels) == (("a", "b"), (1, 2))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import generative
 from generative.text_model import StopFilter, TextModel
 from generative.tokenizers.byte import ByteTokenizer
 
@@ -176,3 +177,34 @@ def test_impossible_requests_are_refused(model: TextModel) -> None:
         model.generate(colour="red")  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="reset_every must be at least 1"):
         model.score("a", reset_every=0)
+
+
+def test_an_unfinished_character_is_held_back() -> None:
+    text = generative.load("shakespeare", compiled=False)
+    (lead,) = (i for i, piece in enumerate(text.tokenizer.pieces) if piece == b"\xd0")
+    for count, whole in ((1, ""), (3, "\ufffd\ufffd")):  # a lead byte ends the one before it
+        for more in ({}, {"num_beams": 2}, {"top_logprobs": 1}):
+            options = {"max_new_tokens": count, "allowed_tokens": [lead], "seed": 1, **more}
+            (sequence,) = text.generate("A", **options).sequences
+            assert sequence.text == whole
+            assert sequence.tokens == (lead,) * count
+            assert sequence.nats > count
+        streamed = text.stream("A", max_new_tokens=count, allowed_tokens=[lead], seed=1)
+        assert "".join(streamed) == whole
+
+
+def test_long_requests_count_all_that_is_read_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    model = generative.load("shakespeare", compiled=False)
+    steppers = type(model.runtime).stepper_for
+
+    def stepper_for(runtime: Any, tokens: int) -> Any:
+        asked.append(tokens)
+        return steppers(runtime, tokens)
+
+    monkeypatch.setattr(type(model.runtime), "stepper_for", stepper_for)
+    model.generate("A" * 50, max_new_tokens=2, seed=1)
+    model.generate("A", max_new_tokens=3, num_beams=4, seed=1)
+    model.generate("A", max_new_tokens=3, num_return_sequences=5, seed=1)
+    next(model.stream("A" * 9, max_new_tokens=7, seed=1))
+    assert asked == [51 + 2, 2 + 4 * 3, 2 + 5 * 3, 10 + 7]
