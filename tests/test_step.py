@@ -15,10 +15,10 @@ from generative.training.batches import windows
 from generative.training.config import TrainingConfig
 from generative.training.optimizer import Optimizer
 from generative.training.processes import Processes
-from generative.training.step import NotFiniteError, TrainingStep, shards_for
+from generative.training.step import NotFiniteError, Outcome, TrainingStep, shards_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -76,12 +76,12 @@ def training(workers: Workers, shards: int, config: TrainingConfig = CONFIG) -> 
     )
 
 
-def walk(step: TrainingStep, first: int = 0, last: int = STEPS) -> list[tuple[float, float]]:
+def walk(step: TrainingStep, first: int = 0, last: int = STEPS) -> list[Outcome]:
     """Steps `first` to `last` over the same stream. Returns the nats and the norm of each."""
     stream = KNOWN.numpy()[np.random.default_rng(0).integers(len(KNOWN), size=B * T * STEPS + B)]
     batches = list(windows(stream, B, T))
     return [
-        tuple(step(batches[at], learning_rate=1e-2, progress=at / STEPS, step=at))
+        step(batches[at], learning_rate=1e-2, progress=at / STEPS, step=at)
         for at in range(first, last)
     ]
 
@@ -177,7 +177,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
         torch.testing.assert_close(before, after, rtol=0, atol=0, equal_nan=True)
 
 
-def gradients(like: list[Tensor], step: int) -> list[Tensor]:
+def gradients(like: Sequence[Tensor], step: int) -> list[Tensor]:
     """Those of a step: large ones and tiny ones."""
     source = torch.Generator().manual_seed(step)
     return [torch.randn(p.shape, generator=source) * 10.0 ** (step % 3 - 1) for p in like]
