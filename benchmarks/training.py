@@ -2,16 +2,17 @@
 
     python benchmarks/training.py CORPUS.txt
 
-- plain: the training loop of pytorch/examples' word_language_model (nn.LSTM, decoder, log-softmax
-  over the whole vocabulary, clipped gradient, float32), written anew, with AdamW in place of its
-  bare gradient steps.
+- plain: the training loop of pytorch/examples' word_language_model (plain_loop.py).
 - before: a step as version 0.1.0 of this package made it: the whole batch through the fused LSTM,
   which shares each product among all cores.
 - ours: `TrainingStep`, whose threads share the rows of the batch.
 
+- more threads: ours with more threads than cores.
+
 Each side runs in a process and session of its own, as a command in a terminal does, and so does
-each busy process. A side is measured for some seconds at a time, the sides in turn; the mean
-counts. A second part checks that ours and plain walk the same curve from the same weights.
+each busy process. A side is measured for some seconds at a time, the sides in turn, while the
+others sleep; the median counts. A second part checks that ours and plain walk the same curve from
+the same weights.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
+from plain_loop import plain_step
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from generative.corpus import read_text
 from generative.model.config import ModelConfig
@@ -51,76 +52,20 @@ if TYPE_CHECKING:
     Step = Callable[[Batch], float]
 
 SIDES = ("plain", "before", "ours")
-BLOCK_SECONDS, ROUNDS = 3.0, 2
+MORE, MORE_THREADS = "more threads", 4  # times the cores
+BLOCK_SECONDS, ROUNDS = 2.5, 3
 SHAPES = ((1, 320), (1, 512))
 COMPARED_STEPS = 30
 BUSY = "while True: pass"
 CONDITIONS = {"idle": 0, "beside one busy process": 1, "beside two": 2}
 
 
-class Peer(nn.Module):
-    """word_language_model's LSTM."""
-
-    def __init__(self, ours: LanguageModel) -> None:
-        """With the same weights."""
-        super().__init__()
-        shape = ours.config
-        self.encoder = nn.Embedding(shape.vocab_size, shape.embedding_size)
-        self.rnn = nn.LSTM(shape.embedding_size, shape.hidden_size, shape.num_layers)
-        self.decoder = nn.Linear(shape.hidden_size, shape.vocab_size)
-        theirs = ours.state_dict()
-        mine = {
-            "encoder.weight": theirs["embedding.weight"],
-            "decoder.weight": theirs["output.weight"],
-            "decoder.bias": theirs["output.bias"],
-        }
-        for i in range(shape.num_layers):
-            mine[f"rnn.weight_ih_l{i}"] = theirs[f"layers.{i}.weight_input"]
-            mine[f"rnn.weight_hh_l{i}"] = theirs[f"layers.{i}.weight_hidden"]
-            mine[f"rnn.bias_ih_l{i}"] = theirs[f"layers.{i}.bias"]
-            mine[f"rnn.bias_hh_l{i}"] = torch.zeros_like(theirs[f"layers.{i}.bias"])
-        self.load_state_dict(mine)
-
-    def forward(
-        self, tokens: Tensor, hidden: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """(T, B) -> (T * B, V), new state"""
-        output, hidden = self.rnn(self.encoder(tokens), hidden)
-        decoded = self.decoder(output).view(-1, self.decoder.out_features)
-        return F.log_softmax(decoded, dim=1), hidden
-
-
-def plain_step(ours: LanguageModel, config: TrainingConfig) -> Step:
-    """One step of the peer's loop."""
-    model = Peer(ours)
-    for i in range(ours.config.num_layers):  # a second bias would walk another curve
-        getattr(model.rnn, f"bias_hh_l{i}").requires_grad_(False)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, betas=(config.beta1, config.beta2), weight_decay=0.0
-    )
-    zeros = torch.zeros(ours.config.num_layers, config.batch_size, ours.config.hidden_size)
-    hidden = (zeros, zeros)
-
-    def step(batch: Batch) -> float:
-        nonlocal hidden
-        hidden = (hidden[0].detach(), hidden[1].detach())
-        model.zero_grad()
-        output, hidden = model(torch.from_numpy(batch.inputs), hidden)
-        loss = F.nll_loss(output, torch.from_numpy(batch.targets).view(-1))
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, config.gradient_clip)
-        optimizer.step()
-        return float(loss.item())
-
-    return step
-
-
 def step_before(model: LanguageModel, config: TrainingConfig, known: Tensor) -> Step:
     """One step as version 0.1.0 made it, the averaging of weights included."""
     average = LanguageModel(model.config)
     learner = Learner(model, config, known)
-    trained: list[Tensor] = list(model.parameters())
+    trained = list(model.parameters())
+    weights, averages = ([p.detach() for p in m.parameters()] for m in (model, average))
     optimizer = torch.optim.AdamW(
         trained,
         lr=config.learning_rate,
@@ -140,17 +85,13 @@ def step_before(model: LanguageModel, config: TrainingConfig, known: Tensor) -> 
         loss.backward()
         nn.utils.clip_grad_norm_(trained, config.gradient_clip, foreach=True)
         optimizer.step()
-        old: list[Tensor] = list(average.parameters())
-        with torch.no_grad():
-            torch._foreach_lerp_(old, trained, 1.0 - config.average_decay)
+        torch._foreach_lerp_(averages, weights, 1.0 - config.average_decay)
         return float(nats.item())
 
     return step
 
 
-def our_step(
-    model: LanguageModel, config: TrainingConfig, known: Tensor, workers: Workers, shards: int
-) -> Step:
+def our_step(model: LanguageModel, config: TrainingConfig, known: Tensor, workers: Workers) -> Step:
     """One step of the package's own."""
     training = TrainingStep(
         model=model,
@@ -160,7 +101,7 @@ def our_step(
         precision=torch.float32,
         workers=workers,
         processes=Processes(device=torch.device("cpu")),
-        shards=shards,
+        shards=shards_for(config.batch_size, workers.count),
     )
     steps = itertools.count()
 
@@ -217,53 +158,70 @@ class Corpus:
 
 
 @contextmanager
-def sides(
-    corpus: Corpus, layers: int, hidden: int, dropout: float, threads: int
-) -> Iterator[dict[str, Callable[[], Step]]]:
-    """What makes a step of each side."""
-    config = TrainingConfig(weight_decay=0.0, learning_rate=2e-3, clear_probability=0.0)
-    shards = shards_for(config.batch_size, threads)
-
-    def model() -> LanguageModel:
-        return corpus.model(layers, hidden, dropout)
-
-    with Workers(threads) as workers:
-        yield {
-            "plain": lambda: plain_step(model(), config),
-            "before": lambda: step_before(model(), config, corpus.known),
-            "ours": lambda: our_step(model(), config, corpus.known, workers, shards),
-        }
+def stepping(
+    corpus: Corpus, side: str, model: LanguageModel, config: TrainingConfig, threads: int
+) -> Iterator[Step]:
+    """The step of a side, while its threads are there."""
+    if side == "plain":
+        yield plain_step(model, config)
+    elif side == "before":
+        yield step_before(model, config, corpus.known)
+    else:
+        with single_threaded(), Workers(threads) as workers:
+            yield our_step(model, config, corpus.known, workers)
 
 
-def measure(corpus: Corpus, side: str, layers: int, hidden: int, threads: int) -> float:
-    """Tokens a second of one side in this process."""
+def serve(corpus: Corpus, side: str, layers: int, hidden: int, threads: int) -> None:
+    """Print the tokens a second of one block for each line that is read."""
     config = TrainingConfig()
-    with ExitStack() as stack:
-        if side == "ours":
-            stack.enter_context(single_threaded())
-        step = stack.enter_context(sides(corpus, layers, hidden, 0.1, threads))[side]()
-        batches = corpus.batches(config)
+    batches = corpus.batches(config)
+    with stepping(corpus, side, corpus.model(layers, hidden, 0.1), config, threads) as step:
         for _ in range(2):
             step(next(batches))
-        began, steps = time.perf_counter(), 0
-        while time.perf_counter() - began < BLOCK_SECONDS:
-            step(next(batches))
-            steps += 1
-        seconds = time.perf_counter() - began
-    return steps * config.batch_size * config.sequence_length / seconds
+        print("ready", flush=True)
+        for _ in sys.stdin:  # sleeps until its turn
+            began, steps, seconds = time.perf_counter(), 0, 0.0
+            while seconds < BLOCK_SECONDS:
+                step(next(batches))
+                steps += 1
+                seconds = time.perf_counter() - began
+            print(steps * config.batch_size * config.sequence_length / seconds, flush=True)
 
 
-def measure_apart(path: Path, side: str, layers: int, hidden: int, threads: int) -> float:
-    """The same in a process and a session of its own."""
-    options = [side, str(layers), str(hidden), str(threads)]
-    done = subprocess.run(
-        [sys.executable, __file__, str(path), "--measure", *options],
-        check=True,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
-    return float(done.stdout)
+class Apart:
+    """A side in a process and session of its own."""
+
+    def __init__(self, path: Path, side: str, shape: tuple[int, int], threads: int) -> None:
+        """Start it; `read` waits until it is ready and sleeps."""
+        options = [side, *map(str, shape), str(threads)]
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, str(path), "--serve", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def read(self) -> str:
+        """The next line that it prints."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("a measured process ended early; its error stands above")
+        return line
+
+    def rate(self) -> float:
+        """Tokens a second in a block of its own."""
+        assert self.process.stdin is not None
+        print("go", file=self.process.stdin, flush=True)
+        return float(self.read())
 
 
 @contextmanager
@@ -280,63 +238,83 @@ def busy(count: int) -> Iterator[None]:
             loop.wait()
 
 
-def compare_curves(corpus: Corpus, layers: int, hidden: int) -> float:
+def measure(path: Path, shape: tuple[int, int], threads: int) -> dict[tuple[str, str], float]:
+    """Condition and side -> tokens a second."""
+    found: dict[tuple[str, str], list[float]] = {}
+    counts = {**dict.fromkeys(SIDES, threads), MORE: MORE_THREADS * threads}
+    with ExitStack() as stack:
+        sides = {
+            side: stack.enter_context(Apart(path, side, shape, count))
+            for side, count in counts.items()
+        }
+        for apart in sides.values():
+            apart.read()
+        for _ in range(ROUNDS):
+            for condition, count in CONDITIONS.items():
+                with busy(count):
+                    for side in SIDES if count else sides:
+                        found.setdefault((condition, side), []).append(sides[side].rate())
+    return {key: statistics.median(rates) for key, rates in found.items()}
+
+
+def compare_curves(corpus: Corpus, layers: int, hidden: int, threads: int) -> float:
     """How far the losses of ours and plain are apart at most, without dropout."""
-    config = TrainingConfig()
-    with sides(corpus, layers, hidden, 0.0, available_threads()) as makers:
-        losses = []
-        for side in ("plain", "ours"):
-            step, batches = makers[side](), corpus.batches(config)
+    config = TrainingConfig(weight_decay=0.0, learning_rate=2e-3, clear_probability=0.0)
+    losses = []
+    for side in ("plain", "ours"):
+        batches, model = corpus.batches(config), corpus.model(layers, hidden, 0.0)
+        with stepping(corpus, side, model, config, threads) as step:
             losses.append([step(next(batches)) for _ in range(COMPARED_STEPS)])
     return float(np.abs(np.diff(np.array(losses), axis=0)).max())
+
+
+def weights_read(corpus: Corpus, layers: int, hidden: int) -> int:
+    """The numbers that each token is multiplied by."""
+    named = corpus.model(layers, hidden, 0.0).named_parameters()
+    return sum(p.numel() for name, p in named if "layers" in name) + len(corpus.known) * hidden
+
+
+def report(rates: dict[tuple[str, str], float]) -> None:
+    """Print all rates and their ratios, a line a condition."""
+    for condition in CONDITIONS:
+        line = ", ".join(
+            f"{side} {rates[condition, side]:,.0f} "
+            f"({rates[condition, side] / rates['idle', side]:.0%} of its idle rate)"
+            for side in SIDES
+        )
+        ratio = rates[condition, "ours"] / rates[condition, "before"]
+        print(f"  {condition}: {line}; ours over before {ratio:.2f}")
 
 
 def main() -> None:
     """Measure all sides under all conditions and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--measure", nargs=4, metavar=("SIDE", "LAYERS", "HIDDEN", "THREADS"))
+    parser.add_argument(
+        "--serve", nargs=4, metavar=("SIDE", "LAYERS", "HIDDEN", "THREADS"), help=argparse.SUPPRESS
+    )
     arguments = parser.parse_args()
-    if arguments.measure:
-        side, *numbers = arguments.measure
-        print(measure(Corpus(arguments.corpus), side, *map(int, numbers)))
+    path, threads, corpus = arguments.corpus, available_threads(), Corpus(arguments.corpus)
+    if arguments.serve:
+        side, *numbers = arguments.serve
+        serve(corpus, side, *map(int, numbers))
         return
-    threads, path = available_threads(), arguments.corpus
+    if torch.get_num_threads() == 1:  # then `lstm_scan` would take the compiled loop
+        parser.error("the side 'before' needs two cores and OMP_NUM_THREADS unset or above 1")
     for layers, hidden in SHAPES:
-        found: dict[tuple[str, str], list[float]] = {}
-        for _ in range(ROUNDS):
-            for condition, count in CONDITIONS.items():
-                with busy(count):
-                    for side in SIDES:
-                        rate = measure_apart(path, side, layers, hidden, threads)
-                        found.setdefault((condition, side), []).append(rate)
-        rates = {key: statistics.mean(values) for key, values in found.items()}
+        rates = measure(path, (layers, hidden), threads)
         print(f"{layers}x{hidden}, {threads} threads, float32, tokens/s:")
-        for condition in CONDITIONS:
-            line = ", ".join(
-                f"{side} {rates[condition, side]:,.0f} "
-                f"({rates[condition, side] / rates['idle', side]:.0%} of its idle rate)"
-                for side in SIDES
-            )
-            ratio = rates[condition, "ours"] / rates[condition, "before"]
-            print(f"  {condition}: {line}; ours over before {ratio:.2f}")
-        more = measure_apart(path, "ours", layers, hidden, 4 * threads)
-        weights = corpus_weights(path, layers, hidden)
-        tokens_rate = rates["idle", "ours"]
-        share = 6.0 * weights * tokens_rate / matmul_rate(torch.float32)
-        apart = compare_curves(Corpus(path), layers, hidden)
+        report(rates)
+        ours, more = rates["idle", "ours"], rates["idle", MORE]
+        products = 6.0 * weights_read(corpus, layers, hidden) * ours
+        share = products / matmul_rate(torch.float32)
+        apart = compare_curves(corpus, layers, hidden, threads)
         print(
-            f"  with {4 * threads} threads, idle: {more:,.0f} ({more / tokens_rate:.0%}); ours at "
-            f"{share:.0%} of the rate of matrix products; losses of ours and plain at most "
-            f"{apart:.4f} apart over {COMPARED_STEPS} steps"
+            f"  with {MORE_THREADS * threads} threads, idle: {more:,.0f} ({more / ours:.0%}); "
+            f"ours at {share:.0%} of the rate of matrix products; losses of ours and plain at most "
+            f"{apart:.4f} apart over {COMPARED_STEPS} steps",
+            flush=True,
         )
-
-
-def corpus_weights(path: Path, layers: int, hidden: int) -> int:
-    """The numbers that each token is multiplied by."""
-    corpus = Corpus(path)
-    named = corpus.model(layers, hidden, 0.0).named_parameters()
-    return sum(p.numel() for name, p in named if "layers" in name) + len(corpus.known) * hidden
 
 
 if __name__ == "__main__":

@@ -31,19 +31,22 @@ def available_threads() -> int:
     """How many threads this process should use: cores it may run on, less by quota or request.
 
     A container's CPU quota and OMP_NUM_THREADS lower the number. Processes that `torchrun` started
-    on one machine share its cores.
+    on one machine share its cores, or the quota, unless OMP_NUM_THREADS says what each may use.
     """
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         cores = os.cpu_count() or 1
-    limits = [float(cores), _quota()]
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if asked.isdigit() and int(asked) > 0:
-        limits.append(float(asked))
-    else:
-        limits.append(cores / int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-    return max(1, math.floor(min(limits) + 0.5))
+    limit = min(float(cores), _quota())
+    asked = _positive("OMP_NUM_THREADS")
+    share = min(limit, asked) if asked else limit / (_positive("LOCAL_WORLD_SIZE") or 1)
+    return max(1, math.floor(share + 0.5))
+
+
+def _positive(name: str) -> int | None:
+    """The whole number that an environment variable begins with; None where it has none above 0."""
+    value = os.environ.get(name, "").split(",")[0].strip()
+    return int(value) or None if value.isdecimal() else None
 
 
 def _quota() -> float:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from generative.training.config import TrainingConfig
 
 SLOTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps for each number
+VECTOR_NUMBERS = 64  # a multiple of what any processor's vector loop takes at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +37,13 @@ class Optimizer:
     """AdamW (Loshchilov & Hutter 2019), a bound on the gradient's norm, and a moving average.
 
     Matrices decay, vectors (biases) do not. Whatever the number of threads, the numbers are the
-    same, since each is updated by itself.
+    same to the last bit: stretches end where vector instructions do, and norms are taken of whole
+    tensors.
 
     Example:
-        norm = optimizer.reduce(gradients)         # finite?
-        optimizer.step(learning_rate=5e-3, step=0)
+        gradients = optimizer.sum(gradients_of_shards)
+        scale = min(1.0, 1.0 / optimizer.norm(gradients))
+        optimizer.step(gradients, scale=scale, learning_rate=5e-3, step=0)
     """
 
     def __init__(
@@ -100,12 +103,8 @@ class Optimizer:
     def norm(self, gradients: Sequence[Tensor]) -> float:
         """The Euclidean norm of all numbers of the gradients together."""
 
-        def squares(number: int) -> Tensor:
-            cut = partial(_stretch, number=number, count=self._workers.count)
-            norms = torch._foreach_norm([cut(g) for g in gradients])
-            return torch.stack(norms).double().square().sum()
-
-        return float(sum(self._workers.map(squares, range(self._workers.count))) ** 0.5)
+        norms = self._workers.map(torch.linalg.vector_norm, gradients)
+        return float(torch.stack(norms).double().norm())
 
     def step(
         self, gradients: Sequence[Tensor], *, scale: float, learning_rate: float, step: int
@@ -175,10 +174,15 @@ class Optimizer:
 
 
 def _stretch(tensor: Tensor, number: int, count: int) -> Tensor:
-    """The `number`-th of `count` stretches of nearly equal size, as a flat view."""
+    """The `number`-th of `count` stretches of nearly equal size, as a flat view.
+
+    All but the last end at a multiple of `VECTOR_NUMBERS`: the numbers that do not fill a vector
+    may be rounded otherwise than those that do, so they must be the same ones for every `count`.
+    """
     flat = tensor.view(-1)
-    size = flat.numel()
-    return flat[number * size // count : (number + 1) * size // count]
+    vectors = -(-flat.numel() // VECTOR_NUMBERS)
+    begin, end = (VECTOR_NUMBERS * (at * vectors // count) for at in (number, number + 1))
+    return flat[begin:end]
 
 
 def _is_matrix(parameter: Tensor) -> bool:
