@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from generative import checkpoint, store
 from generative.model.language_model import LanguageModel
 from generative.store import StoreWriter
+from generative.threads import Workers, available_threads, single_threaded
 from generative.training import run as training_run
 from generative.training.config import Budget
 from generative.training.processes import Processes
-from generative.training.recipe import Recipe, choose
+from generative.training.recipe import Machine, Recipe, choose
 from generative.training.reports import Watching
 
 if TYPE_CHECKING:
@@ -72,30 +73,32 @@ def learn(
                     writer.append(part, ids, begins_document=True)
             tokens = writer.close(notes={})
         began = time.monotonic()
-        recipe = choose(
-            kind="music",
-            counts=-(-tokens.counts("train", shape.vocab_size) // copies),
-            documents=len(pieces["train"]) // copies,
-            budget=budget,
-            processes=processes,
-            precision=None,
-            model_choices=dict(model_choices or {}),
-            training_choices=dict(training_choices or {}),
-        )
-        say(recipe.reason)
-        checkpoint.save_description(folder, recipe.model, shape, {})
-        training_run.run(
-            folder=folder,
-            tokenizer=shape,
-            recipe=recipe,
-            tokens=tokens,
-            budget=budget,
-            processes=processes,
-            resume_run=False,
-            say=say,
-            watching=Watching(histograms=False, wandb=None),
-            seconds_spent=time.monotonic() - began,
-        )
+        with single_threaded(), Workers(available_threads()) as workers:
+            recipe = choose(
+                kind="music",
+                counts=-(-tokens.counts("train", shape.vocab_size) // copies),
+                documents=len(pieces["train"]) // copies,
+                budget=budget,
+                machine=Machine(processes=processes, workers=workers, precision=None),
+                model_choices=dict(model_choices or {}),
+                training_choices=dict(training_choices or {}),
+            )
+            say(recipe.reason)
+            checkpoint.save_description(folder, recipe.model, shape, {})
+            training_run.run(
+                folder=folder,
+                tokenizer=shape,
+                recipe=recipe,
+                tokens=tokens,
+                budget=budget,
+                processes=processes,
+                workers=workers,
+                uses_held_out=True,
+                resume_run=False,
+                say=say,
+                watching=Watching(histograms=False, wandb=None),
+                seconds_spent=time.monotonic() - began,
+            )
         model = LanguageModel(recipe.model)
         arrays, _ = checkpoint.load_weights(folder)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -1,19 +1,28 @@
-"""Speed of training at equal model, data and loss curve: this package and a plain loop, in one run.
+"""Speed of training on an idle machine and beside busy processes: three sides in one run.
 
     python benchmarks/training.py CORPUS.txt
 
-The peer is the training loop of pytorch/examples' word_language_model (nn.LSTM, decoder,
-log-softmax over the whole vocabulary, clipped gradient, float32), written anew, with AdamW in place
-of its bare gradient steps so that both walk the same curve. Both begin from the same weights and
-read the same windows, a block of steps each in turn. The machine's own rate is that of large matrix
-products in the type that we train in.
+- plain: the training loop of pytorch/examples' word_language_model (nn.LSTM, decoder, log-softmax
+  over the whole vocabulary, clipped gradient, float32), written anew, with AdamW in place of its
+  bare gradient steps.
+- before: a step as version 0.1.0 of this package made it: the whole batch through the fused LSTM,
+  which shares each product among all cores.
+- ours: `TrainingStep`, whose threads share the rows of the batch.
+
+Each side runs in a process and session of its own, as a command in a terminal does, and so does
+each busy process. A side is measured for some seconds at a time, the sides in turn; the mean
+counts. A second part checks that ours and plain walk the same curve from the same weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import statistics
+import subprocess
+import sys
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +34,28 @@ from torch.nn import functional as F
 from generative.corpus import read_text
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.model.noise import Noise
+from generative.threads import Workers, available_threads, single_threaded
 from generative.tokenizers.char import CharTokenizer
 from generative.training.batches import windows
 from generative.training.config import TrainingConfig
 from generative.training.learner import Learner
-from generative.training.optimizer import build_optimizer, update_average
-from generative.training.recipe import tokens_per_second
+from generative.training.processes import Processes
+from generative.training.step import TrainingStep, shards_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from generative.training.batches import Batch
 
-BLOCKS, STEPS = 5, 10  # of each side, in turn; the fastest block counts
+    Step = Callable[[Batch], float]
+
+SIDES = ("plain", "before", "ours")
+BLOCK_SECONDS, ROUNDS = 3.0, 2
+SHAPES = ((1, 320), (1, 512))
+COMPARED_STEPS = 30
+BUSY = "while True: pass"
+CONDITIONS = {"idle": 0, "beside one busy process": 1, "beside two": 2}
 
 
 class Peer(nn.Module):
@@ -72,7 +90,7 @@ class Peer(nn.Module):
         return F.log_softmax(decoded, dim=1), hidden
 
 
-def plain_step(ours: LanguageModel, config: TrainingConfig) -> Callable[[Batch], float]:
+def plain_step(ours: LanguageModel, config: TrainingConfig) -> Step:
     """One step of the peer's loop."""
     model = Peer(ours)
     for i in range(ours.config.num_layers):  # a second bias would walk another curve
@@ -98,29 +116,59 @@ def plain_step(ours: LanguageModel, config: TrainingConfig) -> Callable[[Batch],
     return step
 
 
-def our_step(
-    model: LanguageModel, config: TrainingConfig, known: Tensor, precision: torch.dtype
-) -> Callable[[Batch], float]:
-    """One step of the package's loop, the averaging of weights included."""
+def step_before(model: LanguageModel, config: TrainingConfig, known: Tensor) -> Step:
+    """One step as version 0.1.0 made it, the averaging of weights included."""
     average = LanguageModel(model.config)
     learner = Learner(model, config, known)
-    optimizer = build_optimizer(model, config)
+    trained: list[Tensor] = list(model.parameters())
+    optimizer = torch.optim.AdamW(
+        trained,
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
     state = model.initial_state(config.batch_size)
-    steps = 0
+    noise = Noise.seeded(config.seed)
 
     def step(batch: Batch) -> float:
-        nonlocal state, steps
+        nonlocal state
         inputs, targets = torch.from_numpy(batch.inputs), torch.from_numpy(batch.targets)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-            loss, nats, state = learner(inputs, targets, state, 0.0)
+        loss, nats, state = learner(inputs, targets, state, 0.0, None, noise)
         state = state.detach()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip, foreach=True)
+        nn.utils.clip_grad_norm_(trained, config.gradient_clip, foreach=True)
         optimizer.step()
-        update_average(average, model, config.average_decay, steps)
-        steps += 1
+        old: list[Tensor] = list(average.parameters())
+        with torch.no_grad():
+            torch._foreach_lerp_(old, trained, 1.0 - config.average_decay)
         return float(nats.item())
+
+    return step
+
+
+def our_step(
+    model: LanguageModel, config: TrainingConfig, known: Tensor, workers: Workers, shards: int
+) -> Step:
+    """One step of the package's own."""
+    training = TrainingStep(
+        model=model,
+        average=LanguageModel(model.config),
+        config=config,
+        known=known,
+        precision=torch.float32,
+        workers=workers,
+        processes=Processes(device=torch.device("cpu")),
+        shards=shards,
+    )
+    steps = itertools.count()
+
+    def step(batch: Batch) -> float:
+        outcome = training(
+            batch, learning_rate=config.learning_rate, progress=0.0, step=next(steps)
+        )
+        return outcome.nats
 
     return step
 
@@ -136,55 +184,159 @@ def matmul_rate(precision: torch.dtype) -> float:
     return 2.0 * 2048 * 1024 * 4096 / fastest
 
 
-def main() -> None:
-    """Time both and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("corpus", type=Path)
-    arguments = parser.parse_args()
-    text = read_text(arguments.corpus)
-    tokenizer = CharTokenizer.train([text])
-    ids = tokenizer.encode_array(text)
-    counts = np.bincount(ids, minlength=tokenizer.vocab_size)
-    known = torch.from_numpy(np.flatnonzero(counts))
-    for layers, hidden in ((1, 512), (2, 512)):
+class Corpus:
+    """A text as ids, with the settings that all sides share."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path`."""
+        text = read_text(path)
+        self.tokenizer = CharTokenizer.train([text])
+        self.ids = self.tokenizer.encode_array(text)
+        self.counts = np.bincount(self.ids, minlength=self.tokenizer.vocab_size)
+        self.known = torch.from_numpy(np.flatnonzero(self.counts))
+
+    def model(self, layers: int, hidden: int, dropout: float) -> LanguageModel:
+        """The same one at each call."""
         torch.manual_seed(0)
-        config = TrainingConfig(weight_decay=0.0, learning_rate=2e-3)
         shape = ModelConfig(
-            vocab_size=tokenizer.vocab_size,
+            vocab_size=self.tokenizer.vocab_size,
             num_layers=layers,
             hidden_size=hidden,
             sum_layers=False,
+            dropout=dropout,
+            output_dropout=dropout,
         )
         model = LanguageModel(shape)
-        model.set_unigram_bias(counts.tolist())
-        precision = max(
-            (torch.float32, torch.bfloat16),
-            key=lambda p: tokens_per_second(shape, config, known, torch.device("cpu"), p),
-        )
-        ours = our_step(model, config, known, precision)  # which zeroes what never occurs
-        sides = {"plain": plain_step(model, config), "ours": ours}
-        times, losses = dict.fromkeys(sides, float("inf")), {name: [0.0] * 0 for name in sides}
-        batches = list(
-            itertools.islice(
-                windows(ids, config.batch_size, config.sequence_length), BLOCKS * STEPS
+        model.set_unigram_bias(self.counts.tolist())
+        return model
+
+    def batches(self, config: TrainingConfig) -> Iterator[Batch]:
+        """Windows in order, again and again."""
+        while True:
+            yield from windows(self.ids, config.batch_size, config.sequence_length)
+
+
+@contextmanager
+def sides(
+    corpus: Corpus, layers: int, hidden: int, dropout: float, threads: int
+) -> Iterator[dict[str, Callable[[], Step]]]:
+    """What makes a step of each side."""
+    config = TrainingConfig(weight_decay=0.0, learning_rate=2e-3, clear_probability=0.0)
+    shards = shards_for(config.batch_size, threads)
+
+    def model() -> LanguageModel:
+        return corpus.model(layers, hidden, dropout)
+
+    with Workers(threads) as workers:
+        yield {
+            "plain": lambda: plain_step(model(), config),
+            "before": lambda: step_before(model(), config, corpus.known),
+            "ours": lambda: our_step(model(), config, corpus.known, workers, shards),
+        }
+
+
+def measure(corpus: Corpus, side: str, layers: int, hidden: int, threads: int) -> float:
+    """Tokens a second of one side in this process."""
+    config = TrainingConfig()
+    with ExitStack() as stack:
+        if side == "ours":
+            stack.enter_context(single_threaded())
+        step = stack.enter_context(sides(corpus, layers, hidden, 0.1, threads))[side]()
+        batches = corpus.batches(config)
+        for _ in range(2):
+            step(next(batches))
+        began, steps = time.perf_counter(), 0
+        while time.perf_counter() - began < BLOCK_SECONDS:
+            step(next(batches))
+            steps += 1
+        seconds = time.perf_counter() - began
+    return steps * config.batch_size * config.sequence_length / seconds
+
+
+def measure_apart(path: Path, side: str, layers: int, hidden: int, threads: int) -> float:
+    """The same in a process and a session of its own."""
+    options = [side, str(layers), str(hidden), str(threads)]
+    done = subprocess.run(
+        [sys.executable, __file__, str(path), "--measure", *options],
+        check=True,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    return float(done.stdout)
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many busy processes, each in a session of its own."""
+    loops = [
+        subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True) for _ in range(count)
+    ]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def compare_curves(corpus: Corpus, layers: int, hidden: int) -> float:
+    """How far the losses of ours and plain are apart at most, without dropout."""
+    config = TrainingConfig()
+    with sides(corpus, layers, hidden, 0.0, available_threads()) as makers:
+        losses = []
+        for side in ("plain", "ours"):
+            step, batches = makers[side](), corpus.batches(config)
+            losses.append([step(next(batches)) for _ in range(COMPARED_STEPS)])
+    return float(np.abs(np.diff(np.array(losses), axis=0)).max())
+
+
+def main() -> None:
+    """Measure all sides under all conditions and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--measure", nargs=4, metavar=("SIDE", "LAYERS", "HIDDEN", "THREADS"))
+    arguments = parser.parse_args()
+    if arguments.measure:
+        side, *numbers = arguments.measure
+        print(measure(Corpus(arguments.corpus), side, *map(int, numbers)))
+        return
+    threads, path = available_threads(), arguments.corpus
+    for layers, hidden in SHAPES:
+        found: dict[tuple[str, str], list[float]] = {}
+        for _ in range(ROUNDS):
+            for condition, count in CONDITIONS.items():
+                with busy(count):
+                    for side in SIDES:
+                        rate = measure_apart(path, side, layers, hidden, threads)
+                        found.setdefault((condition, side), []).append(rate)
+        rates = {key: statistics.mean(values) for key, values in found.items()}
+        print(f"{layers}x{hidden}, {threads} threads, float32, tokens/s:")
+        for condition in CONDITIONS:
+            line = ", ".join(
+                f"{side} {rates[condition, side]:,.0f} "
+                f"({rates[condition, side] / rates['idle', side]:.0%} of its idle rate)"
+                for side in SIDES
             )
-        )
-        for block in range(BLOCKS):
-            for name, step in sides.items():
-                began = time.perf_counter()
-                losses[name] += [step(b) for b in batches[block * STEPS : (block + 1) * STEPS]]
-                times[name] = min(times[name], (time.perf_counter() - began) / STEPS)
-        tokens = config.batch_size * config.sequence_length
-        weights = sum(p.numel() for n, p in model.named_parameters() if "layers" in n)
-        weights += len(known) * hidden
-        share = 6.0 * weights * tokens / times["ours"] / matmul_rate(precision)
-        apart = max(abs(a - b) for a, b in zip(losses["ours"], losses["plain"], strict=True))
+            ratio = rates[condition, "ours"] / rates[condition, "before"]
+            print(f"  {condition}: {line}; ours over before {ratio:.2f}")
+        more = measure_apart(path, "ours", layers, hidden, 4 * threads)
+        weights = corpus_weights(path, layers, hidden)
+        tokens_rate = rates["idle", "ours"]
+        share = 6.0 * weights * tokens_rate / matmul_rate(torch.float32)
+        apart = compare_curves(Corpus(path), layers, hidden)
         print(
-            f"{layers}x{hidden}: ours {tokens / times['ours']:,.0f} tokens/s "
-            f"({str(precision).removeprefix('torch.')}), plain nn.LSTM loop "
-            f"{tokens / times['plain']:,.0f}, ratio {times['plain'] / times['ours']:.2f}; "
-            f"{share:.0%} of the rate of matrix products; losses at most {apart:.3f} apart"
+            f"  with {4 * threads} threads, idle: {more:,.0f} ({more / tokens_rate:.0%}); ours at "
+            f"{share:.0%} of the rate of matrix products; losses of ours and plain at most "
+            f"{apart:.4f} apart over {COMPARED_STEPS} steps"
         )
+
+
+def corpus_weights(path: Path, layers: int, hidden: int) -> int:
+    """The numbers that each token is multiplied by."""
+    corpus = Corpus(path)
+    named = corpus.model(layers, hidden, 0.0).named_parameters()
+    return sum(p.numel() for name, p in named if "layers" in name) + len(corpus.known) * hidden
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ class Checkpoint:
         path = self.path / STATISTICS_FILE
         if not path.is_file():
             return None
-        shapes = self.config.shapes()
+        shapes = read_config(self.path)[0].shapes()  # a style may be folded into these weights
         shapes.pop("recall_boosts", None)  # no gradient trains them
         if self.config.tied:
             del shapes["output.weight"]  # one matrix, which has the embedding's name

@@ -132,6 +132,34 @@ def stop_half_way(corpus: Path, folder: Path) -> None:
     os.waitpid(child, 0)
 
 
+def stop_early(corpus: Path, folder: Path, expected: dict[str, Any]) -> None:
+    """Stop runs before their first validation, by either signal, and continue them."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        run = folder / f"stopped-by-{number}"
+        child = in_child(corpus, run)
+        _wait_for(run / "resume" / "step-000000000.safetensors")
+        os.kill(child, number)
+        os.waitpid(child, 0)
+        assert came_to(in_child(corpus, run)) == DONE, "a run that was stopped early is lost"
+        assert same(weights(run), expected), "a run that was stopped early came to other weights"
+
+
+def two_at_once(corpus: Path, folder: Path, expected: dict[str, Any]) -> None:
+    """Begin a second run in the folder of a first: it is refused, and the first goes on."""
+    run = folder / "shared"
+    first = in_child(corpus, run)
+    _wait_for(run / "resume" / "step-000000000.safetensors")
+    for options in (OPTIONS, {**OPTIONS, "hidden": 24}):
+        assert came_to(in_child(corpus, run, options)) == REFUSED, "two runs in one folder"
+    assert came_to(first) == DONE
+    assert same(weights(run), expected), "a second run changed the first"
+
+
+def _wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.005)
+
+
 def damage(
     corpus: Path, whole: Path, expected: dict[str, Any], folder: Path, times: int, seed: int
 ) -> dict[str, int]:
@@ -151,7 +179,7 @@ def damage(
     """
     rng = random.Random(seed)
     loaded = weights(whole)
-    older = min((whole / "resume").iterdir()).name
+    older = min((whole / "resume").glob("step-*")).name
     outcomes = {"refused": 0, "recovered": 0}
     found = [path for path in sorted(whole.rglob("*")) if path.is_file() and _is_read(path, whole)]
     for number in range(times):
@@ -259,6 +287,8 @@ def _obey_modes() -> None:
 def _is_read(path: Path, whole: Path) -> bool:
     """Whether loading or resuming reads a file; reports and the card are for people."""
     inside = path.relative_to(whole)
+    if inside.name == "lock":
+        return False
     return inside.parts[0] in {"resume", "tokens"} or inside.name in {
         checkpoint.CONFIG_FILE,
         checkpoint.WEIGHTS_FILE,
@@ -282,12 +312,17 @@ def main() -> None:
         print(f"{hits} kills over {runs} runs: every run came to the undisturbed run's weights")
         full = fill_disk(corpus, folder, arguments.full_disks)
         print(f"{full} runs on a disk that was full from another write on: all went on")
+        undisturbed = weights(folder / "undisturbed")
+        stop_early(corpus, folder, undisturbed)
+        print("SIGTERM and SIGHUP before the first validation: continued to the same weights")
+        two_at_once(corpus, folder, undisturbed)
+        print("a second run in a folder is refused, and the first comes to its weights")
         torch.set_num_threads(1)
         stop_half_way(corpus, folder / "stopped")
         outcomes = damage(
             corpus,
             folder / "stopped",
-            weights(folder / "undisturbed"),
+            undisturbed,
             folder,
             arguments.damages,
             arguments.seed,

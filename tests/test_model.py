@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +16,9 @@ from generative.model.noise import Noise
 from generative.model.state import State
 from generative.model.stepper import TorchStepper
 from generative.scoring import cross_entropy, token_nats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 V, B, T = 11, 3, 7
 

@@ -10,24 +10,54 @@ import torch
 
 from generative import files
 from generative.checkpoint import CheckpointError
+from generative.model.config import ModelConfig
+from generative.model.language_model import LanguageModel
+from generative.threads import ALONE
 from generative.training import resume
-from tests.fuzz.resume_state import BATCH_SIZE, FINGERPRINT, new_step, saved
+from generative.training.batches import Batch
+from generative.training.config import TrainingConfig
+from generative.training.processes import Processes
+from generative.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from generative.training.step import TrainingStep
+B = 2
+BATCH = Batch(
+    inputs=np.zeros((4, B), dtype=np.int64), targets=np.ones((4, B), dtype=np.int64), fresh=True
+)
 
 
-def load(folder: Path, step: TrainingStep | None = None) -> Any:
-    return resume.load(folder, FINGERPRINT, step or new_step(), BATCH_SIZE)
+def new_run() -> TrainingStep:
+    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3)
+    return TrainingStep(
+        model=LanguageModel(config),
+        average=LanguageModel(config),
+        config=TrainingConfig(batch_size=B),
+        known=torch.arange(5),
+        precision=torch.float32,
+        workers=ALONE,
+        processes=Processes(device=torch.device("cpu")),
+    )
+
+
+def saved(folder: Path, steps: int = 1) -> Path:
+    run = new_run()
+    for step in range(steps):
+        run(BATCH, learning_rate=1e-2, progress=0.0, step=step)
+    resume.save(folder, "print", resume.Progress(step=steps), run.tensors(), run.state)
+    return folder / "resume" / f"step-{steps:09d}.safetensors"
+
+
+def load(folder: Path, run: TrainingStep | None = None) -> Any:
+    return resume.load(folder, "print", run or new_run(), B)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
 def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps: int) -> None:
     saved(tmp_path, steps)
     progress, state, warnings = load(tmp_path)
-    assert (progress.step, state.batch_size, warnings) == (steps, BATCH_SIZE, [])
+    assert (progress.step, state.batch_size, warnings) == (steps, B, [])
 
 
 @pytest.mark.parametrize(
@@ -38,11 +68,11 @@ def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps
         ("random", np.full(5056, 255, "u1"), "mt19937"),
         ("model.output.bias", np.zeros(6, "f4"), "shape"),
         ("average.output.bias", np.full(5, np.nan, "f4"), "not finite"),
-        ("optimizer.output.bias.exp_avg", np.zeros(4, "f4"), "shape"),
+        ("optimizer.embedding.weight.exp_avg", np.zeros((1, 3), "f4"), "shape"),
         ("optimizer.99.exp_avg", np.zeros((1, 3), "f4"), "not known"),
-        ("optimizer.output.bias.x", np.zeros((1, 3), "f4"), "not known"),
+        ("optimizer.x.exp_avg", np.zeros((1, 3), "f4"), "not known"),
         ("optimizer.step", np.zeros((), "f8"), "type F64"),
-        ("state.0.0", np.zeros((BATCH_SIZE + 1, 3), "f4"), "shape"),
+        ("state.0.0", np.zeros((B + 1, 3), "f4"), "shape"),
         ("state.0.1", None, "missing: state.0.1"),
         ("state", np.zeros(1, "f4"), "not known"),
     ],
@@ -50,15 +80,17 @@ def test_a_state_before_and_after_the_first_step_is_loaded(tmp_path: Path, steps
 def test_a_state_of_another_model_is_refused(
     tmp_path: Path, name: str, array: Any, message: str
 ) -> None:
-    path = saved(tmp_path, 1)
+    path = saved(tmp_path)
     arrays, notes = files.read_arrays(path)
     changed = {k: v for k, v in {**arrays, name: array}.items() if v is not None}
     files.write_arrays(path, changed, notes)
-    run = new_step()
-    before = {k: v.clone() for k, v in run.tensors().items()}
+    run = new_run()
+    before = {k: v.clone() for k, v in run.model.state_dict().items()}
+    generator = torch.get_rng_state()
     with pytest.raises(CheckpointError, match=message):
         load(tmp_path, run)
-    assert all(torch.equal(v, before[k]) for k, v in run.tensors().items())
+    assert all(torch.equal(v, before[k]) for k, v in run.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), generator)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +111,7 @@ def test_a_state_of_another_model_is_refused(
     ],
 )
 def test_a_progress_that_no_run_comes_to_is_refused(tmp_path: Path, progress: str) -> None:
-    path = saved(tmp_path, 1)
+    path = saved(tmp_path)
     arrays, notes = files.read_arrays(path)
     files.write_arrays(path, arrays, {**notes, "progress": progress})
     with pytest.raises(CheckpointError, match="every saved state is damaged"):

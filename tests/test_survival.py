@@ -45,6 +45,8 @@ def test_killed_and_damaged_runs_come_to_the_same_weights() -> None:
     assert done.returncode == 0, done.stderr
     assert "4 kills over" in done.stdout
     assert "12 damaged files, none loaded wrongly" in done.stdout
+    assert "SIGTERM and SIGHUP before the first validation: continued" in done.stdout
+    assert "a second run in a folder is refused" in done.stdout
     assert "10 runs on a disk that was full" in done.stdout
     assert "closed to writing is left as it is" in done.stdout
 

@@ -56,11 +56,14 @@ def _compiled() -> ModuleType | None:
     """The compiled LSTM, or None where nothing can be compiled."""
     try:
         from generative import compiling
+
+        if not compiling.is_possible():
+            return None
         from generative.model import compiled_lstm
     except ImportError as error:  # numba is often late for a new Python or NumPy
         logging.getLogger(__name__).warning("an LSTM without the compiled loop: %s", error)
         return None
-    return compiled_lstm if compiling.is_possible() else None
+    return compiled_lstm
 
 
 def _is_plain(*tensors: Tensor) -> bool:

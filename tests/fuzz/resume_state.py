@@ -12,7 +12,7 @@ import torch
 from generative.checkpoint import CheckpointError
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
-from generative.threads import Workers
+from generative.threads import ALONE
 from generative.training import resume
 from generative.training.batches import Batch
 from generative.training.config import TrainingConfig
@@ -39,42 +39,29 @@ METRICS = Metrics(
 )
 
 
-def new_step() -> TrainingStep:
-    """A tiny run before its first step."""
+@cache
+def run_of(steps: int) -> tuple[Path, bytes, TrainingStep]:
+    """A run that was saved after so many steps: its file, what it holds, and the run."""
+    torch.set_num_threads(1)
     config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3, recall_length=2)
-    return TrainingStep(
+    step = TrainingStep(
         model=LanguageModel(config),
         average=LanguageModel(config),
         config=TrainingConfig(batch_size=BATCH_SIZE),
         known=torch.arange(5),
         precision=torch.float32,
-        workers=Workers(),
+        workers=ALONE,
         processes=Processes(device=torch.device("cpu")),
     )
-
-
-def saved(folder: Path, steps: int, fingerprint: str = FINGERPRINT) -> Path:
-    """The file of a run that was saved after so many steps."""
-    step = new_step()
-    ids = np.ones((3, BATCH_SIZE), dtype=np.int64)
+    ids = np.zeros((4, BATCH_SIZE), dtype=np.int64)
+    batch = Batch(inputs=ids, targets=ids, fresh=True)
     for number in range(steps):
-        step(
-            Batch(inputs=ids, targets=ids, labels=None, fresh=False),
-            learning_rate=0.1,
-            progress=0.0,
-            step=number,
-        )
+        step(batch, learning_rate=0.01, progress=0.0, step=number)
+    folder = folders.temporary()
     progress = resume.Progress(step=steps, history=[METRICS] * steps)
-    resume.save(folder, fingerprint, progress, step.tensors(), step.state)
-    return folder / resume.FOLDER / f"step-{steps:09d}.safetensors"
-
-
-@cache
-def run_of(steps: int) -> tuple[Path, bytes, TrainingStep]:
-    """A saved run: its file, what that holds, and a run to continue it."""
-    torch.set_num_threads(1)
-    path = saved(folders.temporary(), steps)
-    return path, path.read_bytes(), new_step()
+    resume.save(folder, FINGERPRINT, progress, step.tensors(), step.state)
+    (path,) = (folder / resume.FOLDER).iterdir()
+    return path, path.read_bytes(), step
 
 
 def seeds() -> list[bytes]:
