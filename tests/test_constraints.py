@@ -320,3 +320,17 @@ def test_several_forbidden_words_are_all_forbidden() -> None:
             text = "".join(letters)
             expected = length <= 4 and not any(word in text for word in ("ab", "bca", "cc"))
             assert accepts(text) == expected, text
+
+
+def test_the_distance_to_the_end_of_a_long_text() -> None:
+    automaton = compile_text("(abc){600}x?")
+    begin = time.process_time()
+    constraint = TextConstraint([b"abc", b"a", b"b", b"c", b"x", b""], automaton, 5, 600)
+    assert time.process_time() - begin < 1
+    with pytest.raises(ValueError, match="the shortest such text has 600"):
+        TextConstraint([b"abc", b"a", b"b", b"c", b"x", b""], automaton, 5, 599)
+    state = constraint.start()
+    for _ in range(599):
+        assert constraint.allowed(state).nonzero()[0].tolist() == [0]  # one letter would be late
+        state = constraint.advance(state, 0)
+    assert constraint.allowed(state).nonzero()[0].tolist() == [0]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_STATES = 20_000  # of a language, before it is made deterministic
-MAX_SETS = 12_000  # of them, and pairs of those: states of a deterministic language
+MAX_SETS = 8_000  # of them, and pairs of those: states of a deterministic language
 MAX_MEMBERS = 500_000  # of all sets of states on the way: at most a second or so
 TOO_LARGE = "the pattern is too large to follow: too many repeats within repeats; simplify it"
 

@@ -160,9 +160,14 @@ def _distances(table: NDArray[np.int32], accepts: NDArray[np.bool_]) -> NDArray[
     size = len(table)
     edges = np.unique(np.arange(size)[:, None] * size + table)
     sources, targets = np.divmod(edges, size)
+    sources = sources[np.argsort(targets, kind="stable")]  # side by side those of one target
+    begins = np.concatenate([[0], np.bincount(targets, minlength=size).cumsum()])
     distances = np.where(accepts, 0, NEVER).astype(np.int32)
+    reached = np.flatnonzero(accepts)
     for step in range(1, size + 1):
-        reached = sources[(distances[targets] == step - 1) & (distances[sources] == NEVER)]
+        into = [sources[begins[state] : begins[state + 1]] for state in reached.tolist()]
+        found = np.unique(np.concatenate([*into, reached[:0]]))
+        reached = found[distances[found] == NEVER]
         if not reached.size:
             break
         distances[reached] = step
