@@ -149,6 +149,7 @@ def test_other_text_with_zeros_is_not(
         (b"PK\x03\x04 and more", "unzip -p"),
         (bytes.fromhex("28b52ffd") + b"more", "zstdcat"),
     ],
+    ids=["gzip", "bzip2", "empty bzip2", "xz", "zip", "zstd"],  # gzip holds the time
 )
 def test_compressed_text_is_refused_with_what_unpacks_it(
     tmp_path: Path, content: bytes, advice: str
