@@ -142,13 +142,14 @@ def test_other_text_with_zeros_is_not(
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        (gzip.compress(b"text"), "compressed (gzip): unpack it into a pipe: zcat"),
+        (gzip.compress(b"text", mtime=0), "compressed (gzip): unpack it into a pipe: zcat"),
         (bz2.compress(b"text"), "compressed (bzip2): unpack it into a pipe: bzcat"),
         (bz2.compress(b""), "bzcat"),
         (lzma.compress(b"text"), "compressed (xz): unpack it into a pipe: xzcat"),
         (b"PK\x03\x04 and more", "unzip -p"),
         (bytes.fromhex("28b52ffd") + b"more", "zstdcat"),
     ],
+    ids=["gzip", "bzip2", "empty bzip2", "xz", "zip", "zstd"],  # gzip holds the time
 )
 def test_compressed_text_is_refused_with_what_unpacks_it(
     tmp_path: Path, content: bytes, advice: str
