@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import signal
 import statistics
 import subprocess
 import sys
@@ -301,6 +302,7 @@ def main() -> None:
         return
     if torch.get_num_threads() == 1:  # then `lstm_scan` would take the compiled loop
         parser.error("the side 'before' needs two cores and OMP_NUM_THREADS unset or above 1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # no busy process is left behind
     for layers, hidden in SHAPES:
         rates = measure(path, (layers, hidden), threads)
         print(f"{layers}x{hidden}, {threads} threads, float32, tokens/s:")
