@@ -270,6 +270,10 @@ def _locked(folder: Path, resume: bool) -> Iterator[None]:
                         lock.unlink()
                         lock.parent.rmdir()
                         folder.rmdir()
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{shown(folder)}: cannot be written to; name another folder with -o"
+        ) from error
     except Timeout:
         raise CheckpointError(
             f"{shown(folder)}: in use by another run; wait for it, or name another folder with -o"
