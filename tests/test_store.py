@@ -125,6 +125,20 @@ def test_ids_beyond_the_tokenizer_are_not_used(tmp_path: Path, rhyme: Path) -> N
     assert tokens.notes == found.notes
 
 
+def test_a_run_that_ended_before_its_config_was_written_begins_anew(
+    tmp_path: Path, rhyme: Path
+) -> None:
+    folder = tmp_path / "model"
+    asked = ingest.request(
+        [rhyme], tokenizer="char", vocab_size=None, encoding="utf-8", held_out=(), seed=0
+    )
+    made, tokens = ingest.ingest(asked, folder, use_tokenizer=False)
+    (folder / "tokenizer.json").write_bytes(files.json_bytes(made.to_config()))
+    again, found = ingest.ingest(asked, folder, use_tokenizer=False)
+    assert again.to_config() == made.to_config()
+    assert found.parts == tokens.parts
+
+
 def test_a_writer_that_fails_leaves_no_store(tmp_path: Path) -> None:
     written(tmp_path, train=[[1]])
     with (

@@ -330,6 +330,7 @@ def test_a_sentencepiece_model_is_written_anew_and_means_the_same(
         (b"\x0a\x03\x0a\x01\xff", "utf-8"),  # a piece that is no text
         (b"\x0a\x00", "a piece twice, or an empty one"),
         (b"\x0a\x05\x0a\x03<s>", "a piece twice"),
+        (b"\x0a\x06\x0a\x04zz\x00z", "a piece with a NUL"),
         (b"\x0a\x05\x0a\x01a\x18\x04", "no other special ones"),  # user-defined
         (b"\x0a\x09\x0a\x02zz\x15\x00\x00\xc0\x7f", "a score that is no number"),
         (b"\x1a\x03\x12\x01x", "other settings"),  # a character map, which is native code's

@@ -88,6 +88,8 @@ def read(data: bytes) -> list[Piece]:
         )
     if len(texts) < len(pieces) or "" in texts:
         raise ValueError("the sentencepiece model has a piece twice, or an empty one")
+    if any("\0" in text for text in texts):  # which sentencepiece itself refuses
+        raise ValueError("the sentencepiece model has a piece with a NUL")
     if not all(math.isfinite(piece.score) for piece in pieces):
         raise ValueError("the sentencepiece model has a score that is no number")
     return pieces
