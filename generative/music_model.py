@@ -46,7 +46,7 @@ DEFAULT_BARS = 8  # where nothing else says how much
 DEFAULT_SECONDS = 20.0  # of a performance, which has no bars to count
 TOKENS_PER_BAR = 512  # room for the densest bars where `bars` says how much
 TOKENS_PER_SECOND = 256
-USUAL_TOKENS_PER_BAR, USUAL_TOKENS_PER_SECOND = 40, 20  # of chorales; to guess the work
+USUAL_TOKENS_PER_BAR, USUAL_TOKENS_PER_SECOND = 40, 20  # rough guesses, not measured
 # A piece of given length may have to go on where the model would end it, and then wander. Of this
 # many draws the first is taken in which the grammar never overruled most of the model's belief.
 ATTEMPTS = 4
