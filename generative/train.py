@@ -6,7 +6,6 @@ so that `generative.train([...], output=...)` works whether or not it was import
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -21,7 +20,7 @@ from generative import card, checkpoint
 from generative.checkpoint import CheckpointError
 from generative.errors import OptionError
 from generative.evaluation import score_ids
-from generative.files import make_folder, shown, write_text
+from generative.files import make_folder, shown
 from generative.ingest import ingest, ingested, request
 from generative.labels import NO_LABEL
 from generative.model.config import ModelConfig
@@ -31,7 +30,6 @@ from generative.training.reports import Watching
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from generative.ingest import Request
     from generative.likelihood import Likelihood
     from generative.store import TokenStore
     from generative.tokenizers import Tokenizer
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 DEFAULT_MINUTES = 10.0
 EXIT_SECONDS = 0.4  # of a budget in minutes, for the last files and for leaving
 NOT_HELD_OUT = "none"  # as `held_out`: learn from everything
-RECIPE_FILE = "recipe.toml"  # what was chosen, as options for another run
 SHORT_NAMES = {
     "layers": "num_layers",
     "hidden": "hidden_size",
@@ -161,6 +158,7 @@ def train(
     )
     from generative.threads import Workers, available_threads, single_threaded
     from generative.training import processes as shared
+    from generative.training import recorded
     from generative.training import run as training_run
     from generative.training.recipe import Machine, choose
 
@@ -192,12 +190,18 @@ def train(
                         training_choices=chosen[1],
                         seconds_spent=time.monotonic() - began,
                     )
-                    details = _details(tokens, recipe, budget, licence, launch)
+                    details = recorded.details(tokens, recipe, budget, licence, launch)
                     checkpoint.save_description(folder, recipe.model, made, details)
-                    _write_recipe(folder, asked, recipe)
+                    recorded.save_recipe(
+                        folder,
+                        recipe,
+                        tokenizer=asked.tokenizer,
+                        vocab_size=asked.vocab_size,
+                        grid=asked.grid,
+                    )
             else:
                 made, tokens = ingested(folder)
-        recipe = _stored_recipe(folder)
+        recipe = recorded.load_recipe(folder)
         _check_labels(folder, tokens, recipe)
         say(f"resuming {shown(folder)}: {recipe.reason}" if resume else recipe.reason)
         progress = training_run.run(
@@ -259,25 +263,28 @@ def _locked(folder: Path, resume: bool) -> Iterator[None]:
     if os.environ.get("WORLD_SIZE", "1") == "1":  # before anything is made; restarts may go on
         _check_output(folder, resume)
     make_folder(folder / FOLDER)
-    lock = folder / FOLDER / "lock"
+    lock = FileLock(folder / FOLDER / "lock", timeout=0)
     try:
-        with FileLock(lock, timeout=0):
-            try:
-                yield
-            finally:
-                if [*(folder / FOLDER).iterdir()] == [lock]:  # nothing came of it
-                    with suppress(OSError):
-                        lock.unlink()
-                        lock.parent.rmdir()
-                        folder.rmdir()
-    except PermissionError as error:
-        raise CheckpointError(
-            f"{shown(folder)}: cannot be written to; name another folder with -o"
-        ) from error
+        lock.acquire()
     except Timeout:
         raise CheckpointError(
             f"{shown(folder)}: in use by another run; wait for it, or name another folder with -o"
         ) from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{shown(folder)}: cannot be written to: {error.strerror}; name another folder with -o"
+        ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if [path.name for path in (folder / FOLDER).iterdir()] == [
+                "lock"
+            ]:  # nothing came of it
+                (folder / FOLDER / "lock").unlink()
+                (folder / FOLDER).rmdir()
+                folder.rmdir()
+        lock.release()
 
 
 def _as_list(sources: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -347,78 +354,6 @@ def _goes_on(folder: Path, launch: str | None, restarted: bool) -> bool:
         return False
     recipe = checkpoint.read_config(folder)[1].get("recipe", {})
     return restarted or (launch is not None and recipe.get("launch") == launch)
-
-
-def _stored_recipe(folder: Path) -> Recipe:
-    """The recipe of the run in a folder."""
-    from generative.training.recipe import Recipe
-    from generative.training.run import precision
-
-    config, details = checkpoint.read_config(folder)
-    try:
-        stored = details["recipe"]
-        kept = precision(stored["precision"])
-        assert kept is not None  # a recipe names one
-        return Recipe(
-            model=config,
-            training=TrainingConfig(**stored["training"]),
-            precision=kept,
-            shards=int(stored.get("shards", 1)),
-            reason=stored["reason"],
-            tokens_per_second=stored.get("tokens_per_second"),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{folder}: no recipe to resume: {error}") from error
-
-
-def _details(
-    tokens: TokenStore, recipe: Recipe, budget: Budget, licence: str, launch: str | None
-) -> dict[str, Any]:
-    """What the folder's config notes about where the model comes from."""
-    notes = tokens.notes
-    return {
-        "corpus": {
-            "kind": notes["kind"],
-            "documents": notes["documents"],
-            "names": notes["names"],
-            "skipped": len(notes["skipped"]),
-            "train_tokens": tokens.parts["train"].tokens,
-            "held_out_tokens": tokens.parts["held_out"].tokens,
-            "licence": licence or "not stated",
-        },
-        "recipe": {
-            "training": recipe.training.to_dict(),
-            "precision": str(recipe.precision).removeprefix("torch."),
-            "budget": asdict(budget),
-            "shards": recipe.shards,
-            "reason": recipe.reason,
-            "tokens_per_second": recipe.tokens_per_second,
-            "launch": launch,
-        },
-    }
-
-
-def _write_recipe(folder: Path, asked: Request, recipe: Recipe) -> None:
-    """Leave what was chosen as options: `train --config FILE --steps N` repeats it."""
-    model = {k: v for k, v in recipe.model.to_dict().items() if k not in ("vocab_size", "labels")}
-    about = {
-        "tokenizer": asked.tokenizer,
-        "vocab_size": asked.vocab_size,
-        "grid": asked.grid,
-        "precision": str(recipe.precision).removeprefix("torch."),
-        "threads": recipe.shards,
-    }
-    lines = [f"# {recipe.reason}", ""]
-    for table, values in (
-        ("run", about),
-        ("model", model),
-        ("training", recipe.training.to_dict()),
-    ):
-        lines += [f"[{table}]"]
-        # a string, a number and a truth value are the same in JSON and in TOML
-        lines += [f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None]
-        lines += [""]
-    write_text(folder / RECIPE_FILE, "\n".join(lines))
 
 
 def _finish(

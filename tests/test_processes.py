@@ -119,7 +119,8 @@ try:
 except SystemExit as end:
     code = end.code
 names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
-print("left:", any("gloo" in name for name in names))
+left = any("gloo" in name for name in names)
+os.write(1, f"left: {left}\\n".encode())  # in one piece: two processes share the pipe
 sys.exit(code)
 """
 

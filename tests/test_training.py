@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 import generative
 from generative import checkpoint
 from generative.checkpoint import CheckpointError
+from generative.errors import OptionError
 from generative.model.config import ModelConfig
+from generative.model.language_model import LanguageModel
 from generative.scoring import cross_entropy
 from generative.threads import Workers
 from generative.training import recipe
@@ -28,6 +30,7 @@ from generative.training.config import Budget, TrainingConfig
 from generative.training.processes import Processes
 from generative.training.reports import Metrics, draw_curve
 from generative.training.run import Steadfast
+from generative.training.step import TrainingStep
 from generative.training.trainer import TrainingError
 from tests.conftest import TUNES
 
@@ -356,6 +359,52 @@ def test_the_module_is_the_function() -> None:
 @pytest.mark.parametrize(("threads", "shards"), [(1, 1), (2, 2), (3, 2), (8, 4)])
 def test_rows_are_cut_for_the_threads_that_there_are(threads: int, shards: int) -> None:
     assert choose(100_000, Budget(unit="steps", amount=5), threads=threads).shards == shards
+
+
+@pytest.mark.parametrize(("shards", "rows", "used"), [(2, 4, 2), (3, 4, 1), (10**9, 4, 4)])
+def test_shards_are_as_many_as_divide_the_rows(shards: int, rows: int, used: int) -> None:
+    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3)
+    step = TrainingStep(
+        model=LanguageModel(config),
+        average=LanguageModel(config),
+        config=TrainingConfig(batch_size=rows),
+        known=torch.arange(5),
+        precision=torch.float32,
+        workers=Workers(1),
+        processes=Processes(device=torch.device("cpu")),
+        shards=shards,
+    )
+    assert (step.shards, step.state.batch_size) == (used, rows)
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_bfloat16_is_refused_where_a_processor_has_none(
+    monkeypatch: pytest.MonkeyPatch, has_it: bool
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_it)
+    machine = recipe.Machine(
+        processes=Processes(device=torch.device("cpu")),
+        workers=Workers(1),
+        precision=torch.bfloat16,
+    )
+    config = ModelConfig(vocab_size=5)
+    if has_it:
+        assert recipe._precision(machine, config) == torch.bfloat16
+    else:
+        with pytest.raises(OptionError, match="no bfloat16: use --precision float32"):
+            recipe._precision(machine, config)
+
+
+def test_an_error_within_a_run_is_not_taken_for_one_of_its_folder(
+    rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ingest(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", "elsewhere")
+
+    monkeypatch.setitem(vars(generative.train), "ingest", ingest)
+    with pytest.raises(PermissionError, match="elsewhere"):
+        generative.train(rhyme, tmp_path / "model", steps=1, **SMALL)
+    assert not (tmp_path / "model").exists()  # nothing came of it
 
 
 def test_the_most_able_model_that_can_be_fed_is_found_in_few_measurements() -> None:

@@ -17,6 +17,7 @@ from generative.scoring import CHUNK_TOKENS, token_nats
 from generative.training.validation import (
     FITTED_TOKENS,
     GROUP_ROWS,
+    TEMPERATURES_TRIED,
     VALIDATION_TOKENS,
     calibrate,
     fit_recall,
@@ -87,15 +88,17 @@ class Finish:
             total += read * min(held_out, VALIDATION_TOKENS) / threads
             if model.config.recall_length:
                 total += 1.3 * read * min(held_out, FITTED_TOKENS) / threads
-            total += self._loss_seconds(model) * min(held_out, VALIDATION_TOKENS) / threads
+            total += (
+                _loss_seconds(model.config.vocab_size) * min(held_out, VALIDATION_TOKENS) / threads
+            )
         return total + CLOSING_SECONDS
 
-    def _loss_seconds(self, model: LanguageModel) -> float:
-        """Seconds a token that calibration's losses take."""
-        ids = torch.zeros(16 * GROUP_ROWS, dtype=torch.int64)
-        began = time.monotonic()
-        for _ in range(16):
-            torch.nn.functional.cross_entropy(
-                torch.zeros(len(ids), model.config.vocab_size), ids
-            ).item()
-        return (time.monotonic() - began) / len(ids)
+
+def _loss_seconds(vocab_size: int) -> float:
+    """Seconds a token that the losses at all temperatures of calibration take."""
+    targets = torch.zeros(16 * GROUP_ROWS, dtype=torch.int64)
+    logits = torch.zeros(len(targets), vocab_size)
+    began = time.monotonic()
+    for _ in range(TEMPERATURES_TRIED):
+        torch.nn.functional.cross_entropy(logits, targets).item()
+    return (time.monotonic() - began) / len(targets)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from generative.errors import OptionError
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.training.batches import Batch
@@ -30,6 +31,7 @@ PROBE_SHARE = 0.03  # of a budget in minutes that measuring the machine's speed 
 PROBE_SECONDS = 4.0  # and at most so long
 # Of a budget in minutes, what validations, saving and the final scores take, by experience.
 OVERHEAD_SHARE = 0.12
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 HALF_PRECISION_SIZE = 192  # narrower layers gain nothing by bfloat16
 
 
@@ -236,7 +238,7 @@ def choose(
             f"{f'recall {config.recall_length}, ' if config.recall_length else ''}"
             f"B={training.batch_size} T={training.sequence_length}: "
             f"{tokens:,} tokens to learn from, about {epochs:.1f} passes{speed} "
-            f"({str(precision).removeprefix('torch.')}, "
+            f"({precision_name(precision)}, "
             f"{shards} thread{'s' if shards > 1 else ''})"
         ),
     )
@@ -261,10 +263,7 @@ def _most_able(
     """
     ended = time.monotonic() + probe_seconds
     last = len(candidates) - 1
-    place, rate = last, measure(candidates[last], probe_seconds / 3)
-    if last == 0:
-        return candidates[0], rate
-    known = {last: rate}
+    known = {last: measure(candidates[last], probe_seconds / 3)}
 
     def estimated(at: int) -> float:
         nearest = min(known, key=lambda k: abs(k - at))
@@ -286,23 +285,34 @@ def _can_feed(tokens: float, config: ModelConfig) -> bool:
 
 
 def _step_cost(config: ModelConfig) -> float:
-    """What the time of a step is roughly in proportion to; a thousand weights more for the rest."""
+    """What the time of a step is roughly in proportion to: the weights, and some for the rest."""
     return _recurrent_weights(config) + 100_000.0
+
+
+def precision_name(precision: torch.dtype) -> str:
+    """A key of `PRECISIONS`."""
+    return str(precision).removeprefix("torch.")
 
 
 def _precision(machine: Machine, config: ModelConfig) -> torch.dtype:
     """What the products of a model run in: as asked, or bfloat16 where the processor has it.
 
     No timing decides, so that the same command gives the same model.
+
+    Raises:
+        OptionError: bfloat16 was asked for, and this processor cannot train a layer in it.
     """
+    on_cpu = machine.processes.device.type == "cpu"
     if machine.precision is not None:
+        is_cpu_half = on_cpu and machine.precision == torch.bfloat16
+        if is_cpu_half and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise OptionError("this processor has no bfloat16: use --precision float32")
         return machine.precision
-    wide = config.hidden_size >= HALF_PRECISION_SIZE
-    if machine.processes.device.type == "cuda":
-        has_it = torch.cuda.is_bf16_supported()
-    else:
+    if on_cpu:
         has_it = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-    return torch.bfloat16 if wide and has_it else torch.float32
+    else:
+        has_it = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if has_it and config.hidden_size >= HALF_PRECISION_SIZE else torch.float32
 
 
 def _shapes(kind: str, tokens: int, chosen: dict[str, Any]) -> list[dict[str, Any]]:

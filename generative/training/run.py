@@ -25,6 +25,7 @@ from generative.sampling import SamplingOptions, collect, sample
 from generative.training.augment import Climbable, Variation
 from generative.training.batches import Lanes
 from generative.training.finish import Finish
+from generative.training.recipe import PRECISIONS
 from generative.training.reports import (
     EventLog,
     Metrics,
@@ -58,7 +59,6 @@ RATE_TOLERANCE = 0.1  # of the expected speed; beyond it a new estimate is said
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-PRECISIONS = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -91,8 +91,10 @@ def precision(name: str) -> torch.dtype | None:
     Raises:
         ValueError: an unknown name.
     """
+    if name == "auto":
+        return None
     if name not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {name!r}")
+        raise ValueError(f"precision must be one of auto, {', '.join(PRECISIONS)}, not {name!r}")
     return PRECISIONS[name]
 
 

@@ -72,7 +72,8 @@ class TrainingStep:
         precision: torch.float32 or torch.bfloat16, what the matrix products run in.
         workers: the threads.
         processes: who shares the batch; each has its rows.
-        shards: how many parts the rows of this process are cut into.
+        shards: how many parts the rows of this process are cut into, or as many of them as divide
+            the rows: a run may go on with more processes, which have fewer rows each.
     """
 
     model: LanguageModel
@@ -93,6 +94,7 @@ class TrainingStep:
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = Optimizer(self.model, self.average, self.config, self.workers)
         rows = self.processes.rows(self.config.batch_size)
+        self.shards = math.gcd(self.shards, rows.stop - rows.start)
         self._rows = (rows.stop - rows.start) // self.shards  # of one shard
         first = self.processes.rank * self.shards
         count = self.processes.size * self.shards

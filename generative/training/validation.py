@@ -30,6 +30,7 @@ VALIDATION_WINDOW = 256
 VALIDATION_TOKENS = 1 << 15  # read at most, always the same ones
 FITTED_TOKENS = 1 << 18  # of recall, more than a temperature needs: long repeats are rare
 TEMPERATURES = (0.9, 1.2)  # among which calibration looks
+TEMPERATURES_TRIED = 16
 
 
 def validation_loss(
@@ -83,7 +84,7 @@ def calibrate(
             totals += [cross_entropy(logits / t, targets, "sum").item() for t in temperatures]
         return totals
 
-    temperatures = np.linspace(*TEMPERATURES, 16).tolist()
+    temperatures = np.linspace(*TEMPERATURES, TEMPERATURES_TRIED).tolist()
     total = sum(workers.map(losses, _row_groups(stream)))
     best = temperatures[int(np.argmin(total))]
     output.weight.div_(best)

@@ -1,0 +1,94 @@
+"""What a model folder keeps of how its model was trained: knows recipes and files, not training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from generative import checkpoint
+from generative.checkpoint import CheckpointError
+from generative.files import shown, write_text
+from generative.training.config import TrainingConfig
+from generative.training.recipe import PRECISIONS, Recipe, precision_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from generative.store import TokenStore
+    from generative.training.config import Budget
+
+RECIPE_FILE = "recipe.toml"  # what was chosen, as options for another run
+
+
+def details(
+    tokens: TokenStore, recipe: Recipe, budget: Budget, licence: str, launch: str | None
+) -> dict[str, Any]:
+    """What the folder's config notes about where the model comes from."""
+    notes = tokens.notes
+    return {
+        "corpus": {
+            "kind": notes["kind"],
+            "documents": notes["documents"],
+            "names": notes["names"],
+            "skipped": len(notes["skipped"]),
+            "train_tokens": tokens.parts["train"].tokens,
+            "held_out_tokens": tokens.parts["held_out"].tokens,
+            "licence": licence or "not stated",
+        },
+        "recipe": {
+            "training": recipe.training.to_dict(),
+            "precision": precision_name(recipe.precision),
+            "budget": asdict(budget),
+            "shards": recipe.shards,
+            "reason": recipe.reason,
+            "tokens_per_second": recipe.tokens_per_second,
+            "launch": launch,
+        },
+    }
+
+
+def save_recipe(
+    folder: Path, recipe: Recipe, *, tokenizer: str, vocab_size: int | None, grid: str | None
+) -> None:
+    """Leave what was chosen as options: `train --config FILE --steps N` repeats it."""
+    model = {k: v for k, v in recipe.model.to_dict().items() if k not in ("vocab_size", "labels")}
+    tables: dict[str, dict[str, Any]] = {
+        "run": {
+            "tokenizer": tokenizer,
+            "vocab_size": vocab_size,
+            "grid": grid,
+            "precision": precision_name(recipe.precision),
+            "threads": recipe.shards,
+        },
+        "model": model,
+        "training": recipe.training.to_dict(),
+    }
+    lines = [f"# {recipe.reason}", ""]
+    for table, values in tables.items():
+        lines += [f"[{table}]"]
+        # A string, a number and a truth value are the same in JSON and in TOML.
+        lines += [f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None]
+        lines += [""]
+    write_text(folder / RECIPE_FILE, "\n".join(lines))
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """The recipe of the run in a folder.
+
+    Raises:
+        CheckpointError: it holds none.
+    """
+    config, details = checkpoint.read_config(folder)
+    try:
+        stored = details["recipe"]
+        return Recipe(
+            model=config,
+            training=TrainingConfig(**stored["training"]),
+            precision=PRECISIONS[stored["precision"]],
+            shards=int(stored.get("shards", 1)),
+            reason=stored["reason"],
+            tokens_per_second=stored.get("tokens_per_second"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{shown(folder)}: no recipe to resume: {error}") from error
