@@ -188,7 +188,8 @@ def music(
     _check_melody_options(harmonise, primer=primer, **options)
     target = Path(output or "music.mid")
     also = given({"wav": wav, "plot": plot, "html": html, "musicxml": musicxml})
-    terminal.check_outputs(target, *also.values())
+    terminal.check_outputs(target)
+    terminal.check_files(**{f"--{kind}": path for kind, path in also.items()})
     main_kind = "midi" if output == STDIO else formats.format_of(target)
     if soundfont is not None and "wav" not in {main_kind, *also}:
         raise click.UsageError("--soundfont is how --wav sounds: give --wav FILE too")
@@ -306,7 +307,7 @@ def jam(
         "thru": thru,
     }
     chosen = Settings(**given(settings))
-    terminal.check_outputs(output)
+    terminal.check_files(**{"--output": output})
     seed = resolve_seed(options.pop("seed"))
     recording = Recording()
     turns: list[dict[str, Any]] = []
@@ -469,7 +470,7 @@ def score(
 
     if corpus and not copies:
         raise click.UsageError("--corpus is what --copies looks in: add --copies")
-    terminal.check_outputs(per_token)
+    terminal.check_files(**{"--per-token": per_token})
     model = model or default_model(kind_of_files(find_files(files)))
     loaded = _load(model, None, mix=mix, style=style)
     found = None

@@ -255,6 +255,19 @@ def check_outputs(*paths: Path | None) -> None:
             check_writable(path)
 
 
+def check_files(**paths: Path | None) -> None:
+    """The same for options that write files only: option -> path.
+
+    Raises:
+        click.UsageError: "-", which is no file.
+        FileError: saying why it cannot be written.
+    """
+    for option, path in paths.items():
+        if path is not None and str(path) == STDIO:
+            raise click.UsageError(f"{option} - : give it the name of a file; stdout is taken")
+        check_outputs(path)
+
+
 def write_text(text: str) -> None:
     """Text to stdout as UTF-8, whatever the locale, at once."""
     sys.stdout.buffer.write(text.encode("utf-8"))

@@ -59,6 +59,17 @@ def test_text_streams_the_prompt_and_what_follows(generate: Any, trained: Path) 
     assert result.err == ""
 
 
+@pytest.mark.parametrize("option", ["--wav", "--plot", "--html", "--musicxml"])
+def test_what_is_only_written_to_files_is_no_dash(
+    generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = generate("music", "--bars", 1, option, "-")
+    assert result.code == 2
+    assert f"{option} - : give it the name of a file" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_text_json(generate: Any, trained: Path) -> None:
     result = generate(
         "text", "7", "-m", trained, "-n", 9, "--seed", 4, "--num-return-sequences", 2, "--json"

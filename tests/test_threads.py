@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -241,3 +243,37 @@ def test_single_threaded_restores_after_an_error() -> None:
     with pytest.raises(ValueError, match="within"), single_threaded():
         raise ValueError("within")
     assert torch.get_num_threads() == 3
+
+
+SCORED_BY_A_CHILD = """
+import multiprocessing, sys, warnings
+import generative
+
+def child(model, queue):
+    queue.put(model.score("7 bottles " * 50, reset_every=50).nats)
+
+warnings.simplefilter("ignore")
+model = generative.load(sys.argv[1])
+own = model.score("7 bottles " * 50, reset_every=50).nats
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=child, args=(model, queue))
+process.start()
+try:
+    print(queue.get(timeout=60) == own)
+finally:
+    process.kill()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_scores_like_the_one_that_scored_before_it(trained: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCORED_BY_A_CHILD, str(trained)],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() == "True"

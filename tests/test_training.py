@@ -155,6 +155,8 @@ def test_a_budget_is_spent_in_its_own_unit(unit: str) -> None:
         (lambda: TrainingConfig(learning_rate=-1), "learning_rate must be a positive number"),
         (lambda: TrainingConfig(beta2=1.0), r"beta2 must be in \[0, 1\), not 1.0"),
         (lambda: TrainingConfig(patience=0), "patience must be at least 1"),
+        (lambda: TrainingConfig(batch_size=65_537), "must be at most 4194304 tokens a step"),
+        (lambda: TrainingConfig(sequence_length=2**40), "must be at most 4194304 tokens a step"),
     ],
 )
 def test_impossible_choices_are_refused(make: Any, message: str) -> None:

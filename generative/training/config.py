@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 UNITS = ("minutes", "steps", "epochs")
 INITS = ("uniform", "xavier", "orthogonal")
+MAX_STEP_TOKENS = 1 << 22  # of all rows together; more would be a slip, or an attack by a folder
 # The learning rate over its peak, by the part of the budget that is spent. The cosine is that of
 # Loshchilov & Hutter (2017); "trapezoid" stays at the peak for most of the time.
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -116,6 +117,11 @@ class TrainingConfig:
         for name in ("batch_size", "sequence_length", "learning_rate", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a positive number, not {getattr(self, name)}")
+        if self.batch_size * self.sequence_length > MAX_STEP_TOKENS:
+            raise ValueError(
+                f"batch_size {self.batch_size} times sequence_length {self.sequence_length} must "
+                f"be at most {MAX_STEP_TOKENS} tokens a step"
+            )
         probabilities = ("clear_probability", "scheduled_sampling", "label_dropout")
         for name in ("beta1", "beta2", "average_decay", *probabilities):
             if not 0.0 <= getattr(self, name) < 1.0:
