@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 import generative
-from generative.corpus import read_text
-from generative.text_model import TextModel
+from generative.api.text_model import TextModel
+from generative.data.corpus import read_text
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generative import midi
-from generative.quantise import PERFORMANCE, SCORE
-from generative.tokenizers.music import MusicTokenizer
+from generative.music import midi
+from generative.music.quantise import PERFORMANCE, SCORE
+from generative.tokenizers.music.tokenizer import MusicTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

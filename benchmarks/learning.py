@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from generative import checkpoint, store
+from generative import checkpoint
+from generative.data import store
+from generative.data.store import StoreWriter
+from generative.machine.threads import Workers, available_threads, single_threaded
 from generative.model.language_model import LanguageModel
-from generative.store import StoreWriter
-from generative.threads import Workers, available_threads, single_threaded
 from generative.training import run as training_run
 from generative.training.config import Budget
 from generative.training.processes import Processes

@@ -31,11 +31,12 @@ import numpy as np
 import sentencepiece
 from learning import Ids, learn, say
 
-from generative import midi, store
-from generative.corpus import held_out_pieces
-from generative.scoring import token_nats
-from generative.tokenizers.music import MusicTokenizer
-from generative.training.augment import Variation
+from generative.data import store
+from generative.data.corpus import held_out_pieces
+from generative.music import midi
+from generative.scoring.loss import token_nats
+from generative.tokenizers.music.tokenizer import MusicTokenizer
+from generative.training.augment import Augmentation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -200,7 +201,7 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
         f"{plain:>13.4f}"
     )
     counts = np.bincount(np.concatenate(split["train"]), minlength=EVENTS.vocab_size)
-    vary = Variation.of(EVENTS, counts, learnt.recipe.training)
+    vary = Augmentation.of(EVENTS, counts, learnt.recipe.training)
     rng = np.random.default_rng(arguments.seed)
     varied = [vary(ids, rng) for _ in range(copies) for ids in split["train"]]
     for size in arguments.sizes or SIZES:

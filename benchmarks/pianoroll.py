@@ -11,9 +11,9 @@ rate are the package's choice for music. Training pieces are transposed, the val
 chooses among the weights of a run, the test split is scored once and never changed.
 
 Recall, by which the package's models of music expect what they have read before in the same piece
-(`generative.recall`), is part of the model and exact like the rest; the figure without it stands
-beside, since the published models have none. So does the mixture of twelve keys: p(piece) is the
-mean of the model's probabilities of the piece in twelve transpositions, equally weighted
+(`generative.model.recall`), is part of the model and exact like the rest; the figure without it
+stands beside, since the published models have none. So does the mixture of twelve keys: p(piece)
+is the mean of the model's probabilities of the piece in twelve transpositions, equally weighted
 beforehand, which is exact as well and costs twelve times as much. Then the same frames go the
 product's own way: written as MIDI (equal neighbours are one note), learnt from by
 `generative.train` for the same minutes, and scored in bits per note. Notes say all that frames say
@@ -38,10 +38,11 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 
 import generative
-from generative import midi, store
-from generative.music_model import MusicModel
-from generative.piece import Note, Piece, Track
-from generative.scoring import cross_entropy, recalled, token_nats
+from generative.api.music_model import MusicModel
+from generative.data import store
+from generative.music import midi
+from generative.music.piece import Note, Piece, Track
+from generative.scoring.loss import cross_entropy, recalled, token_nats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

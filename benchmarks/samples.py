@@ -9,7 +9,7 @@ windows of 16 bars; a star marks what is off by more than 10%. Both sides are in
 model's tokens give. Then comes how many of the tokens a passage of twelve, heard before in the same
 piece, announced rightly: how much pieces repeat themselves. The last line says how many samples
 share a run of 32 notes or more with the corpus, in any key, in the texture or in one part
-(`generative.copies`).
+(`generative.scoring.copies`).
 
 Metrics are those of MusPy (Dong et al., 2020, "MuSPy: a toolkit for symbolic music generation").
 """
@@ -25,18 +25,18 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 import generative
-from generative import copies
-from generative.corpus import read_corpus
-from generative.music_model import MusicModel
-from generative.piece import bar_ticks
-from generative.recall import follow
+from generative.api.music_model import MusicModel
+from generative.data.corpus import read_corpus
+from generative.model.recall import follow
+from generative.music.piece import bar_ticks
+from generative.scoring import copies
 from generative.training.recipe import RECALL_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from generative.corpus import Corpus
-    from generative.piece import Piece
+    from generative.data.corpus import Corpus
+    from generative.music.piece import Piece
 
 WINDOW_BARS = 16
 COPIED_NOTES = 32  # a run of so many is a copy

@@ -33,11 +33,11 @@ from torch.nn import functional as F
 
 import generative
 from generative import engine
+from generative.api.runtime import Runtime
+from generative.api.text_model import TextModel
 from generative.checkpoint import Checkpoint
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
-from generative.runtime import Runtime
-from generative.text_model import TextModel
 from generative.tokenizers.text import StreamDecoder, join
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def transformer(shapes: Sequence[tuple[int, int]], lengths: Sequence[int], round
 def whole_commands(rounds: int) -> None:
     """The fourth table: processes from start to end, once everything is compiled and cached."""
     python = sys.executable
-    command = [python, "-c", "from generative.cli import main; main()"]
+    command = [python, "-c", "from generative.cli.main import main; main()"]
     sides = {
         'python -c "import torch"': [python, "-c", "import torch"],
         "generate text -n 1": [*command, "text", "-n", "1"],

@@ -25,7 +25,7 @@ WORDS = "the sea and a light in rain über naïve — wind over harbour stones, 
 CHILD = """
 import sys, time
 import generative
-from generative import ingest
+from generative.data import ingest
 began = time.monotonic()
 inner = ingest.ingest
 def timed(*arguments, **options):
@@ -33,8 +33,8 @@ def timed(*arguments, **options):
     made = inner(*arguments, **options)
     print(f"tokenised {time.monotonic() - began:.3f}", flush=True)
     return made
-import generative.train
-sys.modules["generative.train"].ingest = timed
+import generative.api.training
+sys.modules["generative.api.training"].ingest = timed
 generative.train(sys.argv[1], sys.argv[2], steps=60, hidden=128)
 """
 

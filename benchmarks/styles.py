@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import generative
-from generative import store
+from generative.data import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

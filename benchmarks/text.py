@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import generative
-from generative.corpus import cut_between, read_text
+from generative.data.corpus import cut_between, read_text
 
 BLOCK, BATCH, WIDTH, LAYERS, HEADS = 64, 12, 128, 4, 4
 PEAK_RATE, LEAST_RATE, WARMUP_STEPS = 1e-3, 1e-4, 100

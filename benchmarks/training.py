@@ -33,11 +33,11 @@ import torch
 from plain_loop import plain_step
 from torch import Tensor, nn
 
-from generative.corpus import read_text
+from generative.data.corpus import read_text
+from generative.machine.threads import Workers, available_threads, single_threaded
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.model.noise import Noise
-from generative.threads import Workers, available_threads, single_threaded
 from generative.tokenizers.char import CharTokenizer
 from generative.training.batches import windows
 from generative.training.config import TrainingConfig

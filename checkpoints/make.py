@@ -24,8 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import generative
-from generative import card, checkpoint, corpus, midi
-from generative.piece import Meter, Note, Piece, Tempo, Track
+from generative import checkpoint
+from generative.api import card
+from generative.data import corpus
+from generative.music import midi
+from generative.music.piece import Meter, Note, Piece, Tempo, Track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

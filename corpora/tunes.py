@@ -14,8 +14,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from generative import midi
-from generative.piece import Meter, Note, Piece, Tempo, Track
+from generative.music import midi
+from generative.music.piece import Meter, Note, Piece, Tempo, Track
 
 HERE = Path(__file__).resolve().parent
 TICKS_PER_BEAT = 24

@@ -15,15 +15,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from generative.api import load, mix
+    from generative.api.load import load, mix
+    from generative.api.music_model import MusicModel, Tune
+    from generative.api.text_model import TextModel
+    from generative.api.training import TrainingResult, train
     from generative.checkpoint import CheckpointError
     from generative.errors import CorpusError, FileError, OptionError
-    from generative.likelihood import Likelihood
-    from generative.midi import MidiError
-    from generative.music_model import MusicModel, Tune
-    from generative.piece import Piece
-    from generative.text_model import TextModel
-    from generative.train import TrainingResult, train
+    from generative.music import formats, midi
+    from generative.music.midi import MidiError
+    from generative.music.piece import Piece
+    from generative.scoring.likelihood import Likelihood
 
 __version__ = "0.1.0"
 
@@ -31,18 +32,21 @@ _HOMES = {
     "CheckpointError": "generative.checkpoint",
     "CorpusError": "generative.errors",
     "FileError": "generative.errors",
-    "Likelihood": "generative.likelihood",
-    "MidiError": "generative.midi",
-    "MusicModel": "generative.music_model",
+    "Likelihood": "generative.scoring.likelihood",
+    "MidiError": "generative.music.midi",
+    "MusicModel": "generative.api.music_model",
     "OptionError": "generative.errors",
-    "Piece": "generative.piece",
-    "TextModel": "generative.text_model",
-    "TrainingResult": "generative.train",
-    "Tune": "generative.music_model",
-    "load": "generative.api",
-    "mix": "generative.api",
-    "train": "generative.train",
+    "Piece": "generative.music.piece",
+    "TextModel": "generative.api.text_model",
+    "TrainingResult": "generative.api.training",
+    "Tune": "generative.api.music_model",
+    "formats": "generative.music.formats",
+    "load": "generative.api.load",
+    "midi": "generative.music.midi",
+    "mix": "generative.api.load",
+    "train": "generative.api.training",
 }
+_MODULES = {"formats", "midi"}  # names that are modules themselves
 
 __all__ = [
     "CheckpointError",
@@ -56,7 +60,9 @@ __all__ = [
     "TextModel",
     "TrainingResult",
     "Tune",
+    "formats",
     "load",
+    "midi",
     "mix",
     "train",
 ]
@@ -66,7 +72,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'generative' has no attribute {name!r}")
     home = importlib.import_module(_HOMES[name])
-    value = home if name == "train" else getattr(home, name)  # the module is the function
+    value = home if name in _MODULES else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -17,19 +17,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative import layout, tokenizers, untrusted
+from generative import tokenizers
 from generative.errors import FileError
 from generative.files import (
     CHECKSUM_KEY,
     Arrays,
     is_sealed,
     json_bytes,
+    layout,
     make_folder,
     read_arrays,
     read_file,
     read_json,
     sha256,
     shown,
+    untrusted,
     write_arrays,
     write_bytes,
     write_sealed_json,

@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import generative
-from generative.text_model import TextModel
+from generative.api.text_model import TextModel
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 TUNES = Path(__file__).resolve().parents[1] / "corpora" / "tunes"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from generative.piece import PITCH_BEND, Control, Key, Meter, Note, Piece, Tempo, Track
+from generative.music.piece import PITCH_BEND, Control, Key, Meter, Note, Piece, Tempo, Track
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "midi"
 

@@ -25,8 +25,9 @@ import numpy as np
 import torch
 
 import generative
-from generative import checkpoint, files, store
+from generative import checkpoint, files
 from generative.checkpoint import CheckpointError
+from generative.data import store
 from generative.errors import FileError
 from generative.training.reports import EventLog
 from generative.training.run import Interrupted

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from generative import midi
+from generative.music import midi
 from tests.conftest import TUNES
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Let no file grow beyond so many bytes, as on a full disk, once training is on its way.
 FULL_DISK = """
 import resource, signal, sys
-from generative.cli import main
+from generative.cli.main import main
 from generative.training.trainer import Trainer
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 agree = Trainer._agree
@@ -69,7 +69,7 @@ def test_a_full_disk_ends_a_run_with_one_line_and_its_last_state(
     assert "Traceback" not in done.stderr
     assert "cannot be written: File too large" in done.stderr.splitlines()[-1]
     again = subprocess.run(
-        [sys.executable, "-m", "generative.train", *command, "--resume"],
+        [sys.executable, "-m", "generative.api.training", *command, "--resume"],
         check=False,
         capture_output=True,
         text=True,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import generative
-from generative.music_model import MusicModel
+from generative.api.music_model import MusicModel
 from tests import validity
 
 

@@ -17,12 +17,13 @@ import mido
 import numpy as np
 
 import generative
-from generative import checkpoint, midi
-from generative.music_model import MusicModel
-from generative.tokenizers.music import MusicGrammar
+from generative import checkpoint
+from generative.api.music_model import MusicModel
+from generative.music import midi
+from generative.tokenizers.music.tokenizer import MusicGrammar
 
 if TYPE_CHECKING:
-    from generative.music_model import TuneSequence
+    from generative.api.music_model import TuneSequence
 
 BARS = 4
 BATCH = 50

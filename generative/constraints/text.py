@@ -77,32 +77,32 @@ class TextConstraint:
     complete.
 
     Example:
-        constraint = TextConstraint(tokenizer.pieces, compile_text("[a-z]+"), end_id, 20)
+        constraint = TextConstraint(tokenizer.token_bytes, compile_text("[a-z]+"), end_id, 20)
         constraint.allowed(constraint.start())    # a..z and what else the tokens spell of them
     """
 
     def __init__(
         self,
-        pieces: Sequence[bytes],
+        token_bytes: Sequence[bytes],
         automaton: Automaton,
         end_id: int,
         max_new_tokens: int,
         barred: Sequence[int] = (),
     ) -> None:
-        """`pieces`: the bytes of each token; `barred`: tokens that may not be used.
+        """`token_bytes`: the bytes of each token; `barred`: tokens that may not be used.
 
         Raises:
             ValueError: no text of the language can be written with these tokens, or so few.
         """
-        if len(automaton.table) * len(pieces) > MAX_CELLS:
+        if len(automaton.table) * len(token_bytes) > MAX_CELLS:
             raise ValueError(
                 f"the constraint is too large to follow: {len(automaton.table):,} states "
-                f"times {len(pieces):,} tokens; simplify it"
+                f"times {len(token_bytes):,} tokens; simplify it"
             )
         self._end_id = end_id
         self._max_new_tokens = max_new_tokens
         self._accepts = automaton.accepts
-        self._next = _token_table(pieces, automaton, {*barred, end_id})
+        self._next = _token_table(token_bytes, automaton, {*barred, end_id})
         self._distances = _distances(self._next, automaton.accepts)  # tokens to a complete text
         finite = self._distances[self._distances < NEVER]
         self._enough = 1 + int(finite.max(initial=0))  # with more tokens left nothing changes
@@ -138,16 +138,16 @@ class TextConstraint:
 
 
 def _token_table(
-    pieces: Sequence[bytes], automaton: Automaton, barred: set[int]
+    token_bytes: Sequence[bytes], automaton: Automaton, barred: set[int]
 ) -> NDArray[np.int32]:
     """Where each token leads from each state. (S, V)"""
     dead = len(automaton.table) - 1  # the automaton's state of no return
     states = np.arange(len(automaton.table), dtype=np.int32)
-    table = np.repeat(states[:, None], len(pieces), axis=1)
-    lengths = np.array([len(piece) for piece in pieces])
+    table = np.repeat(states[:, None], len(token_bytes), axis=1)
+    lengths = np.array([len(piece) for piece in token_bytes])
     for place in range(int(lengths.max(initial=0))):
         longer = np.flatnonzero(lengths > place)
-        values = np.array([pieces[token][place] for token in longer.tolist()])
+        values = np.array([token_bytes[token][place] for token in longer.tolist()])
         table[:, longer] = automaton.table[table[:, longer], values]
     # a token without bytes would go on for ever without saying anything
     silent = np.flatnonzero(lengths == 0)

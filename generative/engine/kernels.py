@@ -25,8 +25,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from generative import compiling
-from generative.compiling import cached, inner, sigmoid, smooth, tanh
+from generative.machine import compiling
+from generative.machine.compiling import cached, inner, sigmoid, smooth, tanh
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -55,7 +55,7 @@ def _recurrent_parameters(module: nn.Module, gates: int, input_size: int, hidden
 def _compiled() -> ModuleType | None:
     """The compiled LSTM, or None where nothing can be compiled."""
     try:
-        from generative import compiling
+        from generative.machine import compiling
 
         if not compiling.is_possible():
             return None

@@ -24,7 +24,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from torch.autograd.function import once_differentiable
 
-from generative.compiling import cached, call, inner, sigmoid, smooth, tanh
+from generative.machine.compiling import cached, call, inner, sigmoid, smooth, tanh
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from generative.recall import BUCKETS, LONGEST
+from generative.model.recall import BUCKETS, LONGEST
 
 GATES = {"lstm": 4, "gru": 3}  # cell -> gates, each of which has H rows in a layer's weights
 # What a config may ask for: far beyond what trains here, and safe to add up and to allocate.
@@ -50,7 +50,7 @@ class ModelConfig:
         weight_drop: probability that a recurrent weight is dropped for a window
             (DropConnect; Merity et al. 2018).
         recall_length: where the last so many tokens stood before, what followed there is expected
-            again, as far as held-out data trust it (`generative.recall`); 0 is the layers alone.
+            again, as far as held-out data trust it (`generative.model.recall`); 0 is off.
         labels: names that a document may have, of which each shifts every token's vector.
     """
 

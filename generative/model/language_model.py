@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generative import recall
+from generative.model import recall
 from generative.model.cells import CELLS
 from generative.model.state import State
 

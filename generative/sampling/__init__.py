@@ -3,7 +3,6 @@
 from generative.sampling.beam import beam_search
 from generative.sampling.details import Alternative, Detail
 from generative.sampling.loop import Constraint, Draw, Sampled, Stop, collect, sample
-from generative.sampling.mixed import MixedStepper, log_mixture
 from generative.sampling.processors import (
     PROCESSOR_NAMES,
     LogitsProcessor,
@@ -12,7 +11,6 @@ from generative.sampling.processors import (
     bend,
     build,
 )
-from generative.sampling.recalling import RecallStepper
 from generative.sampling.rows import Past, Rows
 from generative.sampling.samplers import Categorical, Greedy, Sampler, row_generator
 from generative.sampling.stepper import State, Stepper
@@ -26,9 +24,7 @@ __all__ = [
     "Draw",
     "Greedy",
     "LogitsProcessor",
-    "MixedStepper",
     "Past",
-    "RecallStepper",
     "Rows",
     "Sampled",
     "Sampler",
@@ -41,7 +37,6 @@ __all__ = [
     "bend",
     "build",
     "collect",
-    "log_mixture",
     "row_generator",
     "sample",
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from generative.tokenizers.music import MusicTokenizer
+    from generative.tokenizers.music.tokenizer import MusicTokenizer
     from generative.tokenizers.text import StreamDecoder
 
 # name -> (module, class, what it reads); imported when first asked for
@@ -23,7 +23,7 @@ TOKENIZERS: dict[str, tuple[str, str, str]] = {
     "char": ("generative.tokenizers.char", "CharTokenizer", "text"),
     "byte": ("generative.tokenizers.byte", "ByteTokenizer", "text"),
     "sentencepiece": ("generative.tokenizers.subword", "SentencePieceTokenizer", "text"),
-    "music": ("generative.tokenizers.music", "MusicTokenizer", "music"),
+    "music": ("generative.tokenizers.music.tokenizer", "MusicTokenizer", "music"),
 }
 DEFAULT_TOKENIZER = {"text": "char", "music": "music"}
 
@@ -34,7 +34,7 @@ class TextTokenizer(Protocol):
     name: str
     vocab_size: int
     start_id: int  # the context of a document's first token, and what ends a document
-    pieces: tuple[bytes, ...]  # the bytes that each id stands for
+    token_bytes: tuple[bytes, ...]  # the bytes that each id stands for
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> Self:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 START_ID = 256
-BYTE_PIECES: tuple[bytes, ...] = (*(bytes([value]) for value in range(256)), b"")
+SINGLE_BYTES: tuple[bytes, ...] = (*(bytes([value]) for value in range(256)), b"")
 
 
 class ByteTokenizer:
@@ -27,7 +27,7 @@ class ByteTokenizer:
     name = "byte"
     start_id = START_ID
     vocab_size = 257
-    pieces = BYTE_PIECES
+    token_bytes = SINGLE_BYTES
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> ByteTokenizer:  # noqa: ARG003
@@ -45,11 +45,11 @@ class ByteTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
-        return join(BYTE_PIECES, ids)
+        return join(SINGLE_BYTES, ids)
 
     def decoder(self) -> StreamDecoder:
         """A decoder for ids that come one at a time."""
-        return StreamDecoder(BYTE_PIECES)
+        return StreamDecoder(SINGLE_BYTES)
 
     def describe(self, token: int) -> str:
         """A token for human eyes."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative.tokenizers.byte import BYTE_PIECES, START_ID
+from generative.tokenizers.byte import SINGLE_BYTES, START_ID
 from generative.tokenizers.text import StreamDecoder, check_ids, join, utf8
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_CODE_POINTS = 0x110000
-FIRST_CHAR_ID = len(BYTE_PIECES)  # 257
+FIRST_CHAR_ID = len(SINGLE_BYTES)  # 257
 FIRST_BEYOND = 128  # ASCII characters are their bytes
 MIN_COUNT = 2  # a character needs this many occurrences to earn an id
 
@@ -50,7 +50,7 @@ class CharTokenizer:
             raise ValueError("chars must be distinct characters beyond ASCII")
         self.chars = chars
         self.vocab_size = FIRST_CHAR_ID + len(chars)
-        self.pieces = (*BYTE_PIECES, *(char.encode("utf-8") for char in chars))
+        self.token_bytes = (*SINGLE_BYTES, *(char.encode("utf-8") for char in chars))
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> CharTokenizer:
@@ -107,11 +107,11 @@ class CharTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
-        return join(self.pieces, ids)
+        return join(self.token_bytes, ids)
 
     def decoder(self) -> StreamDecoder:
         """A decoder for ids that come one at a time."""
-        return StreamDecoder(self.pieces)
+        return StreamDecoder(self.token_bytes)
 
     def describe(self, token: int) -> str:
         """A token for human eyes."""
@@ -119,7 +119,7 @@ class CharTokenizer:
             return "<start>"
         if 128 <= token < START_ID:
             return f"<0x{token:02X}>"
-        return self.pieces[token].decode("utf-8")
+        return self.token_bytes[token].decode("utf-8")
 
     def to_config(self) -> dict[str, Any]:
         """What `tokenizer.json` holds."""

@@ -52,9 +52,9 @@ class SentencePieceTokenizer:
         self._model = model
         self.vocab_size: int = self._processor.vocab_size()
         self.start_id: int = self._processor.bos_id()
-        self.pieces = tuple(self._piece(i) for i in range(self.vocab_size))
+        self.token_bytes = tuple(self._piece(i) for i in range(self.vocab_size))
         byte_ids = {
-            self.pieces[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
+            self.token_bytes[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
         }
         self._space_mark_ids = [byte_ids[value] for value in SPACE.encode("utf-8")]
 
@@ -123,11 +123,11 @@ class SentencePieceTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
         check_ids(ids, self.vocab_size)
-        return join(self.pieces, ids)
+        return join(self.token_bytes, ids)
 
     def decoder(self) -> StreamDecoder:
         """A decoder for ids that come one at a time."""
-        return StreamDecoder(self.pieces)
+        return StreamDecoder(self.token_bytes)
 
     def describe(self, token: int) -> str:
         """A token for human eyes."""

@@ -38,21 +38,21 @@ def check_ids(ids: Iterable[int], vocab_size: int) -> None:
             raise ValueError(f"token {token} at position {position} is not in 0..{vocab_size - 1}")
 
 
-def join(pieces: Sequence[bytes], ids: Iterable[int]) -> str:
-    """The text of ids, each standing for `pieces[id]`; bytes that are not UTF-8 become U+FFFD."""
-    return b"".join(pieces[i] for i in ids).decode("utf-8", errors="replace")
+def join(token_bytes: Sequence[bytes], ids: Iterable[int]) -> str:
+    """The text of ids that stand for `token_bytes[id]`; bytes that are not UTF-8 become U+FFFD."""
+    return b"".join(token_bytes[i] for i in ids).decode("utf-8", errors="replace")
 
 
 class StreamDecoder:
     """Turns ids into text as they come, holding back bytes until they complete a character.
 
     Example:
-        decoder = StreamDecoder(pieces)
+        decoder = StreamDecoder(token_bytes)
         text = "".join(decoder.feed(i) for i in ids) + decoder.finish()   # == decode(ids)
     """
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, token_bytes: Sequence[bytes]) -> None:
+        self._pieces = token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, token: int) -> str:

@@ -1,9 +1,9 @@
-"""A token stream to batches: knows contiguous lanes and windows, not what the tokens mean.
+"""A token stream as batches of B rows and T tokens; knows windows, not what the tokens mean.
 
-The stream is cut into B lanes that lie side by side, and a batch is the next T tokens of each lane,
-so that the state left by one batch is the right one to begin the next with (truncated
-backpropagation through time). The lanes are those of the whole run: where several processes share
-it, each takes its own rows of the same batches.
+The stream is cut into B contiguous rows, and a batch is the next T tokens of each row. The state
+left by one batch is therefore the right one to begin the next with (truncated backpropagation
+through time). The rows are those of the whole run: where several processes share it, each takes its
+own rows of the same batches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from generative.labels import Labels
+from generative.data.labels import Labels
 
 Ids = NDArray[np.integer]
 Augment = Callable[[Ids, np.random.Generator], Ids]
@@ -22,7 +22,7 @@ Augment = Callable[[Ids, np.random.Generator], Ids]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One window of every lane: predict `targets` from `inputs`, both (T, B) int64.
+    """One window of every row: predict `targets` from `inputs`, both (T, B) int64.
 
     `fresh` says that the window does not continue the one before: begin with an empty state.
     `labels`, (T, B), are those of the inputs; None where the corpus has none.
@@ -48,18 +48,18 @@ def windows(
 
     Args:
         stream: (N,) ids; only what a batch needs is read, so a memory map will do.
-        batch_size: lanes, B.
+        batch_size: rows, B.
         sequence_length: tokens a window, T.
         offset: where in the stream to begin; what lies before comes last.
         first: the number of the first batch to yield.
-        rows: which lanes to yield; all by default.
+        rows: which rows to yield; all by default.
         labels: of the stream's places.
     """
-    lane_length = (len(stream) - 1) // batch_size
-    lanes = offset + lane_length * np.arange(batch_size)[rows]
+    row_length = (len(stream) - 1) // batch_size
+    starts = offset + row_length * np.arange(batch_size)[rows]
     steps = np.arange(sequence_length + 1)[:, np.newaxis]
-    for number in range(first, lane_length // sequence_length):
-        places = (lanes + number * sequence_length + steps) % len(stream)  # (T + 1, B)
+    for number in range(first, row_length // sequence_length):
+        places = (starts + number * sequence_length + steps) % len(stream)  # (T + 1, B)
         window = stream[places].astype(np.int64)
         yield Batch(
             inputs=window[:-1],
@@ -70,7 +70,7 @@ def windows(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lanes:
+class StreamBatches:
     """The training batches, epoch after epoch, the same for the same seed.
 
     One kind of corpus is long and ordered (a book): its stream keeps its order and is rotated by

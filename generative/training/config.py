@@ -61,7 +61,7 @@ class TrainingConfig:
     """How a model learns. Together with the model's shape and the data it decides everything.
 
     Attributes:
-        batch_size: lanes that are read side by side, B.
+        batch_size: rows that are read in parallel, B.
         sequence_length: tokens a window, T; gradients reach that far back.
         learning_rate: the peak, after warm-up.
         schedule: how it falls from there, a key of `SCHEDULES`.
@@ -71,7 +71,7 @@ class TrainingConfig:
         gradient_clip: the gradient's norm is scaled down to this (Pascanu et al. 2013).
         average_decay: of the exponential moving average of the weights, which is what is
             validated and saved (Polyak & Juditsky 1992).
-        clear_probability: how often a lane's state is emptied before a window, so that the model
+        clear_probability: how often a row's state is emptied before a window, so that the model
             also learns to begin without one.
         activation_penalty, activation_change_penalty: weights of the mean square of what the output
             layer reads, and of its change from token to token (AR and TAR; Merity et al. 2018).

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from generative.dynamic import SEGMENT_TOKENS, STATISTICS_SEGMENTS, gradient_statistics
-from generative.scoring import CHUNK_TOKENS, token_nats
+from generative.scoring.dynamic import SEGMENT_TOKENS, STATISTICS_SEGMENTS, gradient_statistics
+from generative.scoring.loss import CHUNK_TOKENS, token_nats
 from generative.training.validation import (
     FITTED_TOKENS,
     GROUP_ROWS,
@@ -28,9 +28,9 @@ from generative.training.validation import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from generative.data.store import TokenStore
+    from generative.machine.threads import Workers
     from generative.model.language_model import LanguageModel
-    from generative.store import TokenStore
-    from generative.threads import Workers
 
 SCORED_TOKENS = 250_000  # the score after training reads at most about this much held-out data
 CLOSING_SECONDS = 0.5  # loading, writing and leaving

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from generative.model.language_model import locked_dropout
-from generative.scoring import cross_entropy
+from generative.scoring.loss import cross_entropy
 
 if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel

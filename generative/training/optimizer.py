@@ -16,8 +16,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from generative.machine.threads import Workers
     from generative.model.language_model import LanguageModel
-    from generative.threads import Workers
     from generative.training.config import TrainingConfig
 
 SLOTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps for each number

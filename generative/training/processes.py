@@ -45,7 +45,7 @@ class Processes:
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """Which of the run's lanes are this process's."""
+        """Which of the run's rows are this process's."""
         share = batch_size // self.size
         return slice(self.rank * share, (self.rank + 1) * share)
 

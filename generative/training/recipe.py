@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from generative.threads import Workers
+    from generative.machine.threads import Workers
 
 PROBE_SHARE = 0.03  # of a budget in minutes that measuring the machine's speed may take
 PROBE_SECONDS = 4.0  # and at most so long

@@ -15,7 +15,7 @@ from generative.training.recipe import PRECISIONS, Recipe, precision_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from generative.store import TokenStore
+    from generative.data.store import TokenStore
     from generative.training.config import Budget
 
 RECIPE_FILE = "recipe.toml"  # what was chosen, as options for another run

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from generative import layout, untrusted
 from generative.checkpoint import CheckpointError
 from generative.errors import FileError
-from generative.files import read_arrays, shown, write_arrays
+from generative.files import layout, read_arrays, shown, untrusted, write_arrays
 from generative.model.state import State
 from generative.training.reports import Metrics
 

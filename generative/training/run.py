@@ -22,8 +22,8 @@ from generative.checkpoint import CheckpointError
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
 from generative.sampling import SamplingOptions, collect, sample
-from generative.training.augment import Climbable, Variation
-from generative.training.batches import Lanes
+from generative.training.augment import Augmentable, Augmentation
+from generative.training.batches import StreamBatches
 from generative.training.finish import Finish
 from generative.training.recipe import PRECISIONS
 from generative.training.reports import (
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from generative.store import TokenStore
-    from generative.threads import Workers
+    from generative.data.store import TokenStore
+    from generative.machine.threads import Workers
     from generative.tokenizers import Tokenizer
     from generative.training.config import Budget
     from generative.training.processes import Processes
@@ -131,8 +131,8 @@ def run(
     model.set_unigram_bias(counts.tolist())
     known = np.union1d(np.flatnonzero(counts), [tokenizer.start_id])
     variation = None
-    if isinstance(tokenizer, Climbable):
-        variation = Variation.of(tokenizer, counts, config)
+    if isinstance(tokenizer, Augmentable):
+        variation = Augmentation.of(tokenizer, counts, config)
         known = variation.reachable(known)
     finish = Finish(tokens=tokens, workers=workers, fits=uses_held_out)
     watch = _Watch(folder, tokenizer, recipe, say, watching) if processes.is_first else _Silence()
@@ -150,7 +150,7 @@ def run(
         timed = budget.unit == "minutes" and processes.is_first
         trainer = Trainer(
             step=step,
-            lanes=Lanes(
+            batches=StreamBatches(
                 stream=tokens.stream("train"),
                 start_id=tokenizer.start_id,
                 batch_size=config.batch_size,
@@ -387,7 +387,7 @@ class _Watch:
 
     def _sample(self, average: LanguageModel, seed: int) -> str | None:
         """A short text by the model as it stands; music is not shown in letters."""
-        if isinstance(self._tokenizer, Climbable):
+        if isinstance(self._tokenizer, Augmentable):
             return None
         arrays = {k: v.float().cpu().numpy() for k, v in average.state_dict().items()}
         usual = average.config.cell in engine.ENGINE_CELLS

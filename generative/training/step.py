@@ -23,8 +23,8 @@ from generative.training.optimizer import Optimizer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from generative.machine.threads import Workers
     from generative.model.language_model import LanguageModel
-    from generative.threads import Workers
     from generative.training.batches import Batch
     from generative.training.config import TrainingConfig
     from generative.training.processes import Processes

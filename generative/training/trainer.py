@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from generative.labels import Labels
+    from generative.data.labels import Labels
     from generative.model.language_model import LanguageModel
-    from generative.training.batches import Batch, Ids, Lanes
+    from generative.training.batches import Batch, Ids, StreamBatches
     from generative.training.config import Budget
     from generative.training.step import Outcome, TrainingStep
 
@@ -59,7 +59,7 @@ class Trainer:
     Attributes:
         step: the model, its moving average, which is what is validated and kept, and how it
             learns; its processes share the run, and rank 0 validates, saves and decides.
-        lanes: the training batches of the whole run.
+        batches: the training batches of the whole run.
         validation: one stream of ids, start tokens included, and the labels of its places.
         selects: whether the average with the lowest validation loss is the best; else the last is.
         budget: how long.
@@ -72,7 +72,7 @@ class Trainer:
     """
 
     step: TrainingStep
-    lanes: Lanes
+    batches: StreamBatches
     validation: tuple[Ids, Labels | None]
     selects: bool
     budget: Budget
@@ -217,7 +217,7 @@ class Trainer:
         """The part of the budget that is spent by rank 0's clock, and whether anyone must stop."""
         progress = self.progress
         progress.seconds = time.monotonic() - self._began
-        epochs = progress.epoch + progress.window / self.lanes.windows_per_epoch
+        epochs = progress.epoch + progress.window / self.batches.windows_per_epoch
         spent = self.budget.progress(
             seconds=progress.seconds,
             steps=progress.step,
@@ -232,7 +232,7 @@ class Trainer:
         """Batches from the present place in the data on, without end."""
         progress = self.progress
         while True:
-            epoch = self.lanes.epoch(progress.epoch, first=progress.window, rows=self.rows)
+            epoch = self.batches.epoch(progress.epoch, first=progress.window, rows=self.rows)
             for batch in epoch:
                 progress.window += 1
                 yield batch
@@ -257,7 +257,7 @@ class Trainer:
         )
         metrics = Metrics(
             step=progress.step,
-            epoch=progress.epoch + progress.window / self.lanes.windows_per_epoch,
+            epoch=progress.epoch + progress.window / self.batches.windows_per_epoch,
             seconds=progress.seconds,
             train_loss=progress.train_loss if progress.train_loss is not None else math.nan,
             validation_loss=loss,

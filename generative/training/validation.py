@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generative import recall
-from generative.labels import Labels, excerpt
-from generative.scoring import cross_entropy
-from generative.threads import ALONE, Workers
+from generative.data.labels import Labels, excerpt
+from generative.machine.threads import ALONE, Workers
+from generative.model import recall
+from generative.scoring.loss import cross_entropy
 from generative.training.batches import Ids, windows
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.data.store import TokenStore
     from generative.model.language_model import LanguageModel
     from generative.model.state import State
-    from generative.store import TokenStore
 
 VALIDATION_ROWS = 32
 GROUP_ROWS = 8  # of them are read together; threads share the groups
@@ -105,7 +105,7 @@ def fit_recall(
     *,
     workers: Workers = ALONE,
 ) -> float:
-    """Set how far the model trusts what it recalls, see `generative.recall`.
+    """Set how far the model trusts what it recalls, see `generative.model.recall`.
 
     Each document of the stream is read from an empty state to its end, and the end counts: where a
     repeat was expected and the piece ended, it did not come.

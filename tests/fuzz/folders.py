@@ -23,7 +23,7 @@ from generative import checkpoint, engine, files, tokenizers
 from generative.model.config import ModelConfig
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
-from generative.tokenizers.music import MusicTokenizer
+from generative.tokenizers.music.tokenizer import MusicTokenizer
 from generative.tokenizers.subword import SentencePieceTokenizer
 from tests.fuzz.entropy import Entropy, changed
 

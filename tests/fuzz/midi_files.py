@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from generative import midi
-from generative.piece import Control, Key, Meter, Note, Piece, Tempo, Track
-from generative.quantise import PERFORMANCE, SCORE
-from generative.tokenizers.music import MusicTokenizer
+from generative.music import midi
+from generative.music.piece import Control, Key, Meter, Note, Piece, Tempo, Track
+from generative.music.quantise import PERFORMANCE, SCORE
+from generative.tokenizers.music.tokenizer import MusicTokenizer
 from tests.fuzz.entropy import Entropy
 
 HEADER = "4d546864 00000006 0001 0001 0018"

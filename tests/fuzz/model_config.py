@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from generative import card, checkpoint
+from generative import checkpoint
+from generative.api import card
 from generative.checkpoint import CheckpointError
 from tests.fuzz import folders
 from tests.fuzz.entropy import Entropy

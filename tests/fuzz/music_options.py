@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 from generative.errors import OptionError
-from generative.tokenizers.music import MusicGrammar, MusicTokenizer
-from generative.tokenizers.music_limits import MusicLimits, parse_pitch
+from generative.tokenizers.music.limits import MusicLimits, parse_pitch
+from generative.tokenizers.music.tokenizer import MusicGrammar, MusicTokenizer
 from tests.fuzz.entropy import Entropy
 
 N = TypeVar("N", int, float)

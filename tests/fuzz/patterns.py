@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from generative.constraints import TextConstraint, compile_text
-from generative.tokenizers.byte import BYTE_PIECES, START_ID
+from generative.tokenizers.byte import SINGLE_BYTES, START_ID
 from tests.fuzz.entropy import Entropy
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(data: bytes) -> None:
     if kind == 0 and len(pattern) <= ORACLE_CHARS:
         _agrees_with_re(pattern, automaton)
     try:
-        constraint = TextConstraint(BYTE_PIECES, automaton, START_ID, NEW_TOKENS)
+        constraint = TextConstraint(SINGLE_BYTES, automaton, START_ID, NEW_TOKENS)
     except ValueError:
         return
     state, text = constraint.start(), bytearray()

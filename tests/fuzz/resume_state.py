@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from generative.checkpoint import CheckpointError
+from generative.machine.threads import ALONE
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
-from generative.threads import ALONE
 from generative.training import resume
 from generative.training.batches import Batch
 from generative.training.config import TrainingConfig

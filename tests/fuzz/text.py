@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from generative.decoding import decode_text
 from generative.errors import CorpusError
+from generative.files.decoding import decode_text
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
 from generative.tokenizers.subword import SentencePieceTokenizer
@@ -63,7 +63,7 @@ def run(data: bytes) -> None:
         assert tokenizer.decode(ids) == text
         assert tokenizer.encode_array(text).tolist() == ids
         assert all(0 <= token < tokenizer.vocab_size for token in ids)
-        assert b"".join(tokenizer.pieces[token] for token in ids) == text.encode()
+        assert b"".join(tokenizer.token_bytes[token] for token in ids) == text.encode()
 
 
 def _read_ids(entropy: Entropy) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative import store
-from generative.labels import Labels
+from generative.data import store
+from generative.data.labels import Labels
 from tests.fuzz import folders
 from tests.fuzz.entropy import Entropy, changed
 

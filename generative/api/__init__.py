@@ -1,0 +1,1 @@
+"""What users call: models at work, training, evaluation; knows no command line."""

@@ -1,0 +1,286 @@
+"""Scoring files and describing models: joins a corpus with a loaded model; prints nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
+
+from generative import checkpoint, tokenizers
+from generative.data import store
+from generative.data.corpus import Document, read_corpus
+from generative.files import write_text
+from generative.scoring import copies
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from generative.scoring.copies import Copied, Symbols
+    from generative.scoring.likelihood import Likelihood
+
+TIMED_TOKENS = 2048
+COPY_UNITS = {"text": "chars", "music": "notes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredDocument:
+    """One document's ids and the nats of each, (T,)."""
+
+    name: str
+    ids: list[int]
+    nats: NDArray[np.float64]
+    likelihood: Likelihood
+    dynamic: Likelihood | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileScores:
+    """The scores of several documents under one model."""
+
+    scored: tuple[ScoredDocument, ...]
+    skipped: tuple[tuple[str, str], ...]
+    describe: Any  # token id -> str
+
+    @property
+    def documents(self) -> int:
+        """How many were scored."""
+        return len(self.scored)
+
+    @property
+    def total(self) -> Likelihood:
+        """All documents together: sums first, ratios last."""
+        return reduce(add, (document.likelihood for document in self.scored))
+
+    @property
+    def dynamic(self) -> Likelihood | None:
+        """The same under dynamic evaluation, where that was asked for."""
+        found = [document.dynamic for document in self.scored if document.dynamic is not None]
+        return reduce(add, found) if found else None
+
+    def write_tokens(self, path: Path) -> None:
+        """One JSON line a token: document, position, id, how it reads, nats."""
+        lines = (
+            json.dumps(
+                {
+                    "document": document.name,
+                    "position": position,
+                    "id": token,
+                    "token": self.describe(token),
+                    "nats": nats,
+                },
+                ensure_ascii=False,
+            )
+            for document in self.scored
+            for position, (token, nats) in enumerate(
+                zip(document.ids, document.nats.tolist(), strict=True)
+            )
+        )
+        write_text(path, "".join(line + "\n" for line in lines))
+
+
+def score_files(
+    model: Any,
+    files: Sequence[str],
+    *,
+    encoding: str = "utf-8",
+    reset_every: int | None = None,
+    dynamic: bool = False,
+) -> FileScores:
+    """Score every document in `files` from an empty state.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        reset_every: clear the state every so many tokens within a document.
+        dynamic: also score with dynamic evaluation, from the trained weights for each document
+            and with the state carried through.
+
+    Raises:
+        CorpusError: a file cannot be read.
+    """
+    read = read_corpus(list(files), kind=model.kind, encoding=encoding)
+    scored = []
+    for document in read.documents:
+        ids = model.tokenizer.encode(document.content)
+        nats = model.token_nats(ids, reset_every)
+        scored.append(
+            ScoredDocument(
+                name=document.name,
+                ids=ids,
+                nats=nats,
+                likelihood=model.likelihood(document.content, nats),
+                dynamic=model.likelihood(document.content, model.dynamic_token_nats(ids))
+                if dynamic
+                else None,
+            )
+        )
+    return FileScores(scored=tuple(scored), skipped=read.skipped, describe=model.tokenizer.describe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopyReport:
+    """What documents have in common with the corpus that a model learnt from.
+
+    Attributes:
+        kind: "text" or "music".
+        documents: those that were compared, by name.
+        copied: the longest run of each.
+        corpus: the names of the corpus's documents.
+    """
+
+    kind: str
+    documents: tuple[Document[Any], ...]
+    copied: tuple[Copied, ...]
+    corpus: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: the longest run of all, then each document's, and of text what it says."""
+        rows = []
+        for document, copied in zip(self.documents, self.copied, strict=True):
+            end = copied.start + copied.length
+            row = {
+                "document": document.name,
+                "longest": copied.length,
+                "of": copied.size,
+                "source": None if copied.source is None else self.corpus[copied.source],
+            }
+            if self.kind == "text":
+                row["text"] = document.content[copied.start : end]
+            rows.append(row)
+        return {
+            "longest": max(copied.length for copied in self.copied),
+            "unit": COPY_UNITS[self.kind],
+            "corpus_documents": len(self.corpus),
+            "documents": rows,
+        }
+
+
+def find_copies(
+    model: Any,
+    files: Sequence[str],
+    corpus: Sequence[str | Path] = (),
+    *,
+    encoding: str = "utf-8",
+) -> CopyReport:
+    """The longest run of characters or notes that each file shares with a model's corpus.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        files: what to look at.
+        corpus: what it learnt from; nothing is the tokens that training left in its folder.
+        encoding: of text files, on both sides.
+
+    Raises:
+        CorpusError: a file cannot be read.
+        CheckpointError: no corpus is named, and none lies in the model's folder.
+    """
+    documents = read_corpus(list(files), kind=model.kind, encoding=encoding).documents
+    known: list[Document[Any]]
+    if corpus:
+        known = list(read_corpus(list(corpus), kind=model.kind, encoding=encoding).documents)
+    else:
+        known = _learnt_from(model)
+
+    def symbols(document: Document[Any]) -> Symbols:
+        if model.kind == "text":
+            return copies.of_text(document.content)
+        return copies.of_piece(model.tokenizer.normal_form(document.content))
+
+    copied = copies.longest_copies([symbols(d) for d in documents], [symbols(d) for d in known])
+    return CopyReport(
+        kind=model.kind,
+        documents=tuple(documents),
+        copied=tuple(copied),
+        corpus=tuple(document.name for document in known),
+    )
+
+
+def _learnt_from(model: Any) -> list[Document[Any]]:
+    """The documents that training left in a model's folder."""
+    folder = model.checkpoint.path / store.FOLDER
+    tokens = store.open_store(folder)
+    if tokens is None:
+        raise checkpoint.CheckpointError(
+            f"{model.checkpoint.name} has no tokens of its corpus in {folder}: "
+            "name the corpus with --corpus PATH"
+        )
+    return [
+        Document(
+            name=f"document {number} of {folder}", content=model.tokenizer.decode(ids.tolist())
+        )
+        for number, ids in enumerate(tokens.documents("train"), start=1)
+    ]
+
+
+def score_ids(
+    model: Any,
+    documents: Iterable[NDArray[np.integer]],
+    tokens_at_most: int,
+    seconds_at_most: float = math.inf,
+) -> Likelihood | None:
+    """Documents that are tokens already, each from an empty state, until so many are scored.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        documents: (T,) ids each.
+        tokens_at_most: a text that is longer is cut there.
+        seconds_at_most: when to stop; the first document's first tokens are scored whatever it is.
+
+    Returns:
+        All of them together; None if there are none.
+    """
+    total: Likelihood | None = None
+    began = time.monotonic()
+    for document in documents:
+        left = tokens_at_most - (total.tokens if total else 0)
+        seconds = seconds_at_most - (time.monotonic() - began)
+        if left <= 0 or (total and seconds <= 0):
+            break
+        ids = document.tolist()
+        if model.kind == "text":
+            ids = ids[: min(left, _tokens_within(model, ids, seconds))]
+        score = model.likelihood(model.tokenizer.decode(ids), model.token_nats(ids))
+        total = score if total is None else total + score
+    return total
+
+
+def _tokens_within(model: Any, ids: list[int], seconds: float) -> int:
+    """How many tokens of a document can be scored in the time, by the time that a few take."""
+    if len(ids) <= TIMED_TOKENS or seconds == math.inf:
+        return len(ids)
+    model.token_nats(ids[: TIMED_TOKENS // 4])  # the first call builds what scores
+    began = time.monotonic()
+    model.token_nats(ids[:TIMED_TOKENS])
+    return max(TIMED_TOKENS, int(TIMED_TOKENS * (seconds / (time.monotonic() - began) - 1.25)))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a model folder says of itself, in plain values, and a one-line summary."""
+    loaded = checkpoint.load(path)
+    parameters = sum(array.size for name, array in loaded.weights.items())
+    if loaded.config.tied:
+        parameters -= loaded.weights["embedding.weight"].size
+    size = (path / checkpoint.WEIGHTS_FILE).stat().st_size
+    kind = tokenizers.kind_of(loaded.tokenizer.name)
+    shape = loaded.config
+    return {
+        "path": str(path),
+        "kind": kind,
+        "tokenizer": loaded.tokenizer.name,
+        "summary": (
+            f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
+            f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
+            + (f", styles {', '.join(shape.labels)}" if shape.labels else "")
+        ),
+        "parameters": parameters,
+        "bytes": size,
+        "config": shape.to_dict(),
+        **loaded.details,
+    }

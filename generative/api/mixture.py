@@ -1,0 +1,92 @@
+"""Several models at work as one, in shares: the same doors as a `Runtime`; knows ids, no media."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from generative.engine.mixed import MixedStepper, log_mixture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from generative.api.runtime import Running
+    from generative.api.styles import Style
+    from generative.checkpoint import Checkpoint
+
+
+class Mixture:
+    """Steps and scores under p(token) = sum of share_i * p_i(token).
+
+    Example:
+        parts = [Runtime(checkpoint.load(name)) for name in ("one", "other")]
+        logits, state = Mixture(parts, [0.6, 0.4]).stepper_for(100).prefill(...)
+    """
+
+    def __init__(self, parts: Sequence[Running], shares: Sequence[float]) -> None:
+        """`shares` are positive and together 1.
+
+        Raises:
+            ValueError: the tokenizers of two models differ.
+        """
+        first, *others = (part.checkpoint for part in parts)
+        for other in others:
+            if not _same_tokenizer(first, other):
+                raise ValueError(
+                    f"{first.name} and {other.name} cannot be mixed: their tokenizers differ "
+                    f"({_described(first)}, {_described(other)})"
+                )
+        self._parts, self._shares = tuple(parts), tuple(shares)
+        names = (part.checkpoint.name for part in parts)
+        name = ",".join(f"{n}:{share:g}" for n, share in zip(names, shares, strict=True))
+        # the tokenizer is that of all, weights and notes are the first's
+        self.checkpoint = replace(first, name=name)
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of styles that every one of the models has."""
+        first, *others = (part.styles for part in self._parts)
+        return tuple(name for name in first if all(name in other for other in others))
+
+    def stepper_for(self, tokens: int) -> MixedStepper:
+        """What a request steps that reads and draws so many tokens, of all its rows together."""
+        return MixedStepper([part.stepper_for(tokens) for part in self._parts], self._shares)
+
+    def styled(self, style: Style | None) -> Mixture:
+        """Each of the models in a style; None is as it is.
+
+        Raises:
+            OptionError: one of them has no such style.
+        """
+        if style is None:
+            return self
+        return self._of([part.styled(style) for part in self._parts])
+
+    def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
+        """-ln p of each token given all before it. -> (T,)"""
+        log_p = [-part.token_nats(ids, reset_every) for part in self._parts]
+        return -log_mixture(log_p, self._shares)
+
+    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+        """The same while a copy of each model learns from what it has read. -> (T,)"""
+        log_p = [-part.dynamic_token_nats(ids) for part in self._parts]
+        return -log_mixture(log_p, self._shares)
+
+    def adapted(self, ids: Sequence[int]) -> Mixture:
+        """The same, each of the models as it is after reading."""
+        return self._of([part.adapted(ids) for part in self._parts])
+
+    def _of(self, parts: Sequence[Running]) -> Mixture:
+        return Mixture(parts, self._shares)
+
+
+def _same_tokenizer(one: Checkpoint, other: Checkpoint) -> bool:
+    mine, theirs = ((c.tokenizer.to_config(), c.tokenizer.files()) for c in (one, other))
+    return mine == theirs
+
+
+def _described(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.tokenizer.name} with {checkpoint.tokenizer.vocab_size} tokens"

@@ -1,0 +1,314 @@
+"""Token ids on disk, larger than memory if need be: knows flat files that are whole, not meanings.
+
+A store is a folder. Each part ("train", "held_out") is one file of little-endian integers, as
+narrow as the vocabulary allows, without a header: a start token before every document and one at
+the end. `store.json` says how many there are, how often each id occurs and the files' checksums,
+and it is written last: a folder without it is no store. Parts are read by memory map.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from generative.errors import FileError
+from generative.files import (
+    CHECKSUM_KEY,
+    is_sealed,
+    layout,
+    make_folder,
+    read_json,
+    shown,
+    untrusted,
+    write_sealed_json,
+)
+from generative.model.config import MAX_VOCAB_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+FOLDER = layout.TOKENS_FOLDER
+DESCRIPTION_FILE = layout.STORE_FILE
+FORMAT_VERSION = 1
+PARTS = ("train", "held_out")
+CHUNK_TOKENS = 1 << 20
+DTYPES = ("|u1", "<u2", "<u4")
+MAX_DESCRIPTION_BYTES = 256 << 20  # it has a number for each document with a label
+_FORM = {
+    "key": str,
+    "dtype": str,
+    "start_id": int,
+    "parts": dict,
+    "notes": dict,
+    "labels": [str],
+}
+_PART_FORM = {"documents": int, "tokens": int, "sha256": str, "labels": [int]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One file of a store.
+
+    Attributes:
+        documents: how many.
+        tokens: how many ids, start tokens left out.
+        sha256: of the file.
+        counts: id -> occurrences, start tokens left out; ids that do not occur are not there.
+        labels: of each document: 0 for none, else one more than its place in the store's `labels`;
+            empty where the store has none.
+    """
+
+    documents: int
+    tokens: int
+    sha256: str
+    counts: dict[int, int] = field(repr=False)
+    labels: tuple[int, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStore:
+    """A whole store. `notes` are plain JSON values of whoever wrote it.
+
+    `labels` are the names that its documents may have.
+    """
+
+    folder: Path
+    key: str
+    dtype: str
+    start_id: int
+    parts: dict[str, Part]
+    notes: dict[str, Any]
+    labels: tuple[str, ...] = ()
+
+    def stream(self, part: str) -> NDArray[np.integer]:
+        """A part's ids: start, document, start, document, ..., start. (N,), read by memory map."""
+        if not self.parts[part].documents:
+            return np.zeros(0, dtype=self.dtype)
+        return np.memmap(_file(self.folder, part), dtype=self.dtype, mode="r")
+
+    def documents(self, part: str) -> Iterator[NDArray[np.integer]]:
+        """A part's documents, one after the other, without start tokens."""
+        return documents_of(self.stream(part), self.start_id)
+
+    @property
+    def largest_id(self) -> int:
+        """No id is above it."""
+        return max(self.start_id, *(max(part.counts, default=0) for part in self.parts.values()))
+
+    def counts(self, part: str, vocab_size: int) -> NDArray[np.int64]:
+        """How often each id occurs. -> (V,)"""
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for token, count in self.parts[part].counts.items():
+            counts[token] = count
+        return counts
+
+
+def documents_of(stream: NDArray[np.integer], start_id: int) -> Iterator[NDArray[np.integer]]:
+    """The stretches between start tokens, found as they are asked for. (N,) -> (n,), (m,), ..."""
+    begin: int | None = None
+    for at in range(0, len(stream), CHUNK_TOKENS):
+        for start in np.flatnonzero(stream[at : at + CHUNK_TOKENS] == start_id).tolist():
+            if begin is not None:
+                yield stream[begin : at + start]
+            begin = at + start + 1
+
+
+def _file(folder: Path, part: str) -> Path:
+    return folder / f"{part}.ids"
+
+
+class StoreWriter:
+    """Writes a store as ids come; it exists once `close` has returned.
+
+    Example:
+        with StoreWriter(folder, vocab_size=300, start_id=256, key="...") as writer:
+            writer.append("train", ids, begins_document=True)
+            store = writer.close(notes={})
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        vocab_size: int,
+        start_id: int,
+        key: str,
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        """Begin anew in `folder`; what was there is no store from here on.
+
+        labels: the names that documents may have.
+
+        Raises:
+            FileError: it cannot be written to.
+        """
+        self._folder = folder
+        self._key = key
+        self._start_id = start_id
+        self._labels = labels
+        self._dtype = np.dtype(np.min_scalar_type(vocab_size - 1)).newbyteorder("<")
+        make_folder(folder)
+        (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
+        self._parts = {part: _PartWriter(folder, part, vocab_size) for part in PARTS}
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            for part in self._parts.values():
+                part.file.close()
+        except OSError as closing:
+            error = error or closing
+        if isinstance(error, OSError):
+            raise FileError(
+                f"{shown(self._folder)}: the tokens cannot be written: {error.strerror or error}"
+            ) from error
+
+    def append(
+        self,
+        part: str,
+        ids: NDArray[np.integer],
+        *,
+        begins_document: bool,
+        label: str | None = None,
+    ) -> None:
+        """Write ids, (n,), after a start token where a document, of that label, begins."""
+        if begins_document:
+            self._parts[part].documents += 1
+            if self._labels:
+                number = 0 if label is None else 1 + self._labels.index(label)
+                self._parts[part].labels.append(number)
+            self._parts[part].write(np.array([self._start_id], dtype=self._dtype))
+        self._parts[part].write(ids.astype(self._dtype))
+        self._parts[part].count(ids)
+
+    def close(self, notes: dict[str, Any]) -> TokenStore:
+        """Finish the files and say what they hold."""
+        for part in self._parts.values():
+            if part.documents:
+                part.write(np.array([self._start_id], dtype=self._dtype))
+            part.file.close()
+        store = TokenStore(
+            folder=self._folder,
+            key=self._key,
+            dtype=self._dtype.str,
+            start_id=self._start_id,
+            parts={name: part.described() for name, part in self._parts.items()},
+            notes=notes,
+            labels=self._labels,
+        )
+        values = asdict(store)
+        del values["folder"]
+        write_sealed_json(self._folder / DESCRIPTION_FILE, {"format": FORMAT_VERSION, **values})
+        return store
+
+
+class _PartWriter:
+    """One file as it grows, with its checksum and counts."""
+
+    def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
+        self.file: BinaryIO = _file(folder, name).open("wb")
+        self.documents = 0
+        self.labels: list[int] = []
+        self._digest = hashlib.sha256()
+        self._counts = np.zeros(vocab_size, dtype=np.int64)
+
+    def write(self, ids: NDArray[np.integer]) -> None:
+        data = np.ascontiguousarray(ids).data
+        self.file.write(data)
+        self._digest.update(data)
+
+    def count(self, ids: NDArray[np.integer]) -> None:
+        self._counts += np.bincount(ids, minlength=len(self._counts))
+
+    def described(self) -> Part:
+        used = np.flatnonzero(self._counts).tolist()
+        return Part(
+            documents=self.documents,
+            tokens=int(self._counts.sum()),
+            sha256=self._digest.hexdigest(),
+            counts={token: int(self._counts[token]) for token in used},
+            labels=tuple(self.labels),
+        )
+
+
+def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
+    """The store in a folder; None if there is none, it is damaged, or it has another key.
+
+    `key` says what the ids were made from; None takes any. Every byte is verified, and that the
+    counts are those of the ids.
+    """
+    try:
+        values = read_json(folder / DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
+        if not is_sealed(values) or values.pop("format") != FORMAT_VERSION:
+            return None
+        if key is not None and values["key"] != key:
+            return None
+        del values[CHECKSUM_KEY]
+        values = {"labels": [], **values}
+        for part in values["parts"].values():
+            part.setdefault("labels", [])
+        if not untrusted.fits({**values, "parts": {}}, _FORM) or set(values["parts"]) != set(PARTS):
+            return None
+        parts = {name: _part(part) for name, part in values.pop("parts").items()}
+        store = TokenStore(folder=folder, parts=parts, labels=tuple(values.pop("labels")), **values)
+        return store if all(_is_whole(store, name) for name in PARTS) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _part(values: dict[str, Any]) -> Part:
+    """A part from its JSON, which has texts for keys and lists for tuples.
+
+    Raises:
+        ValueError: it is no part.
+    """
+    counts = values.pop("counts")
+    if not untrusted.fits(values, _PART_FORM) or not untrusted.fits([*counts.values()], [int]):
+        raise ValueError("not a part of a store")
+    counts = {int(token): count for token, count in counts.items()}
+    return Part(counts=counts, **{**values, "labels": tuple(values["labels"])})
+
+
+def _is_whole(store: TokenStore, name: str) -> bool:
+    """Whether a part's ids are those that the store describes, each document with its label."""
+    part = store.parts[name]
+    known = {store.start_id, *part.counts}
+    if store.dtype not in DTYPES or not 0 <= min(known) <= max(known) < MAX_VOCAB_SIZE:
+        return False
+    wanted = part.documents if store.labels else 0
+    if len(part.labels) != wanted or not all(0 <= i <= len(store.labels) for i in part.labels):
+        return False
+    digest = hashlib.sha256()
+    counts = np.zeros(max(known) + 1, dtype=np.int64)
+    path = _file(store.folder, name)
+    if not path.is_file():  # a pipe would wait
+        return False
+    with path.open("rb") as file:
+        while data := file.read(CHUNK_TOKENS * np.dtype(store.dtype).itemsize):
+            ids = np.frombuffer(data, dtype=store.dtype)
+            if ids.max() >= len(counts):
+                return False
+            digest.update(data)
+            counts += np.bincount(ids, minlength=len(counts))
+    expected = np.zeros_like(counts)
+    expected[list(part.counts)] = list(part.counts.values())
+    expected[store.start_id] += part.documents + (part.documents > 0)
+    if digest.hexdigest() != part.sha256 or not np.array_equal(counts, expected):
+        return False
+    ends = store.stream(name)[[0, -1]].tolist() if part.documents else [store.start_id] * 2
+    return part.tokens == sum(part.counts.values()) and ends == [store.start_id] * 2

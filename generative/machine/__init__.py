@@ -1,0 +1,1 @@
+"""The machine below: threads and compiled functions; knows no models."""

@@ -1,0 +1,206 @@
+"""What someone plays, as a piece: knows messages and their moments, tempo and grid, not ports."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from generative.music.piece import SECONDS_PER_MINUTE, Meter, Note, Piece, Tempo, Track
+from generative.music.quantise import quantised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import mido
+
+TICKS_PER_BEAT = 480  # before notes move to the grid
+DRUM_CHANNEL = 9
+SUSTAIN_PEDAL = 64
+PEDAL_DOWN = 64  # from this value on
+FORGOTTEN_SECONDS = 10.0  # a key held so long is one whose release was lost
+
+# Tempo is looked for among these, a quarter beat a minute apart, and rather near the middle of how
+# people tap: a log-normal weight as in Ellis (2007), "Beat tracking by dynamic programming".
+CANDIDATES = np.arange(60.0, 180.25, 0.25)
+USUAL_BEATS_PER_MINUTE, OCTAVES = 110.0, 0.7
+# How much it tells that notes begin on beats, on halves and on quarters of beats.
+SUBDIVISIONS = {1: 1.0, 2: 0.7, 4: 0.5}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """One note as it was played, in seconds of the clock."""
+
+    onset_seconds: float
+    end_seconds: float
+    pitch: int
+    velocity: int
+    program: int
+    is_drum: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sounding:
+    """A note that has not ended."""
+
+    onset_seconds: float
+    velocity: int
+    program: int
+
+
+class Ear:
+    """Collects notes from messages; a note lasts while its key or the pedal is held."""
+
+    def __init__(self, program: int | None = None) -> None:
+        """`program`: of every note; None is what the channel was last told, at first 0."""
+        self.last_seconds = -math.inf  # of the last key pressed, released or pedalled
+        self._heard: list[Heard] = []
+        self._program = program
+        self._programs: defaultdict[int, int] = defaultdict(int)  # by channel
+        self._held: dict[tuple[int, int], _Sounding] = {}  # by (channel, pitch)
+        self._pedalled: dict[tuple[int, int], _Sounding] = {}  # released, but for the pedal
+        self._pedals: set[int] = set()  # channels
+
+    def hear(self, message: mido.Message, seconds: float) -> None:
+        """Take in a message that came at that moment."""
+        if message.type == "program_change":
+            self._programs[message.channel] = message.program
+        elif message.type == "control_change" and message.control == SUSTAIN_PEDAL:
+            self._pedal(message.channel, message.value >= PEDAL_DOWN, seconds)
+        elif message.type == "note_on" and message.velocity:
+            self._press(message, seconds)
+        elif message.type in ("note_on", "note_off"):
+            self._release((message.channel, message.note), seconds)
+        else:
+            return
+        self.last_seconds = seconds
+
+    @property
+    def onset_seconds(self) -> float | None:
+        """When the first note began; None before it."""
+        started = [note.onset_seconds for note in self._heard]
+        started += [note.onset_seconds for note in self._held.values()]
+        started += [note.onset_seconds for note in self._pedalled.values()]
+        return min(started, default=None)
+
+    def forget_before(self, seconds: float) -> None:
+        """Drop the notes that began before that moment; programs and pedals stay as they are."""
+        self._heard = [note for note in self._heard if note.onset_seconds >= seconds]
+        for still in (self._held, self._pedalled):
+            for key in [key for key, note in still.items() if note.onset_seconds < seconds]:
+                del still[key]
+
+    def pause_seconds(self, now: float) -> float:
+        """How long nothing has been played; 0 while a key is held."""
+        held = [note.onset_seconds for note in self._held.values()]
+        if any(now - onset < FORGOTTEN_SECONDS for onset in held):
+            return 0.0
+        return now - self.last_seconds
+
+    def notes(self, now: float) -> tuple[Heard, ...]:
+        """All notes so far; those that still sound end now."""
+        sounding = [*self._held.items(), *self._pedalled.items()]
+        return (*self._heard, *(_ended(key, note, now) for key, note in sounding))
+
+    def _press(self, message: mido.Message, seconds: float) -> None:
+        key = (message.channel, message.note)
+        for still in (self._held, self._pedalled):
+            if key in still:  # struck again
+                self._heard.append(_ended(key, still.pop(key), seconds))
+        program = self._programs[message.channel] if self._program is None else self._program
+        self._held[key] = _Sounding(
+            onset_seconds=seconds, velocity=message.velocity, program=program
+        )
+
+    def _release(self, key: tuple[int, int], seconds: float) -> None:
+        note = self._held.pop(key, None)
+        if note is None:
+            return
+        if key[0] in self._pedals:
+            self._pedalled[key] = note
+        else:
+            self._heard.append(_ended(key, note, seconds))
+
+    def _pedal(self, channel: int, is_down: bool, seconds: float) -> None:
+        if is_down:
+            self._pedals.add(channel)
+            return
+        self._pedals.discard(channel)
+        for key in [key for key in self._pedalled if key[0] == channel]:
+            self._heard.append(_ended(key, self._pedalled.pop(key), seconds))
+
+
+def _ended(key: tuple[int, int], note: _Sounding, seconds: float) -> Heard:
+    channel, pitch = key
+    return Heard(
+        onset_seconds=note.onset_seconds,
+        end_seconds=seconds,
+        pitch=pitch,
+        velocity=note.velocity,
+        program=note.program,
+        is_drum=channel == DRUM_CHANNEL,
+    )
+
+
+def estimated_tempo(onsets_seconds: Sequence[float]) -> float:
+    """The beats a minute on which, and on whose halves and quarters, most notes begin.
+
+    Fewer than three notes tell no tempo: they are taken as beats of the usual one.
+    """
+    if len(set(onsets_seconds)) < 3:
+        return USUAL_BEATS_PER_MINUTE
+    onsets = np.asarray(onsets_seconds) - min(onsets_seconds)
+    beats = onsets[:, None] * (CANDIDATES / SECONDS_PER_MINUTE)  # (notes, candidates)
+    strength = sum(
+        weight * np.abs(np.exp(2j * np.pi * parts * beats).mean(axis=0)) ** 2
+        for parts, weight in SUBDIVISIONS.items()
+    )
+    usual = np.exp(-0.5 * (np.log2(CANDIDATES / USUAL_BEATS_PER_MINUTE) / OCTAVES) ** 2)
+    return float(CANDIDATES[np.argmax(strength * usual)])
+
+
+def as_piece(
+    notes: Iterable[Heard],
+    *,
+    origin_seconds: float,
+    beats_per_minute: float,
+    meter: tuple[int, int],
+    steps_per_beat: int,
+) -> Piece:
+    """Notes that were played, on the grid, with a bar line at `origin_seconds`.
+
+    What ended before that is left out, what began before it begins there.
+    """
+
+    def ticks(seconds: float) -> int:
+        beats = (seconds - origin_seconds) * beats_per_minute / SECONDS_PER_MINUTE
+        return max(round(beats * TICKS_PER_BEAT), 0)
+
+    parts: defaultdict[tuple[int, bool], list[Note]] = defaultdict(list)
+    for note in sorted(notes, key=lambda note: note.onset_seconds):
+        if note.end_seconds <= origin_seconds:
+            continue
+        onset = ticks(note.onset_seconds)
+        parts[note.program, note.is_drum].append(
+            Note(
+                onset_ticks=onset,
+                duration_ticks=max(ticks(note.end_seconds) - onset, 1),
+                pitch=note.pitch,
+                velocity=note.velocity,
+            )
+        )
+    numerator, denominator = meter
+    piece = Piece(
+        ticks_per_beat=TICKS_PER_BEAT,
+        tracks=tuple(
+            Track(program=program, is_drum=is_drum, notes=tuple(played))
+            for (program, is_drum), played in parts.items()
+        ),
+        tempos=(Tempo(at_ticks=0, beats_per_minute=beats_per_minute),),
+        meters=(Meter(at_ticks=0, numerator=numerator, denominator=denominator),),
+    )
+    return quantised(piece, steps_per_beat=steps_per_beat)[0]

@@ -1,0 +1,1 @@
+"""How likely a model finds data: the loss, its units, scoring while learning, copied runs."""

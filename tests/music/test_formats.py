@@ -1,0 +1,36 @@
+"""One table says what a suffix means, for Python and the command alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from generative.music import formats, midi
+from tests.pieces import note, piece_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BEGINNINGS = {".mid": b"MThd", ".wav": b"RIFF", ".png": b"\x89PNG", ".html": b"<!DOCTYPE html>"}
+
+
+@pytest.mark.parametrize(("suffix", "begins"), BEGINNINGS.items())
+def test_a_suffix_says_what_is_written(suffix: str, begins: bytes, tmp_path: Path) -> None:
+    path = tmp_path / f"tune{suffix.upper()}"
+    formats.save(piece_of(note(0, 24)), path)
+    assert path.read_bytes().startswith(begins)
+
+
+def test_no_suffix_is_midi_and_a_kind_overrules_it(tmp_path: Path) -> None:
+    piece = piece_of(note(0, 24))
+    formats.save(piece, tmp_path / "tune")
+    assert midi.read(tmp_path / "tune") == piece
+    formats.save(piece, tmp_path / "tune.sound", "wav")
+    assert (tmp_path / "tune.sound").read_bytes().startswith(b"RIFF")
+
+
+def test_a_strange_suffix_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tune.ogg: nothing is written as .ogg; use one of .mid"):
+        formats.save(piece_of(note(0, 24)), tmp_path / "tune.ogg")
+    assert not list(tmp_path.iterdir())

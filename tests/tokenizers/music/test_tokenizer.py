@@ -1,0 +1,433 @@
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from generative.music import midi
+from generative.music.piece import PITCH_BEND, Control, Key, Meter, Piece, Tempo, Track
+from generative.music.quantise import PERFORMANCE, quantised
+from generative.tokenizers.music.grammar import LAST_STEPS, State
+from generative.tokenizers.music.tokenizer import MusicGrammar, MusicTokenizer
+from generative.tokenizers.music.vocabulary import BLOCKS, VOCAB_SIZE, ruler_steps, token_id
+from tests.pieces import note, piece_of, pieces, real_files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKENIZER = MusicTokenizer()
+PLAYED = MusicTokenizer(PERFORMANCE)
+BENT = MusicTokenizer(PERFORMANCE, [1, 64, PITCH_BEND])
+tokenizers = st.sampled_from([TOKENIZER, PLAYED, BENT])
+OPENING = ["bar", "position 0", "beats 4", "unit 4", "tempo 120"]
+
+
+def ids_of(*words: str) -> list[int]:
+    """`ids_of("bar", "position 0")`: the inverse of `describe`."""
+    known = {TOKENIZER.describe(token): token for token in range(VOCAB_SIZE)}
+    return [known[word] for word in words]
+
+
+def words_of(piece: Piece) -> list[str]:
+    return [TOKENIZER.describe(token) for token in TOKENIZER.encode(piece)]
+
+
+def meter(at_ticks: int, numerator: int, denominator: int) -> Meter:
+    return Meter(at_ticks=at_ticks, numerator=numerator, denominator=denominator)
+
+
+NOTE = ["track 0", "program 0", "velocity 62", "pitch 60", "duration 24"]
+
+
+def test_a_note_in_words() -> None:
+    assert words_of(piece_of(note(0, 480), ticks_per_beat=480)) == [
+        *OPENING, "track 0", "program 0", "velocity 62", "pitch 60", "duration 24",
+    ]  # fmt: skip
+
+
+def test_only_what_changes_is_said() -> None:
+    flute = Track(program=73, notes=(note(0, 24, 72), note(24, 24, 74), note(24, 24, 77)))
+    drums = Track(is_drum=True, notes=(note(24, 6, 36, velocity=100), note(120, 6, 38)))
+    piece = Piece(
+        ticks_per_beat=24,
+        tracks=(flute, drums),
+        tempos=(Tempo(at_ticks=24, beats_per_minute=90),),
+    )
+    assert words_of(piece) == [
+        *OPENING, "track 0", "program 73", "velocity 62", "pitch 72", "duration 24",
+        "position 24", "tempo 90", "pitch 74", "duration 24", "pitch 77", "duration 24",
+        "track 1", "program 128", "velocity 98", "drum 36", "duration 6",
+        "bar", "position 24", "velocity 62", "drum 38", "duration 6",
+    ]  # fmt: skip
+
+
+def test_a_long_note_and_empty_bars() -> None:
+    assert words_of(piece_of(note(0, 200), note(300, 96)))[5:] == [
+        "track 0", "program 0", "velocity 62", "pitch 60", "long", "long", "duration 8",
+        "bar", "bar", "bar", "position 12", "pitch 60", "duration 96",
+    ]  # fmt: skip
+
+
+def test_a_meter_starts_a_bar_where_it_stands() -> None:
+    tracks = (Track(notes=(note(48, 24), note(72, 24), note(120, 24))),)
+    piece = Piece(ticks_per_beat=24, tracks=tracks, meters=(meter(48, 3, 4),))
+    assert words_of(piece)[5:] == [
+        "position 48", "beats 3", "unit 4",
+        "track 0", "program 0", "velocity 62", "pitch 60", "duration 24",
+        "position 24", "pitch 60", "duration 24",
+        "bar", "position 0", "pitch 60", "duration 24",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("numerator", "denominator", "steps"),
+    [(4, 4, 96), (6, 8, 72), (8, 4, 192), (12, 4, 144), (3, 64, 5), (1, 64, 2), (64, 1, 192)],
+)
+def test_rulers(numerator: int, denominator: int, steps: int) -> None:
+    assert ruler_steps(numerator, denominator) == steps
+
+
+def test_every_ruler_fits_the_positions() -> None:
+    rulers = [ruler_steps(n, d) for n in range(1, 65) for d in (1, 2, 4, 8, 16, 32, 64)]
+    assert 1 <= min(rulers) <= max(rulers) <= 192
+
+
+@given(pieces, tokenizers)
+def test_a_piece_comes_back_in_token_form(piece: Piece, tokenizer: MusicTokenizer) -> None:
+    assume(piece.normalised().seconds < 5 * 3600)  # where tokens end
+    ids, report = tokenizer.encode_with_report(piece)
+    decoded = tokenizer.decode(ids)
+    assert decoded == tokenizer.normal_form(piece) == tokenizer.normal_form(decoded)
+    assert tokenizer.encode(decoded) == ids
+    assert report.notes_in == piece.note_count
+    assert report.notes_in == report.notes_out + report.notes_merged + report.notes_dropped
+    assert tokenizer.notes_in(ids) == decoded.note_count == report.notes_out
+
+
+@given(pieces, tokenizers)
+def test_what_is_encoded_is_grammatical(piece: Piece, tokenizer: MusicTokenizer) -> None:
+    assume(piece.normalised().seconds < 5 * 3600)  # where tokens end
+    grammar = MusicGrammar(tokenizer)
+    state = grammar.start()
+    for token in [*tokenizer.encode(piece), tokenizer.start_id]:
+        assert grammar.allowed(state)[token]
+        state = grammar.advance(state, token)
+
+
+def test_what_tokens_cannot_say_is_counted() -> None:
+    piece = Piece(
+        ticks_per_beat=24,
+        tracks=(
+            *(Track(program=i, notes=(note(i, 1),)) for i in range(70)),
+            Track(program=0, notes=(note(0, 9), note(1, 10_000))),
+        ),
+        tempos=(Tempo(at_ticks=5, beats_per_minute=1000), Tempo(at_ticks=6, beats_per_minute=99.5)),
+        meters=(meter(0, 65, 4), meter(3, 3, 128)),
+    )
+    ids, report = TOKENIZER.encode_with_report(piece)
+    assert (report.notes_in, report.notes_out) == (72, 65)
+    assert (report.notes_merged, report.notes_dropped) == (1, 6)
+    assert report.losses == {
+        "note longer than tokens say": 1,
+        "tempo rounded": 1,
+        "tempo slower or faster than tokens say": 1,
+        "meter without tokens": 2,
+        "velocity rounded": 66,
+    }
+    rates = [tempo.beats_per_minute for tempo in TOKENIZER.decode(ids).tempos]
+    assert rates == [120, 320, 100]
+
+
+def test_a_piece_without_notes_has_no_tokens() -> None:
+    assert TOKENIZER.encode(Piece(ticks_per_beat=480)) == []
+    assert TOKENIZER.decode([]).note_count == 0
+
+
+def test_a_piece_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="tokens max_offset to"):
+        TOKENIZER.encode(piece_of(note(LAST_STEPS["score"] + 1, 1)))
+
+
+def test_start_tokens_and_a_broken_note_are_passed_over() -> None:
+    ids = TOKENIZER.encode(piece_of(note(0, 24)))
+    assert TOKENIZER.decode([0, *ids, 0]) == TOKENIZER.decode(ids)
+    unfinished = ids_of("bar", "position 0", "pitch 61", "long")
+    assert TOKENIZER.decode([*ids, *unfinished]) == TOKENIZER.decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pitch 60"], "token 0: 'pitch 60' cannot come here; expected bar"),
+        (["bar", "bar"], "token 1: 'bar' cannot come here; expected position 0"),
+        ([*OPENING, "track 3", "velocity 62"], "expected program 0..255"),
+        (
+            [*OPENING, "track 3", "program 128", "velocity 62", "pitch 60"],
+            r"expected drum 0\.\.127",
+        ),
+        ([*OPENING, "tempo 90"], "expected track 0..63 or position 1..95 or bar"),
+        ([*OPENING, "position 0"], "'position 0' cannot come here"),
+        ([*OPENING, "bar", "start", "bar"], "'start' cannot come here"),
+        ([*OPENING, *NOTE, "pitch 60"], r"expected track 1\.\.63 .* or pitch 61\.\.127"),
+        ([*OPENING, *NOTE, "position 24", "track 0"], "'track 0' cannot come here"),
+        ([*OPENING, *NOTE, "velocity 62"], "'velocity 62' cannot come here"),
+        ([*OPENING, *NOTE, "position 24", "tempo 120"], "'tempo 120' cannot come here"),
+        ([*OPENING, *NOTE, "position 24", "beats 4", "unit 4"], "'unit 4' cannot come here"),
+        ([*OPENING, *NOTE[:-1], *["long"] * 64], "expected duration 1..96"),
+    ],
+)
+def test_what_is_not_grammatical_is_named(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TOKENIZER.decode(ids_of(*words))
+
+
+@pytest.mark.parametrize("token", [-1, VOCAB_SIZE])
+def test_ids_out_of_range_are_named(token: int) -> None:
+    with pytest.raises(ValueError, match=f"not {token}"):
+        TOKENIZER.decode([token])
+    with pytest.raises(ValueError, match=f"not {token}"):
+        TOKENIZER.describe(token)
+
+
+def test_every_token_has_words_of_its_own() -> None:
+    words = {TOKENIZER.describe(token) for token in range(TOKENIZER.vocab_size)}
+    assert len(words) == TOKENIZER.vocab_size == sum(len(block.values) for block in BLOCKS)
+
+
+def test_transposing_moves_pitches_and_leaves_drums() -> None:
+    tracks = (
+        Track(notes=(note(0, 4, 60), note(0, 4, 72))),
+        Track(is_drum=True, notes=(note(0, 4),)),
+    )
+    piece = Piece(ticks_per_beat=24, tracks=tracks).normalised()
+    ids = TOKENIZER.encode_array(piece)
+    assert TOKENIZER.pitch_range(ids) == (60, 72)
+    up = TOKENIZER.transpose(ids, 5)
+    assert up.dtype == ids.dtype == np.int32
+    higher = Track(notes=(note(0, 4, 65), note(0, 4, 77)))
+    expected = TOKENIZER.normal_form(replace(piece, tracks=(higher, tracks[1])))
+    assert TOKENIZER.decode(up.tolist()) == expected
+    assert TOKENIZER.transpose(up, -5).tolist() == ids.tolist()
+    with pytest.raises(ValueError, match="cannot move by 56"):
+        TOKENIZER.transpose(ids, 56)
+
+
+def test_drums_alone_have_no_pitch_range() -> None:
+    piece = Piece(ticks_per_beat=24, tracks=(Track(is_drum=True, notes=(note(0, 4),)),))
+    assert TOKENIZER.pitch_range(TOKENIZER.encode_array(piece)) is None
+
+
+def test_config_goes_through_json_and_another_vocabulary_is_refused() -> None:
+    config = json.loads(json.dumps(TOKENIZER.to_config()))
+    assert config["type"] == "music"
+    assert MusicTokenizer.from_config(config, TOKENIZER.files()).vocab_size == VOCAB_SIZE
+    again = MusicTokenizer.from_config(json.loads(json.dumps(BENT.to_config())))
+    assert (again.grid, again.controls) == (BENT.grid, BENT.controls)
+    config["blocks"]["tempo"] = 5
+    with pytest.raises(ValueError, match="differs in 'blocks'"):
+        MusicTokenizer.from_config(config)
+
+
+def walk(grammar: MusicGrammar, state: State, seed: int, max_tokens: int = 3000) -> list[int]:
+    """Tokens drawn evenly from what is allowed, up to the end token."""
+    rng = np.random.default_rng(seed)
+    ids: list[int] = []
+    while len(ids) < max_tokens:
+        choices = np.flatnonzero(grammar.allowed(state))
+        assert choices.size, "something may always come next"
+        # a kind of token first, so that rare kinds (bar, start) get their turn
+        kinds: dict[str, list[int]] = {}
+        for choice in choices.tolist():
+            kinds.setdefault(TOKENIZER.describe(choice).split()[0], []).append(choice)
+        token = int(rng.choice(kinds[str(rng.choice(sorted(kinds)))]))
+        if token == TOKENIZER.start_id:
+            return ids
+        ids.append(token)
+        state = grammar.advance(state, token)
+    return ids
+
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@given(seeds, tokenizers)
+def test_whatever_is_drawn_is_a_piece_and_a_file(seed: int, tokenizer: MusicTokenizer) -> None:
+    grammar = MusicGrammar(tokenizer)
+    piece = tokenizer.decode(walk(grammar, grammar.start(), seed))
+    assume(piece.note_count)  # a walk may be cut off before its first note
+    assert midi.read(midi.to_bytes(piece)) == piece
+    again = tokenizer.encode(piece)
+    assert tokenizer.encode(tokenizer.decode(again)) == again
+    assert quantised(piece, tokenizer.grid)[1].merged == 0
+
+
+@given(seeds, st.floats(0.01, 12), st.booleans())
+def test_seconds_bound_a_performance_and_are_filled(
+    seed: int, seconds: float, has_primer: bool
+) -> None:
+    grammar = MusicGrammar(PLAYED, seconds=seconds)
+    primer = PLAYED.encode(piece_of(note(0, 24), note(200, 24))) if has_primer else []
+    begin = PLAYED.decode(primer).seconds
+    ids = walk(grammar, grammar.resume(primer), seed)
+    piece = PLAYED.decode([*primer, *ids])
+    assert piece.note_count
+    onsets = [n.onset_ticks for track in piece.tracks for n in track.notes]
+    assert piece.tempo_map.seconds_at(max(onsets)) < begin + seconds + 0.002
+    if len(ids) < 3000:  # it ended by itself: within the longest shift of the end
+        state, _ = PLAYED.read([*primer, *ids])
+        assert state.seconds > begin + seconds - 1.0 - 1e-9
+
+
+def test_a_performance_has_no_bars_to_count() -> None:
+    with pytest.raises(ValueError, match="say how many seconds"):
+        MusicGrammar(PLAYED, bars=4)
+
+
+def test_a_performance_in_words() -> None:
+    pedal = (
+        Control(at_ticks=0, number=64, value=100),
+        Control(at_ticks=24, number=64, value=101),
+        Control(at_ticks=48, number=64, value=3),
+        Control(at_ticks=48, number=PITCH_BEND, value=0x2000),
+    )
+    track = Track(notes=(note(0, 24), note(0, 120, 64), note(149, 24)), controls=pedal)
+    piece = Piece(
+        ticks_per_beat=24,
+        tracks=(track,),
+        keys=(Key(at_ticks=0, sharps=-1), Key(at_ticks=48, sharps=2, is_minor=True)),
+    )
+    expected = [
+        "beats 4", "unit 4", "key 6", "tempo 120", "track 0", "program 0", "pedal 127",
+        "velocity 62", "pitch 60", "duration 50", "pitch 64", "long", "long", "duration 58",
+        "shift 100", "key 24", "pedal 0",
+        "shift 100", "shift 100", "shift 10", "pitch 60", "duration 50",
+    ]  # fmt: skip
+    assert [PLAYED.describe(token) for token in PLAYED.encode(piece)] == expected
+    bent = [BENT.describe(token) for token in BENT.encode(piece)]
+    at = bent.index("pedal 0") + 1
+    assert bent[at : at + 2] == ["control 128", "value 64"]
+    assert bent[:at] + bent[at + 2 :] == expected
+    losses = PLAYED.encode_with_report(piece)[1].losses
+    assert losses == {
+        "note: onset rounded": 1,
+        "pitch bend": 1,
+        "sustain pedal: no change": 1,
+        "sustain pedal: value rounded": 3,
+        "velocity rounded": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("beats",), "'score' or 'performance', not 'beats'"),
+        (("score", [7]), "on the performance grid only"),
+        ((PERFORMANCE, [129]), r"controls must be in 0\.\.128"),
+    ],
+)
+def test_a_grid_that_is_none_is_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MusicTokenizer(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("sharps", "is_minor", "semitones", "expected"),
+    [(0, False, 2, 2), (0, True, 2, 2), (-3, False, 2, -1), (0, False, -1, 5), (7, True, 12, 7)],
+)  # C to D, A minor to B minor, Eb to F, C to B, A# minor an octave up
+def test_transposing_moves_the_key(
+    sharps: int, is_minor: bool, semitones: int, expected: int
+) -> None:
+    key = Key(at_ticks=0, sharps=sharps, is_minor=is_minor)
+    piece = replace(piece_of(note(0, 24)), keys=(key,))
+    moved = TOKENIZER.decode(TOKENIZER.transpose(TOKENIZER.encode_array(piece), semitones).tolist())
+    assert moved.keys == (Key(at_ticks=0, sharps=expected, is_minor=is_minor),)
+    assert moved.tracks[0].notes[0].pitch == 60 + semitones
+
+
+@given(seeds, st.integers(1, 5), st.booleans())
+def test_bars_are_exact(seed: int, bars: int, has_primer: bool) -> None:
+    grammar = MusicGrammar(TOKENIZER, bars=bars)
+    primer = TOKENIZER.encode(piece_of(note(0, 24), note(200, 24))) if has_primer else []
+    ids = walk(grammar, grammar.resume(primer), seed)
+    assert TOKENIZER.decode([*primer, *ids]).bars == TOKENIZER.decode(primer).bars + bars
+
+
+@given(seeds, st.floats(0.01, 12), st.booleans())
+def test_seconds_bound_every_onset(seed: int, seconds: float, has_primer: bool) -> None:
+    grammar = MusicGrammar(TOKENIZER, seconds=seconds)
+    primer = TOKENIZER.encode(piece_of(note(0, 24), note(200, 24))) if has_primer else []
+    begin = TOKENIZER.decode(primer).seconds
+    ids = walk(grammar, grammar.resume(primer), seed)
+    piece = TOKENIZER.decode([*primer, *ids])
+    onsets = [n.onset_ticks for track in piece.tracks for n in track.notes]
+    assert piece.tempo_map.seconds_at(max(onsets)) < begin + seconds + 1e-9
+
+
+def test_the_last_bar_does_not_stay_silent() -> None:
+    grammar = MusicGrammar(TOKENIZER, bars=1)
+    state = grammar.start()
+    for token in ids_of(*OPENING):
+        state = grammar.advance(state, token)
+    allowed = {TOKENIZER.describe(int(i)).split()[0] for i in grammar.allowed(state).nonzero()[0]}
+    assert allowed == {"track"}
+
+
+def test_a_primer_that_breaks_off_is_refused() -> None:
+    with pytest.raises(ValueError, match="a primer ends with a whole note, not with 'pitch 60'"):
+        MusicGrammar(TOKENIZER).resume(TOKENIZER.encode(piece_of(note(0, 24)))[:-1])
+
+
+@pytest.mark.parametrize("limits", [{"bars": 0}, {"seconds": 0.0}])
+def test_a_length_of_nothing_is_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not 0"):
+        MusicGrammar(TOKENIZER, **limits)
+
+
+def test_after_the_end_there_is_only_the_end() -> None:
+    grammar = MusicGrammar(TOKENIZER)
+    state = grammar.advance(grammar.resume(TOKENIZER.encode(piece_of(note(0, 24)))), 0)
+    assert np.flatnonzero(grammar.allowed(state)).tolist() == [token_id("start")]
+
+
+def test_allowed_and_advance_agree() -> None:
+    grammar = MusicGrammar(TOKENIZER, bars=3)
+    state = grammar.start()
+    for token in walk(grammar, state, seed=7):
+        mask = grammar.allowed(state)
+        for other in range(VOCAB_SIZE):
+            if mask[other]:
+                grammar.advance(state, other)
+            else:
+                with pytest.raises(ValueError, match="cannot come here"):
+                    grammar.advance(state, other)
+        state = grammar.advance(state, token)
+
+
+def test_the_grammar_keeps_up_with_a_small_model() -> None:
+    grammar = MusicGrammar(TOKENIZER)
+    states = [grammar.start()]
+    for token in walk(grammar, states[0], seed=1, max_tokens=500):
+        states.append(grammar.advance(states[-1], token))
+    begin = time.process_time()
+    for state in states:
+        grammar.allowed(state)
+    assert (time.process_time() - begin) / len(states) < 200e-6  # some 5 µs on an idle machine
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, BENT], ids=["score", "performance"])
+@pytest.mark.parametrize("path", real_files(".", "[!o]*/**/*.mid", at_most=12))
+def test_real_files_come_back(path: Path, tokenizer: MusicTokenizer) -> None:
+    piece = midi.read(path)
+    ids, report = tokenizer.encode_with_report(piece)
+    decoded = tokenizer.decode(ids)
+    assert decoded == tokenizer.normal_form(piece)
+    assert midi.read(midi.to_bytes(decoded)) == decoded
+    assert tokenizer.encode(decoded) == ids
+    assert report.notes_in == report.notes_out + report.notes_merged + report.notes_dropped
+    assert MusicGrammar(tokenizer).allowed(MusicGrammar(tokenizer).resume(ids))[0]
