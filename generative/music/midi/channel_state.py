@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from generative.music.controls import MAX_STANDING_PARAMETERS
+from generative.music.controls import MAX_PARAMETER_CONTROLS
 from generative.music.piece import Note
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ChannelState:
         self.initial_controls: list[Control] = []
         self.controls: dict[int, Control] = {}
         self.shared_controls: dict[int, Control] = {}
-        self.parameter_controls: deque[Control] = deque(maxlen=MAX_STANDING_PARAMETERS)
+        self.parameter_controls: deque[Control] = deque(maxlen=MAX_PARAMETER_CONTROLS)
         self.parameter_count = 0
         self.known_controls: dict[int, tuple[dict[int, Control], int]] = {}
 

@@ -62,7 +62,7 @@ def render(piece: Piece, soundfont: str | os.PathLike[str]) -> NDArray[np.float3
     command = check(soundfont)
     with tempfile.TemporaryDirectory() as folder:
         score, sound = Path(folder, "piece.mid"), Path(folder, "piece.wav")
-        score.write_bytes(midi.to_bytes(piece))
+        midi.write(piece, score)
         options = ["-ni", "-q", "-g", str(GAIN), "-r", str(wav.SAMPLE_RATE), "-T", "wav"]
         options += ["-o", "synth.default-soundfont="]  # rather than another font, silence
         done = subprocess.run(  # noqa: S603 - our own list of arguments, no shell
