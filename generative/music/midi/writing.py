@@ -101,7 +101,7 @@ class _Part:
         return _with_deltas(head, [(ticks, message) for ticks, _, message in timed])
 
     def _program_changes(self) -> list[int]:
-        """The ticks of its program changes; bank selects need one, since they take effect with it."""
+        """The ticks of its program changes; each bank select needs one to take effect."""
         banks = {c.at_ticks for c in self.track.controls if c.number in BANK_SELECTS}
         return sorted({*self.program_ticks, *banks})
 
