@@ -76,7 +76,7 @@ def score(piece: Piece) -> dict[str, Any]:
                 "notes": _notes(track, clock),
             }
             for track, name, place, colour in zip(
-                piece.tracks, names, synth.places(piece.tracks), cycle(COLOURS), strict=False
+                piece.tracks, names, synth.default_pans(piece.tracks), cycle(COLOURS), strict=False
             )
         ],
     }
@@ -104,7 +104,7 @@ def _timbre(program: int) -> dict[str, Any]:
         "ratios": [round(ratio, 4) for ratio in timbre.partials.ratios],
         "attack": timbre.attack_seconds,
         "decay": timbre.decay_per_second,
-        "hold": timbre.hold,
+        "hold": timbre.sustain,
         "release": timbre.release_seconds,
         "detune": timbre.detune_cents,
         "level": timbre.level,

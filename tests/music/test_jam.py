@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import mido
 import pytest
 
 from generative.cli.main import main
@@ -25,6 +24,8 @@ from tests.pieces import note, piece_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import mido
 
 BEAT = 0.5  # seconds, at 120 beats a minute
 FOUR_BEATS = [(i * BEAT, pitch) for i, pitch in enumerate([60, 64, 67, 72])]

@@ -23,8 +23,8 @@ SUSTAIN_PEDAL = 64
 PEDAL_DOWN = 64  # from this value on
 LOST_RELEASE_SECONDS = 10.0  # a key held for longer is taken for one whose release was lost
 
-# Tempos are searched in steps of 0.25 beats per minute. Those near the tempo at which people tap are
-# preferred by a log-normal weight, as in Ellis (2007), "Beat tracking by dynamic programming".
+# Tempos are searched in steps of 0.25 beats per minute. Those near the tempo at which people tap
+# are preferred by a log-normal weight: Ellis (2007), "Beat tracking by dynamic programming".
 CANDIDATES = np.arange(60.0, 180.25, 0.25)
 USUAL_BEATS_PER_MINUTE, OCTAVES = 110.0, 0.7
 # subdivision of the beat -> the weight of onsets on it
