@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 from generative.data.sources import find_files, is_music, kind_of_files, of_kind
 from generative.errors import CorpusError, FileError
 from generative.files import shown
-from generative.files.decoding import decoded
+from generative.files.decoding import decode_blocks
 from generative.files.stdin import NAME, STDIN, standard_input
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def text_chunks(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """`read_text` in chunks of about a megabyte, for files larger than memory."""
     name = NAME if str(path) == STDIN else shown(path)
     with opened(path, "the text") as file:
-        yield from decoded(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
+        yield from decode_blocks(iter(lambda: file.read(CHUNK_BYTES), b""), encoding, name)
 
 
 def read_piece(path: Path) -> Piece:
