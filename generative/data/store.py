@@ -97,7 +97,7 @@ class TokenStore:
     labels: tuple[str, ...] = ()
 
     def stream(self, part: str) -> NDArray[np.integer]:
-        """The ids of a part: start, document, start, ..., document, start, by memory map. -> (N,)"""
+        """The ids of a part, by memory map: start, document, start, ..., start. -> (N,)"""
         if not self.parts[part].documents:
             return np.zeros(0, dtype=self.dtype)
         return np.memmap(_file(self.folder, part), dtype=self.dtype, mode="r")
