@@ -103,8 +103,8 @@ def _ingest_text(
         raise corpus.empty_error(request.files)
     if tokenizer is None:
         training = (chunk.text for part, chunk in _parts(request, lengths) if part == "train")
-        kind = tokenizers.tokenizer_class(request.tokenizer)
-        tokenizer = kind.train(training, request.vocab_size)
+        tokenizer_class = tokenizers.tokenizer_class(request.tokenizer)
+        tokenizer = tokenizer_class.train(training, request.vocab_size)
     with (
         _writer(request, folder, tokenizer, key) as writer,
         _progress(total, "chars") as bar,
@@ -195,9 +195,11 @@ def _ingest_music(
 ) -> tuple[Tokenizer, TokenStore]:
     """Tokenise MIDI files; those that cannot be read are noted and left out."""
     if tokenizer is None:
-        kind = tokenizers.tokenizer_class(request.tokenizer)
+        tokenizer_class = tokenizers.tokenizer_class(request.tokenizer)
         sample = _sample(request.files) if request.grid is None else ()
-        tokenizer = cast("Tokenizer", kind.train(sample, request.vocab_size, request.grid))
+        tokenizer = cast(
+            "Tokenizer", tokenizer_class.train(sample, request.vocab_size, request.grid)
+        )
     pieces, skipped = _encode_files(request.all_files, tokenizer)
     if not pieces:
         raise corpus.unreadable_error(request.all_files, skipped)

@@ -69,12 +69,16 @@ def _matches(pattern: str) -> Iterator[Path]:
     """Like `glob.glob`, which follows loops of links, but "**" visits each folder once."""
     parts = Path(pattern).parts
     if "**" not in parts:
-        yield from map(Path, glob.glob(pattern))  # noqa: PTH207 - absolute globs too
+        yield from _glob(pattern)
         return
     at = parts.index("**")
-    for base in sorted(glob.glob(str(Path(*parts[:at])))):  # noqa: PTH207
-        for folder in _folders_below(Path(base)):
+    for base in _glob(str(Path(*parts[:at]))):
+        for folder in _folders_below(base):
             yield from _matches(str(Path(glob.escape(str(folder)), *parts[at + 1 :])))
+
+
+def _glob(pattern: str) -> list[Path]:
+    return sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207 - Path.glob refuses absolute patterns
 
 
 def _in_model(path: Path, pattern: str | Path) -> bool:
