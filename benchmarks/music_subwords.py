@@ -32,7 +32,7 @@ import sentencepiece
 from learning import Ids, learn, say
 
 from generative.data import store
-from generative.data.corpus import held_out_pieces
+from generative.data.split import held_out_pieces
 from generative.music import midi
 from generative.scoring.loss import token_nats
 from generative.tokenizers.music.tokenizer import MusicTokenizer

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import generative
-from generative.data.corpus import cut_between, read_text
+from generative.data.corpus import read_text
+from generative.data.split import training_length
 
 BLOCK, BATCH, WIDTH, LAYERS, HEADS = 64, 12, 128, 4, 4
 PEAK_RATE, LEAST_RATE, WARMUP_STEPS = 1e-3, 1e-4, 100
@@ -116,7 +117,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     text = read_text(arguments.corpus)
-    cut = cut_between(len(text))
+    cut = training_length(len(text))
     train, held_out = text[:cut], text[cut:]
     chars = {char: i for i, char in enumerate(sorted(set(text)))}
     ids = torch.tensor([chars[char] for char in text])

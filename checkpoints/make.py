@@ -26,7 +26,7 @@ import numpy as np
 import generative
 from generative import checkpoint
 from generative.api import card
-from generative.data import corpus
+from generative.data import corpus, split
 from generative.music import midi
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
 
@@ -70,7 +70,7 @@ def shakespeare(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
         "Tiny Shakespeare, from karpathy/char-rnn on GitHub: the first 90% for training, "
         "the last 10% never seen by a gradient."
     )
-    return note, [text[corpus.cut_between(len(text)) :]]
+    return note, [text[split.training_length(len(text)) :]]
 
 
 def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generative.data import corpus
+from generative.data import corpus, sources
 from generative.errors import CorpusError
 from generative.files.layout import CONFIG_FILE
 from generative.files.stdin import STDIN
@@ -29,7 +29,7 @@ def names_music(names: Sequence[str]) -> bool:
     """Whether arguments name music, not models: MIDI files, globs, folders without model, stdin."""
     return any(
         name == STDIN
-        or Path(name).suffix.lower() in corpus.MUSIC_SUFFIXES
+        or Path(name).suffix.lower() in sources.MUSIC_SUFFIXES
         or (Path(name).is_dir() and not (Path(name) / CONFIG_FILE).exists())
         for name in names
     )
@@ -41,7 +41,7 @@ def inspect_files(names: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         CorpusError: a name that matches nothing.
     """
-    files = corpus.of_kind(corpus.find_files(names), "music")
+    files = sources.of_kind(sources.find_files(names), "music")
     return [_inspect(file) for file in files]
 
 

@@ -14,8 +14,9 @@ from generative import checkpoint
 from generative.api import card
 from generative.api.evaluation import score_ids
 from generative.checkpoint import CheckpointError
-from generative.data.ingest import ingest, ingested, request
+from generative.data.ingest import ingest, load_ingested
 from generative.data.labels import NO_LABEL
+from generative.data.request import make_request
 from generative.errors import OptionError
 from generative.files import make_folder, shown
 from generative.model.config import ModelConfig
@@ -141,7 +142,7 @@ def train(
     names = _as_list(sources)
     say(f"reading {', '.join(map(shown, names[:3]))}{' ...' if len(names) > 3 else ''}")
     nothing = held_out in (NOT_HELD_OUT, [NOT_HELD_OUT], (NOT_HELD_OUT,))
-    asked = request(
+    asked = make_request(
         names,
         tokenizer=tokenizer,
         vocab_size=vocab_size,
@@ -195,7 +196,7 @@ def train(
                         grid=asked.grid,
                     )
             else:
-                made, tokens = ingested(folder)
+                made, tokens = load_ingested(folder)
         recipe = recorded.load_recipe(folder)
         _check_labels(folder, tokens, recipe)
         say(f"resuming {shown(folder)}: {recipe.reason}" if resume else recipe.reason)

@@ -466,7 +466,7 @@ def score(
     """How likely a model finds text or MIDI files."""
     from generative.api import evaluation
     from generative.api.load import default_model
-    from generative.data.corpus import find_files, kind_of_files
+    from generative.data.sources import find_files, kind_of_files
 
     if corpus and not copies:
         raise click.UsageError("--corpus is what --copies looks in: add --copies")

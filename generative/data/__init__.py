@@ -1,1 +1,1 @@
-"""From a corpus to ids on disk: files, encodings, labels, the token store; knows no models."""
+"""Corpora read and tokenised into stores of token ids on disk, with their labels."""

@@ -1,4 +1,4 @@
-"""Which file of a corpus has which label, by folders or by a table: knows paths and names only."""
+"""The label of each file of a corpus, by the folder that it is in or by a table of paths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generative.data import corpus
+from generative.data.corpus import read_text
+from generative.data.sources import expand, find_files
 from generative.errors import CorpusError
 from generative.files import shown
 
@@ -24,18 +25,19 @@ def labels_of(
     sources: Sequence[str | Path],
     styles: str | Path | Mapping[str, str],
 ) -> dict[Path, str]:
-    """The labels of a corpus's files; those that have none are not there.
+    """File -> label, for the files of a corpus that have one.
 
     Args:
-        files: what `corpus.find_files(sources)` found.
-        sources: what the user named.
-        styles: "folders", for the folders right below each that was named (or its own name, where
-            it has none below); or a path -> label table of files and folders, or a CSV file with
-            one, whose paths are relative to where it lies.
+        files: The files that `sources.find_files` found for `sources`.
+        sources: The arguments that the user gave.
+        styles: "folders": each file is labelled by its folder directly below the folder that was
+            named, or by the named folder itself if that has no folders. Otherwise a table
+            path -> label of files and folders, or a CSV file with such a table, whose paths are
+            relative to the folder of that file.
 
     Raises:
-        CorpusError: a table that cannot be read, a path in it that is not of the corpus, or no file
-            with a label.
+        CorpusError: The table cannot be read, a path in it is not in the corpus, or no file has a
+            label.
     """
     if styles == FOLDERS:
         found = dict(_by_folders(sources))
@@ -54,10 +56,10 @@ def labels_of(
 
 def _by_folders(sources: Sequence[str | Path]) -> Iterator[tuple[Path, str]]:
     for source in sources:
-        for folder in (Path(p) for p in corpus.expand(source)):
+        for folder in (Path(p) for p in expand(source)):
             if not folder.is_dir():
                 continue
-            files = corpus.find_files([folder])
+            files = find_files([folder])
             below = [file for file in files if len(file.relative_to(folder).parts) > 1]
             for file in below or files:
                 name = file.relative_to(folder).parts[0] if below else folder.resolve().name
@@ -67,7 +69,7 @@ def _by_folders(sources: Sequence[str | Path]) -> Iterator[tuple[Path, str]]:
 def _read_table(path: Path) -> list[tuple[Path, str]]:
     if not path.is_file():
         raise CorpusError(f'{path}: no such table; styles are a CSV file\'s, or "{FOLDERS}"')
-    rows = csv.reader(io.StringIO(corpus.read_text(path), newline=""))
+    rows = csv.reader(io.StringIO(read_text(path), newline=""))
     table = []
     for row in rows:
         cells = [cell.strip() for cell in row]
@@ -84,7 +86,7 @@ def _read_table(path: Path) -> list[tuple[Path, str]]:
 def _by_table(
     files: Sequence[Path], table: Sequence[tuple[Path, str]], name: str
 ) -> dict[Path, str]:
-    """Later rows win, so that a file may differ from its folder."""
+    """File -> label by a table; later rows win, so that a file may differ from its folder."""
     places = {file.resolve(): file for file in files}
     found: dict[Path, str] = {}
     for path, label in table:

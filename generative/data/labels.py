@@ -1,6 +1,6 @@
-"""Which label each place of a token stream has: knows numbers and stretches, no names and no files.
+"""The labels of the positions of a token stream, as numbers.
 
-A label is a number: 0 for none, else one more than its place among a model's `config.labels`.
+Label 0 is none; any other is one more than an index of a model's `config.labels`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 NO_LABEL = 0
 CHUNK_TOKENS = 1 << 20
-STRETCH_TOKENS = 4096  # of a long document keep or lose their label together
+SPAN_TOKENS = 4096  # the tokens of a long document that keep or lose their label together
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The stretches of a stream that have one label each, and no more memory than they need.
+    """The labels of a stream, stored as spans of one label each.
 
     Attributes:
-        begins: where each stretch begins, ascending from 0. (S,)
-        values: its label. (S,)
-        length: of the stream.
+        begins: The position at which each span begins, ascending from 0. (S,)
+        values: The label of each span. (S,)
+        length: The length of the stream.
     """
 
     begins: NDArray[np.int64]
@@ -38,30 +38,33 @@ class Labels:
     def of_documents(
         cls, stream: NDArray[np.integer], start_id: int, labels: Sequence[int] | NDArray[np.int64]
     ) -> Labels:
-        """Of a stream, (N,), with a start token before every document and after the last.
+        """The labels of a stream with a start token before every document and after the last.
 
-        labels: one a document; its start token has it too.
+        Args:
+            stream: Token ids. (N,)
+            start_id: The id of the start token.
+            labels: One for each document, which its start token has too.
         """
         begins = [
             at + np.flatnonzero(stream[at : at + CHUNK_TOKENS] == start_id)
             for at in range(0, len(stream), CHUNK_TOKENS)
         ]
         values = np.asarray(labels, dtype=np.int64)
-        places = np.concatenate([np.zeros(0, dtype=np.int64), *begins])[: len(values)]
-        assert len(places) == len(values)
-        return cls(places, values, len(stream))
+        starts = np.concatenate([np.zeros(0, dtype=np.int64), *begins])[: len(values)]
+        assert len(starts) == len(values)
+        return cls(starts, values, len(stream))
 
-    def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The labels of some places, in their shape."""
-        return self.values[np.searchsorted(self.begins, places, side="right") - 1]
+    def at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The labels of positions, in their shape."""
+        return self.values[np.searchsorted(self.begins, positions, side="right") - 1]
 
     def withheld(self, probability: float, rng: np.random.Generator) -> Labels:
-        """The same with each document's label gone so often; in long ones stretch by stretch."""
+        """The labels with that of each document, or span of a long one, removed at random."""
         lengths = np.diff(self.begins, append=self.length)
-        counts = -(-lengths // STRETCH_TOKENS)  # stretches in each document
+        counts = -(-lengths // SPAN_TOKENS)  # spans of each document
         firsts = np.cumsum(counts) - counts
         inner = np.arange(counts.sum()) - np.repeat(firsts, counts)
-        begins = np.repeat(self.begins, counts) + inner * STRETCH_TOKENS
+        begins = np.repeat(self.begins, counts) + inner * SPAN_TOKENS
         values = np.repeat(self.values, counts)
         kept = np.where(rng.random(len(values)) < probability, NO_LABEL, values)
         return Labels(begins, kept, self.length)
@@ -70,19 +73,19 @@ class Labels:
 def excerpt(
     stream: NDArray[np.integer], start_id: int, labels: Labels, tokens: int
 ) -> tuple[NDArray[np.integer], Labels]:
-    """About so many tokens of a stream in which every label has an equal share at most.
+    """About `tokens` tokens of a stream, of which every label has at most an equal part.
 
-    Documents come in the stream's order; the last one of a label may be cut short.
+    Documents are in the order of the stream, and the last one of each label may be cut short.
     """
-    share = tokens // len(np.unique(labels.values))
-    room = dict.fromkeys(labels.values.tolist(), share)
+    tokens_per_label = tokens // len(np.unique(labels.values))
+    remaining = dict.fromkeys(labels.values.tolist(), tokens_per_label)
     parts: list[NDArray[np.integer]] = []
     kept: list[int] = []
     ends = [*labels.begins[1:].tolist(), labels.length - 1]
     for begin, end, label in zip(labels.begins.tolist(), ends, labels.values.tolist(), strict=True):
-        part = stream[begin : min(end, begin + room[label])]
+        part = stream[begin : min(end, begin + remaining[label])]
         if len(part) > 1:
-            room[label] -= len(part)
+            remaining[label] -= len(part)
             parts.append(part)
             kept.append(label)
     made = np.concatenate([*parts, np.array([start_id], dtype=stream.dtype)])

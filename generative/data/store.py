@@ -1,9 +1,10 @@
-"""Token ids on disk, larger than memory if need be: knows flat files that are whole, not meanings.
+"""A store of token ids on disk, which may be larger than memory.
 
 A store is a folder. Each part ("train", "held_out") is one file of little-endian integers, as
-narrow as the vocabulary allows, without a header: a start token before every document and one at
-the end. `store.json` says how many there are, how often each id occurs and the files' checksums,
-and it is written last: a folder without it is no store. Parts are read by memory map.
+narrow as the vocabulary permits, without a header: a start token before every document and one at
+the end. `store.json` holds the number of documents and tokens, the count of each id and the
+checksums of the files. It is written last, so a folder without it is not a store. Parts are read by
+memory map.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ FORMAT_VERSION = 1
 PARTS = ("train", "held_out")
 CHUNK_TOKENS = 1 << 20
 DTYPES = ("|u1", "<u2", "<u4")
-MAX_DESCRIPTION_BYTES = 256 << 20  # it has a number for each document with a label
+MAX_DESCRIPTION_BYTES = 256 << 20  # It has a number for each document if there are labels.
 _FORM = {
     "key": str,
     "dtype": str,
@@ -58,12 +59,12 @@ class Part:
     """One file of a store.
 
     Attributes:
-        documents: how many.
-        tokens: how many ids, start tokens left out.
-        sha256: of the file.
-        counts: id -> occurrences, start tokens left out; ids that do not occur are not there.
-        labels: of each document: 0 for none, else one more than its place in the store's `labels`;
-            empty where the store has none.
+        documents: The number of documents.
+        tokens: The number of ids without start tokens.
+        sha256: The checksum of the file.
+        counts: Id -> its number of occurrences, without start tokens and ids that do not occur.
+        labels: The label of each document: 0 for none, else one more than an index of the store's
+            `labels`; empty if the store has no labels.
     """
 
     documents: int
@@ -75,9 +76,16 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStore:
-    """A whole store. `notes` are plain JSON values of whoever wrote it.
+    """A store that has been written completely.
 
-    `labels` are the names that its documents may have.
+    Attributes:
+        folder: Its folder.
+        key: A checksum of what its ids were made from.
+        dtype: The type of its ids.
+        start_id: The id of the start token.
+        parts: Name -> part.
+        notes: JSON values of its writer.
+        labels: The names of the labels that documents may have.
     """
 
     folder: Path
@@ -89,22 +97,22 @@ class TokenStore:
     labels: tuple[str, ...] = ()
 
     def stream(self, part: str) -> NDArray[np.integer]:
-        """A part's ids: start, document, start, document, ..., start. (N,), read by memory map."""
+        """The ids of a part, by memory map: start, document, start, ..., start. -> (N,)"""
         if not self.parts[part].documents:
             return np.zeros(0, dtype=self.dtype)
         return np.memmap(_file(self.folder, part), dtype=self.dtype, mode="r")
 
     def documents(self, part: str) -> Iterator[NDArray[np.integer]]:
-        """A part's documents, one after the other, without start tokens."""
+        """The documents of a part in order, without start tokens."""
         return documents_of(self.stream(part), self.start_id)
 
     @property
     def largest_id(self) -> int:
-        """No id is above it."""
+        """The largest id, including the start token."""
         return max(self.start_id, *(max(part.counts, default=0) for part in self.parts.values()))
 
     def counts(self, part: str, vocab_size: int) -> NDArray[np.int64]:
-        """How often each id occurs. -> (V,)"""
+        """The number of occurrences of each id. -> (V,)"""
         counts = np.zeros(vocab_size, dtype=np.int64)
         for token, count in self.parts[part].counts.items():
             counts[token] = count
@@ -112,7 +120,7 @@ class TokenStore:
 
 
 def documents_of(stream: NDArray[np.integer], start_id: int) -> Iterator[NDArray[np.integer]]:
-    """The stretches between start tokens, found as they are asked for. (N,) -> (n,), (m,), ..."""
+    """The ids between start tokens, found one by one. (N,) -> (n,), (m,), ..."""
     begin: int | None = None
     for at in range(0, len(stream), CHUNK_TOKENS):
         for start in np.flatnonzero(stream[at : at + CHUNK_TOKENS] == start_id).tolist():
@@ -143,12 +151,17 @@ class StoreWriter:
         key: str,
         labels: tuple[str, ...] = (),
     ) -> None:
-        """Begin anew in `folder`; what was there is no store from here on.
+        """Begin a store in `folder`, which invalidates the store that was there.
 
-        labels: the names that documents may have.
+        Args:
+            folder: The folder, which is created.
+            vocab_size: The number of ids, which decides their type.
+            start_id: The id of the start token.
+            key: A checksum of what the ids are made from.
+            labels: The names of the labels that documents may have.
 
         Raises:
-            FileError: it cannot be written to.
+            FileError: The folder cannot be written to.
         """
         self._folder = folder
         self._key = key
@@ -186,7 +199,7 @@ class StoreWriter:
         begins_document: bool,
         label: str | None = None,
     ) -> None:
-        """Write ids, (n,), after a start token where a document, of that label, begins."""
+        """Write ids (n,), after a start token if a document begins, whose label is `label`."""
         if begins_document:
             self._parts[part].documents += 1
             if self._labels:
@@ -197,7 +210,7 @@ class StoreWriter:
         self._parts[part].count(ids)
 
     def close(self, notes: dict[str, Any]) -> TokenStore:
-        """Finish the files and say what they hold."""
+        """Finish the files and write their description."""
         for part in self._parts.values():
             if part.documents:
                 part.write(np.array([self._start_id], dtype=self._dtype))
@@ -218,7 +231,7 @@ class StoreWriter:
 
 
 class _PartWriter:
-    """One file as it grows, with its checksum and counts."""
+    """The file of a part that is being written, with its checksum and counts."""
 
     def __init__(self, folder: Path, name: str, vocab_size: int) -> None:
         self.file: BinaryIO = _file(folder, name).open("wb")
@@ -249,8 +262,7 @@ class _PartWriter:
 def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
     """The store in a folder; None if there is none, it is damaged, or it has another key.
 
-    `key` says what the ids were made from; None takes any. Every byte is verified, and that the
-    counts are those of the ids.
+    Every byte is verified, and the counts are compared with the ids. A `key` of None permits any.
     """
     try:
         values = read_json(folder / DESCRIPTION_FILE, MAX_DESCRIPTION_BYTES)
@@ -272,10 +284,10 @@ def open_store(folder: Path, key: str | None = None) -> TokenStore | None:
 
 
 def _part(values: dict[str, Any]) -> Part:
-    """A part from its JSON, which has texts for keys and lists for tuples.
+    """A part from its JSON, in which keys are strings and tuples are lists.
 
     Raises:
-        ValueError: it is no part.
+        ValueError: The values are not those of a part.
     """
     counts = values.pop("counts")
     if not untrusted.fits(values, _PART_FORM) or not untrusted.fits([*counts.values()], [int]):
@@ -285,7 +297,7 @@ def _part(values: dict[str, Any]) -> Part:
 
 
 def _is_whole(store: TokenStore, name: str) -> bool:
-    """Whether a part's ids are those that the store describes, each document with its label."""
+    """Whether the ids and labels of a part are those that the store describes."""
     part = store.parts[name]
     known = {store.start_id, *part.counts}
     if store.dtype not in DTYPES or not 0 <= min(known) <= max(known) < MAX_VOCAB_SIZE:
@@ -296,7 +308,7 @@ def _is_whole(store: TokenStore, name: str) -> bool:
     digest = hashlib.sha256()
     counts = np.zeros(max(known) + 1, dtype=np.int64)
     path = _file(store.folder, name)
-    if not path.is_file():  # a pipe would wait
+    if not path.is_file():  # Opening a pipe would block.
         return False
     with path.open("rb") as file:
         while data := file.read(CHUNK_TOKENS * np.dtype(store.dtype).itemsize):

@@ -1,4 +1,7 @@
-"""Bytes to text, exactly: knows encodings, byte order marks and what is no text; opens no files."""
+"""Bytes decoded to text: encodings, byte order marks, and bytes that are not text.
+
+No file is opened here.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BYTE_ORDER_MARK = "\ufeff"
-# Byte order marks that mean "not UTF-8", longest first, for the error's advice.
+# Byte order marks of other encodings than UTF-8, the longest first.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SAMPLE_BYTES = 1 << 16  # that tell whether text is UTF-16
-_ZEROS = 0.01  # the least part of UTF-16's high bytes that are zero: spaces, digits, line ends
-_RARE = 0.1  # the part of that which the low bytes stay below
+_SAMPLE_BYTES = 1 << 16  # bytes by which UTF-16 and UTF-32 without a mark are detected
+_ZEROS = 0.01  # the least fraction of UTF-16's high bytes that are zero: spaces, digits, line ends
+_RARE = 0.1  # The low bytes have less than this fraction of the zeros of the high bytes.
 
 
 class Compression(NamedTuple):
-    """A way to compress files: how they begin, its name, and what unpacks one to a pipe."""
+    """A file compression: its first bytes, its name, and the command that unpacks to a pipe."""
 
     mark: bytes
     name: str
@@ -45,27 +48,28 @@ COMPRESSIONS = (
     Compression(b"PK\x03\x04", "zip", "unzip -p"),
     Compression(b"7z\xbc\xaf\x27\x1c", "7-zip", "7z x -so"),
 )
-# after "BZh" come a digit and the first block's mark, or that of the end
+# After "BZh" and a digit, a bzip2 file has the mark of a block or of its end.
 _BZIP2_BLOCKS = (b"\x31\x41\x59\x26\x53\x59", b"\x17\x72\x45\x38\x50\x90")
 
 
 def decode_text(data: bytes, encoding: str, name: str) -> str:
-    """Bytes to text, exactly, but for byte order marks; `name` is for the error.
+    """Decode bytes without byte order marks; `name` is the file that errors name.
 
     Raises:
         CorpusError: `data` is not in `encoding`, or there is no such encoding.
     """
-    return "".join(decoded(iter([data]), encoding, name))
+    return "".join(decode_blocks(iter([data]), encoding, name))
 
 
-def decoded(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
-    """Text as its bytes come; a character may lie across blocks.
+def decode_blocks(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
+    """Decode blocks of bytes one by one; a character may extend across blocks.
 
-    Byte order marks are dropped wherever they are: in the middle of a text they are left over from
-    files that were joined. UTF-16 that is read as something else is warned of.
+    Byte order marks are removed everywhere, since those in the middle of a text come from files
+    that were joined. A warning is logged for text that looks like UTF-16 or UTF-32 but is read in
+    another encoding.
 
     Raises:
-        CorpusError: as `decode_text`.
+        CorpusError: See `decode_text`.
     """
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
@@ -86,7 +90,7 @@ def decoded(blocks: Iterator[bytes], encoding: str, name: str) -> Iterator[str]:
                 f"{name}: not {encoding}: byte 0x{error.object[error.start]:02x} at offset "
                 f"{offset - pending + error.start}; {advice}say so with --encoding {other}"
             ) from error
-        except UnicodeError as error:  # of UTF-16 and UTF-32 without their mark
+        except UnicodeError as error:  # UTF-16 or UTF-32 lacks its mark.
             raise CorpusError(
                 f"{name}: {error}; say --encoding {encoding}-le or {encoding}-be"
             ) from error
@@ -102,7 +106,7 @@ def _refuse_compressed(data: bytes, name: str) -> None:
         if not data.startswith(mark):
             continue
         if mark == b"BZh" and data[4:10] not in _BZIP2_BLOCKS:
-            continue  # a text may begin with these letters
+            continue  # It may be a text that begins with these letters.
         file = "FILE" if name == "stdin" else shlex.quote(name)
         raise CorpusError(
             f"{name}: compressed ({compression}): unpack it into a pipe: "
@@ -111,7 +115,7 @@ def _refuse_compressed(data: bytes, name: str) -> None:
 
 
 def _other_encoding(data: bytes, encoding: str) -> str | None:
-    """The encoding of 16 or 32 bits that the bytes seem to be in, where another was asked for."""
+    """The encoding of 16 or 32 bits that bytes seem to be in, unless `encoding` is one; or None."""
     if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
         return None
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
@@ -119,10 +123,10 @@ def _other_encoding(data: bytes, encoding: str) -> str | None:
 
 
 def _unmarked_encoding(data: bytes) -> str | None:
-    """The encoding of 16 or 32 bits that bytes without a mark seem to be in.
+    """The encoding of 16 or 32 bits that bytes without a mark seem to be in, or None.
 
-    Characters of one script share their high bytes, and those of spaces and digits are zero. So
-    zeros lie at every second place (or at three places of four), and hardly ever at the others.
+    The characters of a script share their high bytes, and the high bytes of spaces and digits are
+    zero. So many zeros are in every second byte (or in two of four bytes), and few in the others.
     """
     units = len(data) // 4
     if units < 2 or 0 not in data:
@@ -138,6 +142,6 @@ def _unmarked_encoding(data: bytes) -> str | None:
     return None
 
 
-@functools.cache  # a text is read several times
+@functools.cache  # A text is read several times, but one warning is enough.
 def _warn(message: str) -> None:
     logging.getLogger(__name__).warning(message)

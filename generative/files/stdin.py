@@ -1,4 +1,4 @@
-"""Standard input as a file that is read once: its beginning can be looked at; knows no media."""
+"""Standard input as a file that can be read once, and whose first bytes can be examined."""
 
 from __future__ import annotations
 
@@ -15,43 +15,47 @@ from generative.errors import FileError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-STDIN = "-"  # what names it among paths
-NAME = "stdin"  # in messages
-WAIT_SECONDS = 2.0  # before a line says what is waited for
+STDIN = "-"  # the path that stands for stdin
+NAME = "stdin"  # the name of stdin in messages
+WAIT_SECONDS = 2.0  # the time without input after which a message is logged
 BLOCK_BYTES = 1 << 16
 
 
 class Stdin:
-    """One process's standard input.
+    """The standard input of a process.
 
     Example:
         stdin = standard_input()
-        stdin.head(4)                      # b"MThd", which is still to be read
+        stdin.head(4)                      # b"MThd", which remains to be read
         data = stdin.open("MIDI").read()
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        """`stream` gives its bytes."""
+        """`stream` is the binary stream of its bytes."""
         self._stream = stream
         self._head = b""
         self._is_opened = False
         self._has_begun = False
 
     def head(self, size: int, what: str = "input") -> bytes:
-        """The first bytes, or all if there are fewer; they are still to be read.
+        """The first bytes, or all if there are fewer; they remain to be read.
+
+        Args:
+            size: The number of bytes.
+            what: What is expected, for the message that is logged if nothing comes.
 
         Raises:
-            FileError: they cannot be read.
+            FileError: They cannot be read.
         """
         while len(self._head) < size and (block := self._block(what)):
             self._head += block
         return self._head[:size]
 
     def open(self, what: str = "input") -> BinaryIO:
-        """All of it, once; `what` it should be is said when it does not come.
+        """Open it as a file, once; `what` is as in `head`.
 
         Raises:
-            OptionError: it was opened before.
+            OptionError: It was opened before.
         """
         if self._is_opened:
             raise OptionError(f"stdin can be read only once: use {STDIN!r} in one place")
@@ -59,13 +63,15 @@ class Stdin:
         return io.BufferedReader(_Bytes(self, what), BLOCK_BYTES)  # type: ignore[type-var]
 
     def take(self, size: int, what: str) -> bytes:
-        """Some of the next bytes, `size` at most; none at the end."""
+        """The next bytes, at most `size`; none at the end."""
         data = self._head or self._block(what)
         self._head = data[size:]
         return data[:size]
 
     def _block(self, what: str) -> bytes:
-        read = getattr(self._stream, "read1", self._stream.read)  # what is there, not more
+        read = getattr(
+            self._stream, "read1", self._stream.read
+        )  # `read1` returns what is available.
         with nullcontext() if self._has_begun else _waiting(what):
             try:
                 block = cast("bytes", read(BLOCK_BYTES))
@@ -76,7 +82,7 @@ class Stdin:
 
 
 class _Bytes(io.RawIOBase):
-    """The bytes of stdin for `io.BufferedReader`."""
+    """The raw stream below `io.BufferedReader`."""
 
     name = NAME
 
@@ -85,21 +91,21 @@ class _Bytes(io.RawIOBase):
         self._what = what
 
     def readable(self) -> bool:
-        """They are."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        """Fill a part of `buffer`."""
+        """Read at most `len(buffer)` bytes into `buffer`."""
         data = self._stdin.take(len(buffer), self._what)
         buffer[: len(data)] = data
         return len(data)
 
 
 def standard_input() -> Stdin:
-    """This process's.
+    """The standard input of this process.
 
     Raises:
-        FileError: it is closed.
+        FileError: It is closed.
     """
     if sys.stdin is None or sys.stdin.closed:
         raise FileError(f"{NAME} is closed: there is nothing to read")
@@ -113,7 +119,7 @@ def _of(stream: BinaryIO) -> Stdin:
 
 @contextmanager
 def _waiting(what: str) -> Iterator[None]:
-    """Say, where it takes long, what is waited for."""
+    """Log what is awaited if the block takes long."""
     note = f"reading {what} from stdin ...; Ctrl-D ends it"
     timer = threading.Timer(WAIT_SECONDS, logging.getLogger(__name__).warning, [note])
     timer.daemon = True

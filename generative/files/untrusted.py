@@ -1,7 +1,7 @@
-"""Bounds for files that may come from anyone: knows sizes, nesting, links and headers, no models.
+"""Checks of files from untrusted sources: sizes, nesting of JSON, links and safetensors headers.
 
-A checksum in a file says that it is as somebody wrote it, not who that was. So whatever a file
-declares is checked before memory is taken for it.
+A checksum in a file detects damage, not a malicious author. So whatever a file declares is checked
+before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 MAX_JSON_BYTES = 16 << 20  # 16 MB of JSON may be 200 MB of Python objects
 MAX_JSON_DEPTH = 32
 MAX_JSON_CONTAINERS = 100_000  # an empty list is 2 bytes in a file and 56 in memory
-MAX_NUMBER = 1 << 53  # beyond it JSON's numbers are not exact everywhere, and sums may overflow
-MAX_HEADER_BYTES = 16 << 20  # of a safetensors file; notes are part of it
-LENGTH_BYTES = 8  # in front of that header
+MAX_NUMBER = 1 << 53  # Larger numbers are not exact in every JSON reader, and sums may overflow.
+MAX_HEADER_BYTES = 16 << 20  # the header of a safetensors file, which includes its notes
+LENGTH_BYTES = 8  # the length before that header
 ARRAY_TYPES = ("BOOL", "U8", "I8", "U16", "I16", "F16", "U32", "I32", "F32", "U64", "I64", "F64")
 MAX_LISTED = 200  # characters of names in an error
 
-# strings, which may hold brackets, and brackets; a string without an end goes to the end
+# Strings are matched since they may contain brackets; an unterminated one extends to the end.
 _STRINGS_AND_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.?)*+"?|[][{}]', re.DOTALL)
 _DEPTH = {b"[": 1, b"{": 1, b"]": -1, b"}": -1}
 
 
 def read_bounded(path: Path, at_most: int = MAX_JSON_BYTES) -> bytes:
-    """A regular file that is no longer than `at_most` bytes.
+    """The contents of a regular file of at most `at_most` bytes.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is longer, or a pipe or device.
+        OSError: The file cannot be read.
+        ValueError: The file is longer, or is a pipe or a device.
     """
-    about = path.stat()  # before it is opened, for a pipe would wait
+    about = path.stat()  # Opening a pipe would block.
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("not a regular file")
     if about.st_size > at_most:
@@ -47,11 +47,11 @@ def read_bounded(path: Path, at_most: int = MAX_JSON_BYTES) -> bytes:
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8.
+    """Parse a JSON object in UTF-8.
 
     Raises:
-        ValueError: not one, or nested deeper than `MAX_JSON_DEPTH`, or of more than
-            `MAX_JSON_CONTAINERS` lists and objects, or with a lone surrogate, which is no text.
+        ValueError: The data is not a JSON object, is nested deeper than `MAX_JSON_DEPTH`, has more
+            than `MAX_JSON_CONTAINERS` lists and objects, or contains a lone surrogate.
     """
     depth = containers = 0
     for match in _STRINGS_AND_BRACKETS.finditer(data):
@@ -73,9 +73,10 @@ def parse_json(data: bytes) -> dict[str, Any]:
 
 
 def fits(value: Any, form: Any) -> bool:
-    """Whether a JSON value has a form: a type, one of several, a list of one, or an object's keys.
+    """Whether a JSON value has a form.
 
-    No whole number may reach `MAX_NUMBER`.
+    A form is a type, a tuple of forms of which one must fit, a list with the form of all items, or
+    a dict with the form of each key. Whole numbers must be below `MAX_NUMBER`.
 
     Example:
         fits({"names": ["a"]}, {"names": [str]})    # True
@@ -93,13 +94,13 @@ def fits(value: Any, form: Any) -> bool:
 
 
 def check_links(folder: Path) -> None:
-    """Refuse a folder in which a link, at any depth, leads out of it.
+    """Refuse a folder with a link, at any depth, that leads out of it.
 
-    What is read from a folder, and what is written to it, then stays in it.
+    So files that are read from the folder, or written to it, are in it.
 
     Raises:
-        OSError: a folder cannot be read.
-        ValueError: naming the link.
+        OSError: A folder cannot be read.
+        ValueError: There is such a link; the message names it.
     """
     root = os.path.realpath(folder)
     waiting = [root]
@@ -117,11 +118,11 @@ def check_links(folder: Path) -> None:
 
 
 def check_header_size(path: Path) -> None:
-    """Refuse a safetensors file whose header is too long to be read.
+    """Refuse a safetensors file whose header is too long.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is, or the file is no regular one or ends before the header does.
+        OSError: The file cannot be read.
+        ValueError: The header is too long, or the file is not regular or ends within the header.
     """
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
@@ -137,15 +138,15 @@ def check_shapes(
     expected: Mapping[str, tuple[int, ...]],
     types: Mapping[str, tuple[str, ...]] | tuple[str, ...],
 ) -> None:
-    """Refuse arrays that are not those expected: one missing, one more, another shape or type.
+    """Refuse arrays with other names, shapes or types than expected.
 
     Args:
-        found: name -> (safetensors' name of its type, shape).
-        expected: name -> shape.
-        types: what any of them may have, or name -> that.
+        found: Name -> (safetensors' name of the type, shape).
+        expected: Name -> shape.
+        types: The permitted types, of all arrays or for each name.
 
     Raises:
-        ValueError: naming the array.
+        ValueError: An array is missing, unknown or different; the message names it.
     """
     for wrong, names in (
         ("missing", expected.keys() - found.keys()),
@@ -153,15 +154,15 @@ def check_shapes(
     ):
         if names:
             raise ValueError(f"arrays that are {wrong}: {listed(names)}")
-    for name, (kind, shape) in found.items():
+    for name, (dtype, shape) in found.items():
         if shape != tuple(expected[name]):
             raise ValueError(f"{name} has the shape {shape}, not {tuple(expected[name])}")
         allowed = types if isinstance(types, tuple) else types[name]
-        if kind not in allowed:
-            raise ValueError(f"{name} has the type {kind}, not {' or '.join(allowed)}")
+        if dtype not in allowed:
+            raise ValueError(f"{name} has the type {dtype}, not {' or '.join(allowed)}")
 
 
 def listed(names: Any) -> str:
-    """Some names for an error, cut where they are too many."""
+    """Names joined for an error message, cut to a length."""
     text = ", ".join(sorted(map(str, names)))
     return text if len(text) <= MAX_LISTED else text[:MAX_LISTED] + " …"

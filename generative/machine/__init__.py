@@ -1,1 +1,1 @@
-"""The machine below: threads and compiled functions; knows no models."""
+"""Threads and compiled functions; models are not known here."""

@@ -1,8 +1,9 @@
-"""numba's cache of machine code, which outlives damage to its files; knows no function it keeps.
+"""A cache of numba's machine code on disk that detects damaged files.
 
-numba reads its files as they are: one that was cut short raises for ever, and machine code with a
-changed byte may end the process. Here each file of code carries a checksum, and whatever cannot be
-read is dropped and compiled anew. A folder that cannot be written to keeps nothing.
+The cache of numba does not verify its files: one that is cut short raises an error on every start,
+and machine code with a changed byte may crash the process. Here each file of code has a checksum,
+and a file that cannot be read is discarded and its function compiled again. If no folder is
+writable, nothing is cached.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def keep(compiled: Any) -> None:
-    """Keep the machine code of a function that `numba.njit` made, from one process to the next.
+    """Cache the machine code of a function that `numba.njit` made, if a folder is writable.
 
-    Where there is no place to keep it, it is compiled once a process.
+    Otherwise the function is compiled once in each process.
     """
-    with contextlib.suppress(RuntimeError, OSError):  # no folder can be written to
+    with contextlib.suppress(RuntimeError, OSError):  # No folder is writable.
         compiled._cache = VerifiedCache(compiled.py_func)
 
 
 class VerifiedCache(FunctionCache):
-    """What a dispatcher asks for code before it compiles, and hands code to after."""
+    """The cache of one function: its dispatcher loads code from it, and saves new code in it."""
 
     def __init__(self, function: Any) -> None:
         """`function` is the Python function that is compiled.
 
         Raises:
-            RuntimeError: no folder can be written to.
+            RuntimeError: No folder is writable.
         """
         super().__init__(function)
         self._files = self._cache_file = _VerifiedFiles(
@@ -41,7 +42,7 @@ class VerifiedCache(FunctionCache):
         )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code for a signature; None where there is none that is whole."""
+        """The code for a signature; None if there is none, or it is damaged."""
         try:
             return super().load_overload(sig, target_context)
         except Exception:
@@ -49,16 +50,16 @@ class VerifiedCache(FunctionCache):
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the code for a signature, if there is room."""
-        with contextlib.suppress(Exception):  # the index may be damaged and not ours to drop
+        """Save the code for a signature, unless an error prevents it."""
+        with contextlib.suppress(Exception):  # A damaged index may not be writable, for example.
             super().save_overload(sig, data)
 
 
 class _VerifiedFiles(IndexDataCacheFile):
-    """An index and files of code, each with a checksum after what numba reads of it."""
+    """The index and the code files of a function, with a checksum after the data of numba."""
 
     def drop(self) -> None:
-        """Remove the index: what it names is compiled anew, and its files overwritten."""
+        """Remove the index, so that all code is compiled again and its files are overwritten."""
         with contextlib.suppress(OSError):
             Path(self._index_path).unlink()
 

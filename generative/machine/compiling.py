@@ -1,7 +1,7 @@
-"""What functions compiled by numba share: how they are compiled, kept and announced, tanh, sigmoid.
+"""Decorators for functions that numba compiles, and compiled tanh and sigmoid.
 
-The compiler's cache watches only the file of the function it keeps: after an edit here, delete the
-`*.nbi` files in the `__pycache__` of whoever imports this.
+The cache of numba notices only changes of the file that defines a cached function. After an edit
+here, delete the `*.nbi` files in the `__pycache__` folders of the modules that import this one.
 """
 
 from __future__ import annotations
@@ -22,58 +22,59 @@ Function = TypeVar("Function", bound="Callable[..., Any]")
 
 
 def is_possible() -> bool:
-    """Whether numba compiles at all: NUMBA_DISABLE_JIT=1 forbids it."""
+    """Whether numba may compile; NUMBA_DISABLE_JIT=1 forbids it."""
     return not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
 def inner(function: Function) -> Function:
-    """A part of a compiled function; the order of additions is its own, so every call rounds alike.
+    """Compile a function that compiled functions call, without reordering its arithmetic.
 
-    It lets other Python threads run while it does.
+    So every call rounds alike. Other Python threads run meanwhile.
     """
     return cast("Function", numba.njit(function, nogil=True, error_model="numpy"))
 
 
 def smooth(function: Function) -> Function:
-    """The same, where a product may be fused with a sum."""
+    """Like `inner`, but a product may be fused with a sum (FMA)."""
     made = numba.njit(function, nogil=True, error_model="numpy", fastmath={"contract"})
     return cast("Function", made)
 
 
 def cached(function: Function) -> Function:
-    """What Python calls: compiled once a machine, or once a process where nothing can be kept."""
+    """Compile a function that Python calls, and cache its machine code between processes."""
     made = numba.njit(function, nogil=True, error_model="numpy")
     compiled_cache.keep(made)
     return cast("Function", made)
 
 
 class Announcement(event.Listener):
-    """Logs a note when something is first compiled."""
+    """Logs a note when a function is compiled for the first time."""
 
     def __init__(self, note: str) -> None:
         self._note = note
-        self._said = False
+        self._is_logged = False
 
-    def on_start(self, event: Any) -> None:  # noqa: ARG002
-        """Something is about to be compiled."""
-        if not self._said:
+    def on_start(self, event: Any) -> None:
+        """Log the note, once."""
+        del event
+        if not self._is_logged:
             logging.getLogger(__name__).warning(self._note)
-            self._said = True
+            self._is_logged = True
 
     def on_end(self, event: Any) -> None:
-        """It has been."""
+        """Do nothing."""
 
 
 def call(function: Any, note: str, *arguments: Any) -> Any:
-    """`function(*arguments)`, with `note` on stderr (or in the log) if it has to be compiled."""
+    """`function(*arguments)`; `note` is logged if the function has to be compiled first."""
     if function.overloads:
         return function(*arguments)
     with event.install_listener("numba:compile", Announcement(note)):
         return function(*arguments)
 
 
-# tanh as a ratio of polynomials, within 2e-7 of it (the coefficients are those of Eigen's `ptanh`):
-# unlike the library's it is a dozen products and one division, for a whole vector at a time
+# tanh is approximated within 2e-7 by a ratio of polynomials (with the coefficients of Eigen's
+# `ptanh`), which takes a dozen products and one division and can be vectorised.
 _TANH_LIMIT = np.float32(7.90531110763549805)
 _T1, _T3, _T5, _T7 = map(
     np.float32,
@@ -91,7 +92,7 @@ _HALF, _ONE = np.float32(0.5), np.float32(1.0)
 
 @smooth
 def tanh(x: Any) -> Any:
-    """float32 -> float32"""
+    """The hyperbolic tangent within 2e-7. float32 -> float32"""
     x = min(max(x, -_TANH_LIMIT), _TANH_LIMIT)
     s = x * x
     p = ((((((_T13 * s + _T11) * s + _T9) * s + _T7) * s + _T5) * s + _T3) * s + _T1) * x
@@ -100,5 +101,5 @@ def tanh(x: Any) -> Any:
 
 @smooth
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), by way of tanh. float32 -> float32"""
+    """1 / (1 + exp(-x)), computed from tanh. float32 -> float32"""
     return _HALF * (tanh(_HALF * x) + _ONE)

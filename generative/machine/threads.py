@@ -1,10 +1,10 @@
-"""Python threads that share work, each with one thread of torch's own; knows no models.
+"""Python threads that share work and each run torch on one thread; models are not known here.
 
-Torch by default splits every product among the cores by OpenMP, and all of its threads wait at a
-barrier after each. A recurrent layer has several such barriers a time step, so when another program
-holds one core for a few milliseconds all cores wait, thousands of times a second: the rate falls to
-a hundredth. Here each thread does a whole part of the work (some rows of a batch, some documents)
-alone, and they meet once a step.
+By default torch splits every matrix product among the cores by OpenMP, and all of its threads wait
+at a barrier after each. A recurrent layer has several such barriers in each time step. If another
+program uses one core for a few milliseconds, all cores wait, and the speed may fall to a hundredth.
+Here each thread does a whole part of the work (some rows of a batch, some documents) alone, and the
+threads wait for each other once in a training step.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ CGROUP_FOLDER = Path("/sys/fs/cgroup")
 
 
 def available_threads() -> int:
-    """How many threads this process should use: cores it may run on, less by quota or request.
+    """The number of threads that this process should use.
 
-    A container's CPU quota and OMP_NUM_THREADS lower the number. Processes that `torchrun` started
-    on one machine share its cores, or the quota, unless OMP_NUM_THREADS says what each may use.
+    It is the number of cores that the process may run on, or less by the CPU quota of a container
+    or by OMP_NUM_THREADS. Processes that `torchrun` starts on one machine divide the cores, or the
+    quota, among themselves unless OMP_NUM_THREADS is set.
     """
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
+    except AttributeError:  # Some systems do not have it.
         cores = os.cpu_count() or 1
     limit = min(float(cores), _quota())
     asked = _positive("OMP_NUM_THREADS")
-    share = min(limit, asked) if asked else limit / (_positive("LOCAL_WORLD_SIZE") or 1)
-    return max(1, math.floor(share + 0.5))
+    threads = min(limit, asked) if asked else limit / (_positive("LOCAL_WORLD_SIZE") or 1)
+    return max(1, math.floor(threads + 0.5))
 
 
 def _positive(name: str) -> int | None:
-    """The whole number that an environment variable begins with; None where it has none above 0."""
+    """The positive number that an environment variable begins with; None if there is none."""
     value = os.environ.get(name, "").split(",")[0].strip()
     return int(value) or None if value.isdecimal() else None
 
 
 def _quota() -> float:
-    """The cores that a container's quota is worth; infinite without one."""
-    try:  # version 2: "max 100000" or "150000 100000", microseconds of each period
+    """The CPU quota of a container in cores; infinite without one."""
+    try:  # The format of cgroup version 2 is "max 100000" or "150000 100000", in microseconds.
         quota, period = (CGROUP_FOLDER / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
         try:
@@ -69,7 +70,7 @@ def _quota() -> float:
 
 
 class Workers:
-    """So many threads, the calling one among them.
+    """A pool of threads that includes the calling thread.
 
     Example:
         with Workers(2) as workers:
@@ -77,7 +78,7 @@ class Workers:
     """
 
     def __init__(self, count: int = 1) -> None:
-        """`count`: threads, 1 or more; with 1 the calling thread does all."""
+        """`count` is the number of threads, 1 or more; with 1 the calling thread does all work."""
         self.count = count
         self._pool = (
             ThreadPoolExecutor(count - 1, "worker", _single_threaded) if count > 1 else None
@@ -91,20 +92,20 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """The function of each item, in the order of the items. The first error is raised.
+        """The results of a function for each item, in the order of the items.
 
-        The items must not depend on each other. The calling thread takes items as the others do,
-        so that one thread on a busy core delays only the item that it has.
+        The items must not depend on each other. Each thread takes the next item when it is free, so
+        that a busy core delays only one item. The first error is raised.
         """
         waiting = list(items)
         if self._pool is None or len(waiting) < 2:
             return [function(item) for item in waiting]
         results: list[Result | None] = [None] * len(waiting)
-        places = iter(range(len(waiting)))  # `next` on it is atomic
+        indices = iter(range(len(waiting)))  # `next` on it is atomic.
 
         def work() -> None:
-            for place in places:
-                results[place] = function(waiting[place])
+            for i in indices:
+                results[i] = function(waiting[i])
 
         others = min(self.count, len(waiting)) - 1
         futures = [self._pool.submit(work) for _ in range(others)]
@@ -115,7 +116,7 @@ class Workers:
         for error in errors:
             if error is not None:
                 raise error
-        return cast("list[Result]", results)  # every place is filled
+        return cast("list[Result]", results)  # All of them are set.
 
 
 ALONE = Workers()
@@ -127,7 +128,7 @@ def _single_threaded() -> None:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Within the block torch runs each product in the thread that asks for it."""
+    """Let torch run on one thread within the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,6 +1,6 @@
-"""The files that a piece can be written to: knows suffixes and who writes each, not how.
+"""The formats that a piece can be written in: for each its suffixes and the module that writes it.
 
-Nothing is imported before it is asked for.
+That module is imported when a piece is written.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """One kind of file: its suffixes, the first the usual one, and `write(piece, path)`."""
+    """A format and the functions that write it.
+
+    Attributes:
+        suffixes: The suffixes of its files, the usual one first.
+        module: The module in `generative.music` that writes it.
+        write: The name of its function `write(piece, path)`.
+        check: The name of its function that raises if what the writer needs is not installed.
+    """
 
     suffixes: tuple[str, ...]
-    room: str
+    module: str
     write: str
-    check: str | None = None  # raises where what the writer needs is not installed
+    check: str | None = None
 
 
 FORMATS = {
@@ -34,10 +41,10 @@ FORMATS = {
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """The format that a path's suffix names; without a suffix it is MIDI.
+    """The name of the format that the suffix of a path stands for; without a suffix "midi".
 
     Raises:
-        ValueError: no format has this suffix.
+        ValueError: No format has this suffix.
     """
     suffix = Path(path).suffix.casefold()
     for name, known in FORMATS.items():
@@ -48,14 +55,14 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 def check(kind: str, **options: Any) -> None:
-    """Refuse, before any work is done, what could not be written in the end.
+    """Refuse, before any work is done, a format that could not be written in the end.
 
     Raises:
-        RuntimeError: something is not installed; the message says how to get it.
-        ValueError: an option that cannot be.
+        RuntimeError: Something is not installed; the message says how to get it.
+        ValueError: An option of the format is wrong.
     """
-    if FORMATS[kind].check:
-        _function(kind, FORMATS[kind].check or "")(**options)
+    if name := FORMATS[kind].check:
+        _function(kind, name)(**options)
 
 
 def save(
@@ -68,16 +75,16 @@ def save(
     """Write a piece, in one move.
 
     Args:
-        piece: the music.
-        path: the file; by its suffix MIDI (.mid), sound (.wav), a picture (.png), a page that plays
-            it (.html) or notation (.musicxml, with the extra `notation`).
-        kind: a name in `FORMATS`, whatever the suffix.
-        soundfont: with sound: play it by FluidSynth through this .sf2 file.
+        piece: The music.
+        path: The file; its suffix decides between MIDI (.mid), sound (.wav), a picture (.png), a
+            page that plays the piece (.html) and notation (.musicxml, with the extra `notation`).
+        kind: A name in `FORMATS` that overrides the suffix.
+        soundfont: For sound, a file (.sf2 or .sf3) with which FluidSynth plays the piece.
 
     Raises:
-        ValueError: a suffix that is none, or a piece that the format cannot hold.
-        RuntimeError: what the format needs is not installed.
-        OSError: it cannot be written.
+        ValueError: The suffix is unknown, or the format cannot hold the piece.
+        RuntimeError: A program or package that the format needs is not installed.
+        FileError: The file cannot be written.
     """
     kind = kind or format_of(path)
     options = {"soundfont": soundfont} if kind == "wav" else {}
@@ -86,4 +93,4 @@ def save(
 
 
 def _function(kind: str, name: str) -> Any:
-    return getattr(importlib.import_module(f"generative.music.{FORMATS[kind].room}"), name)
+    return getattr(importlib.import_module(f"generative.music.{FORMATS[kind].module}"), name)

@@ -1,7 +1,7 @@
-"""A piece of music as notation: MusicXML through music21; knows bars and voices, no models.
+"""A piece as notation, written as MusicXML through music21.
 
-Notes are set where they can be written: on 32nds or triplet 16ths of a beat, whichever is nearer,
-and on 64ths or 128ths where a meter counts in them. Bar lines stand exactly where the meter says.
+Notes are moved to the nearest position that can be written simply: a 32nd or a triplet 16th, or a
+64th or 128th if a meter counts in them. Bar lines are exactly where the meter puts them.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 BEAT_PARTS = (8, 6)  # a beat is a quarter note: 32nds, and triplets of 16ths
 EXTRA = "notation"
 
-# when a chord begins and ends, in quarter notes
+# the begin and the end of a chord, in quarter notes
 Span = tuple[Fraction, Fraction]
 Sign: TypeAlias = Meter | Key | Tempo
 
 
 def check() -> None:
-    """Refuse where music21 is missing.
+    """Raise unless music21 is installed.
 
     Raises:
-        RuntimeError: it is not installed.
+        RuntimeError: It is not.
     """
     if importlib.util.find_spec("music21") is None:
         raise RuntimeError(
@@ -45,10 +45,11 @@ def check() -> None:
 
 
 def write(piece: Piece, path: Path) -> None:
-    """Write MusicXML, in one move.
+    """Write MusicXML in one move.
 
     Raises:
-        RuntimeError: music21 is not installed.
+        RuntimeError: Music21 is not installed.
+        FileError: The file cannot be written.
     """
     check()
     from music21 import metadata
@@ -60,7 +61,7 @@ def write(piece: Piece, path: Path) -> None:
 
 
 def as_score(piece: Piece) -> Any:
-    """The piece as a `music21.stream.Score`: a part a track, in measures and voices."""
+    """The piece as a `music21.stream.Score` with a part for each track, in measures and voices."""
     from music21 import stream
 
     lines, signs = bar_lines(piece), _signs_of(piece, bar_lines(piece))
@@ -71,13 +72,15 @@ def as_score(piece: Piece) -> Any:
         part.insert(0, _instrument(track, name))
         chords = _chords(track, piece.ticks_per_beat, beat_parts(piece))
         voices = [_measured(voice, lines) for voice in _voices(chords)]
-        length = Fraction(0)  # of a whole bar
+        length = Fraction(0)  # the length of a full bar
         for number, (begin, end) in enumerate(pairwise(lines)):
             measure = stream.Measure(number=number + 1)
             here = signs.get(number, [])
             _sign(measure, here, first_part=i == 0)
             length = next((bar_ticks(s, 1) for _, s in here[::-1] if isinstance(s, Meter)), length)
-            measure.paddingRight = length - (end - begin)  # cut off, and not to be filled
+            measure.paddingRight = length - (
+                end - begin
+            )  # A shortened bar is not filled with rests.
             sounding = {i: voice[number] for i, voice in enumerate(voices, 1) if number in voice}
             _fill(measure, sounding, end - begin)
             part.insert(begin, measure)
@@ -86,7 +89,7 @@ def as_score(piece: Piece) -> Any:
 
 
 def written(ticks: int, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) -> Fraction:
-    """The nearest time that is written simply, in quarter notes.
+    """The nearest time that can be written simply, in quarter notes.
 
     Example:
         written(161, 480)    # Fraction(1, 3)
@@ -97,29 +100,29 @@ def written(ticks: int, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) 
 
 
 def written_span(note: Note, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) -> Span:
-    """When a note begins and ends as it is written; it lasts at least the shortest part."""
+    """The written begin and end of a note, which lasts at least the shortest part of a beat."""
     begin = written(note.onset_ticks, ticks_per_beat, parts)
     end = written(note.end_ticks, ticks_per_beat, parts)
     return begin, max(end, begin + Fraction(1, max(parts)))
 
 
 def beat_parts(piece: Piece) -> tuple[int, ...]:
-    """Into how many parts a beat is divided, so that each meter's own unit is one of them."""
+    """The numbers of parts into which a beat is divided; they include the unit of each meter."""
     finest = max(meter.denominator // BEATS_PER_WHOLE_NOTE for meter in piece.meters)
     return max(BEAT_PARTS[0], finest), *BEAT_PARTS[1:]
 
 
 def bar_lines(piece: Piece) -> list[Fraction]:
-    """Where bars begin, and where the last ends, in quarter notes: no bar is longer than its meter.
+    """The begin of each bar and the end of the last, in quarter notes.
 
-    A meter begins where it can be written, and its bars are counted from there; a change of meter
-    cuts the bar before it short. The last note ends within the last bar.
+    A meter begins at the nearest position that can be written, and its bars are counted from there.
+    A change of meter shortens the bar before it. The last note ends within the last bar.
     """
     parts = beat_parts(piece)
     starts = [written(m.at_ticks, piece.ticks_per_beat, parts) for m in piece.meters]
     last = max(
         (written_span(n, piece.ticks_per_beat, parts)[1] for t in piece.tracks for n in t.notes),
-        default=Fraction(1, max(parts)),  # silence is one bar
+        default=Fraction(1, max(parts)),  # A piece without notes has one bar.
     )
     lines: list[Fraction] = []
     close = Fraction(0)
@@ -133,7 +136,7 @@ def bar_lines(piece: Piece) -> list[Fraction]:
 
 
 def _chords(track: Track, ticks_per_beat: int, parts: Sequence[int]) -> dict[Span, list[Note]]:
-    """Notes that begin and end together are one chord."""
+    """The notes grouped into chords, whose notes begin and end together, in order."""
     chords: defaultdict[Span, list[Note]] = defaultdict(list)
     for note in track.notes:
         chords[written_span(note, ticks_per_beat, parts)].append(note)
@@ -141,7 +144,7 @@ def _chords(track: Track, ticks_per_beat: int, parts: Sequence[int]) -> dict[Spa
 
 
 def _voices(chords: dict[Span, list[Note]]) -> list[dict[Span, list[Note]]]:
-    """Chords in as few voices as hold them, none overlapping another in its voice."""
+    """Chords distributed to as few voices as possible, without overlap within a voice."""
     voices: list[dict[Span, list[Note]]] = []
     ends: list[Fraction] = []
     for span, notes in chords.items():
@@ -157,7 +160,7 @@ def _voices(chords: dict[Span, list[Note]]) -> list[dict[Span, list[Note]]]:
 def _measured(
     voice: dict[Span, list[Note]], lines: list[Fraction]
 ) -> dict[int, list[tuple[Span, list[Note], str | None]]]:
-    """A voice's chords by bar, in times of the bar, tied where a bar line cuts them."""
+    """Bar -> the chords of a voice in it, with times from its begin and ties across bar lines."""
     by_bar: defaultdict[int, list[tuple[Span, list[Note], str | None]]] = defaultdict(list)
     bar = 0
     for (begin, end), notes in voice.items():
@@ -180,7 +183,7 @@ def _fill(
     voices: dict[int, list[tuple[Span, list[Note], str | None]]],
     length: Fraction,
 ) -> None:
-    """Put voices into a measure, each under its number, with rests between their chords."""
+    """Insert voices by number into a measure, with rests between their chords."""
     from music21 import note, stream
 
     if not voices:
@@ -212,7 +215,7 @@ def _chord(notes: list[Note], length: Fraction, tie: str | None) -> Any:
 
 
 def _signs_of(piece: Piece, lines: Sequence[Fraction]) -> dict[int, list[tuple[Fraction, Sign]]]:
-    """By bar, the meters, keys and tempos that begin in it, and where in it."""
+    """Bar -> the meters, keys and tempos that begin in it, with their times in the bar."""
     parts = beat_parts(piece)
     by_bar: defaultdict[int, list[tuple[Fraction, Sign]]] = defaultdict(list)
     signs: tuple[Sign, ...] = (*piece.meters, *piece.keys, *piece.tempos)
@@ -225,7 +228,7 @@ def _signs_of(piece: Piece, lines: Sequence[Fraction]) -> dict[int, list[tuple[F
 
 
 def _sign(measure: Any, signs: Iterable[tuple[Fraction, Sign]], *, first_part: bool) -> None:
-    """Set meters and keys into a measure, and tempos, which stand above the first part only."""
+    """Insert meters and keys into a measure, and tempos if it is of the first part."""
     from music21 import key, meter, tempo
 
     for at, sign in signs:

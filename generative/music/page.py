@@ -1,6 +1,6 @@
-"""A piece of music to one web page that plays and shows it, with nothing to fetch; knows no models.
+"""A piece as a web page that shows and plays it without loading anything else.
 
-The page itself, its player and its synthesizer, is `page.html`; here it is filled with the notes in
+The template `page.html` holds the player and its synthesizer. It is filled here with the notes in
 seconds, the timbres of `generative.music.sound`, and the MIDI file to download.
 """
 
@@ -28,16 +28,20 @@ if TYPE_CHECKING:
     from generative.music.piece import Piece, TempoMap, Track
 
 DECIMALS = 4  # of seconds
-PLACE = re.compile(r"\{\{(\w+)\}\}")
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
 def write(piece: Piece, path: Path) -> None:
-    """Write the page, named after the file, in one move."""
+    """Write the page in one move; its title is the name of the file.
+
+    Raises:
+        FileError: The file cannot be written.
+    """
     write_text(path, page(piece, shown(path.stem)))
 
 
 def page(piece: Piece, title: str) -> str:
-    """The page as HTML. Whatever a title or a track is called, it stays text."""
+    """The page as HTML. The title and the names of tracks are escaped."""
     bars = "1 bar" if piece.bars == 1 else f"{piece.bars} bars"
     texts = {
         "title": title,
@@ -46,15 +50,15 @@ def page(piece: Piece, title: str) -> str:
         "midi": base64.b64encode(midi.to_bytes(piece)).decode("ascii"),
     }
     parts = {name: html.escape(text) for name, text in texts.items()}
-    # in a script only "<" could end the data; as an escape it means the same to JSON
+    # Only "<" could end the script that holds the data; JSON permits to escape it.
     parts["score"] = json.dumps(score(piece), separators=(",", ":")).replace("<", "\\u003c")
     template = resources.files("generative.music").joinpath("page.html").read_text(encoding="utf-8")
-    # in one pass, so that what is put in is not read again
-    return PLACE.sub(lambda place: parts[place[1]], template)
+    # All placeholders are replaced in one pass, so that inserted text is not searched again.
+    return PLACEHOLDER.sub(lambda match: parts[match[1]], template)
 
 
 def score(piece: Piece) -> dict[str, Any]:
-    """What the page's script needs to know of a piece, as JSON: all times in seconds."""
+    """The data of a piece for the script of the page, as JSON values; all times are in seconds."""
     clock = piece.tempo_map
     keys = {note.pitch for track in piece.tracks if track.is_drum for note in track.notes}
     lines = piece.bar_lines
@@ -76,24 +80,24 @@ def score(piece: Piece) -> dict[str, Any]:
                 "notes": _notes(track, clock),
             }
             for track, name, place, colour in zip(
-                piece.tracks, names, synth.places(piece.tracks), cycle(COLOURS), strict=False
+                piece.tracks, names, synth.default_pans(piece.tracks), cycle(COLOURS), strict=False
             )
         ],
     }
 
 
 def _notes(track: Track, clock: TempoMap) -> list[list[float]]:
-    """Begin, end, pitch and velocity; and where a pedal holds the note, when it falls silent."""
+    """[begin, end, pitch, velocity] of each note, then the end of its sound if a pedal holds it."""
     written = timing.spans(track, clock).round(DECIMALS).tolist()
-    heard = timing.sounding(track, clock).round(DECIMALS).tolist()
+    sounding = timing.sounding(track, clock).round(DECIMALS).tolist()
     return [
         [begin, end, note.pitch, note.velocity, *([silent] if silent > end else [])]
-        for note, (begin, end), (_, silent) in zip(track.notes, written, heard, strict=True)
+        for note, (begin, end), (_, silent) in zip(track.notes, written, sounding, strict=True)
     ]
 
 
 def _steps(curve: Curve, clock: TempoMap) -> list[list[float]]:
-    """From which second on a control has which value."""
+    """[seconds, the value from then on] for each change of a control."""
     return [[round(clock.seconds_at(at), DECIMALS), round(value, 4)] for at, value in curve]
 
 
@@ -104,7 +108,7 @@ def _timbre(program: int) -> dict[str, Any]:
         "ratios": [round(ratio, 4) for ratio in timbre.partials.ratios],
         "attack": timbre.attack_seconds,
         "decay": timbre.decay_per_second,
-        "hold": timbre.hold,
+        "hold": timbre.sustain,
         "release": timbre.release_seconds,
         "detune": timbre.detune_cents,
         "level": timbre.level,

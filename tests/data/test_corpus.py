@@ -15,12 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generative.data import corpus
-from generative.data.corpus import (
-    find_files,
-    held_out_pieces,
-    read_corpus,
-    text_chunks,
-)
+from generative.data.corpus import read_corpus, text_chunks
+from generative.data.sources import find_files
+from generative.data.split import held_out_pieces
 from generative.errors import CorpusError
 from tests.conftest import TUNES, data
 

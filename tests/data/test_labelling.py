@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from generative.data.corpus import find_files
 from generative.data.labelling import labels_of
+from generative.data.sources import find_files
 from generative.errors import CorpusError
 
 if TYPE_CHECKING:

@@ -86,7 +86,7 @@ def test_without_labels_the_batches_are_as_they_were() -> None:
 def test_labels_are_withheld_for_whole_documents_or_stretches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(labels_module, "STRETCH_TOKENS", 10)
+    monkeypatch.setattr(labels_module, "SPAN_TOKENS", 10)
     shape = [(4, 1)] * 2000 + [(39, 2)] * 500  # with its start token 5, and 4 stretches of 10
     stream, labels = stream_of(shape)
     rest = labels.withheld(0.25, np.random.default_rng(0)).at(np.arange(len(stream) - 1))

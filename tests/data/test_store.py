@@ -15,7 +15,8 @@ import pytest
 
 from generative import checkpoint, files
 from generative.checkpoint import CheckpointError
-from generative.data import ingest, store
+from generative.data import ingest, parallel, store
+from generative.data.request import Request, make_request
 from generative.data.store import StoreWriter, documents_of, open_store
 from generative.errors import CorpusError, FileError
 from generative.model.config import ModelConfig
@@ -107,7 +108,7 @@ def test_a_store_that_says_other_than_its_ids_is_none(tmp_path: Path) -> None:
 
 def test_ids_beyond_the_tokenizer_are_not_used(tmp_path: Path, rhyme: Path) -> None:
     folder = tmp_path / "model"
-    asked = ingest.request(
+    asked = make_request(
         [rhyme], tokenizer="byte", vocab_size=None, encoding="utf-8", held_out=(), seed=0
     )
     made, _ = ingest.ingest(asked, folder, use_tokenizer=False)
@@ -130,7 +131,7 @@ def test_a_run_that_ended_before_its_config_was_written_begins_anew(
     tmp_path: Path, rhyme: Path
 ) -> None:
     folder = tmp_path / "model"
-    asked = ingest.request(
+    asked = make_request(
         [rhyme], tokenizer="char", vocab_size=None, encoding="utf-8", held_out=(), seed=0
     )
     made, tokens = ingest.ingest(asked, folder, use_tokenizer=False)
@@ -150,7 +151,7 @@ def test_a_writer_that_fails_leaves_no_store(tmp_path: Path) -> None:
     assert open_store(tmp_path) is None
 
 
-def asked(*files: Path, **changes: Any) -> ingest.Request:
+def asked(*files: Path, **changes: Any) -> Request:
     options: dict[str, Any] = {
         "tokenizer": "auto",
         "vocab_size": None,
@@ -158,7 +159,7 @@ def asked(*files: Path, **changes: Any) -> ingest.Request:
         "held_out": (),
         "seed": 0,
     }
-    return ingest.request(files, **{**options, **changes})
+    return make_request(files, **{**options, **changes})
 
 
 def test_the_last_tenth_of_the_characters_is_held_out(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_stretches_and_processes_change_nothing(
     _, whole = ingest.ingest(request, tmp_path / "whole", use_tokenizer=False)
     monkeypatch.setattr("generative.data.corpus.CHUNK_BYTES", 7)
     monkeypatch.setattr(ingest, "PARALLEL_CHARS", 1)
-    monkeypatch.setattr(ingest, "_cores", lambda: 2)
+    monkeypatch.setattr(parallel, "available_cores", lambda: 2)
     tokenizer, parts = ingest.ingest(request, tmp_path / "parts", use_tokenizer=False)
     assert parts.parts == whole.parts
     assert (
@@ -209,10 +210,10 @@ def test_unchanged_files_are_not_read_again(
     file.write_text("other text " * 10)
     _, other = ingest.ingest(asked(file), folder, use_tokenizer=False)
     assert other.parts != first.parts
-    assert ingest.ingested(folder)[1] == other
+    assert ingest.load_ingested(folder)[1] == other
     shutil.rmtree(folder / store.FOLDER)
     with pytest.raises(CheckpointError, match="all processes of a run must see one folder"):
-        ingest.ingested(folder)
+        ingest.load_ingested(folder)
 
 
 def test_music_is_read_by_files_and_what_cannot_be_is_noted(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_music_is_read_by_files_and_what_cannot_be_is_noted(tmp_path: Path) -> N
 def test_stdin_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("né ".encode() * 10)))
     tokenizer, found = ingest.ingest(
-        ingest.request(
+        make_request(
             ["-"], tokenizer="auto", vocab_size=None, encoding="utf-8", held_out=(), seed=0
         ),
         tmp_path / "model",
@@ -250,7 +251,7 @@ def test_pipes_of_one_name_keep_their_texts_and_labels(tmp_path: Path) -> None:
     ]
     for writer in writers:
         writer.start()
-    asked = ingest.request(
+    asked = make_request(
         pipes, tokenizer="char", vocab_size=None, encoding="utf-8", held_out=(), seed=0,
         styles={str(pipe): pipe.parent.name for pipe in pipes},
     )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
-from generative.data import corpus
+from generative.data import corpus, sources
 from generative.errors import CorpusError, FileError, OptionError
 from generative.files import stdin
 from generative.files.stdin import Stdin
@@ -86,4 +86,4 @@ def test_midi_and_text_are_told_apart_by_how_they_begin(monkeypatch: pytest.Monk
     with pytest.raises(CorpusError, match="stdin holds MIDI"):
         corpus.read_corpus(["-"], kind="text")
     with pytest.raises(OptionError, match="only once"):
-        corpus.find_files(["-", "-"])
+        sources.find_files(["-", "-"])

@@ -20,6 +20,9 @@ import safetensors
 import safetensors.numpy
 
 from generative import checkpoint, engine, files, tokenizers
+from generative.files.arrays import checksum as arrays_checksum
+from generative.files.arrays import safetensors_bytes
+from generative.files.sealed import checksum as sealed_json_checksum
 from generative.model.config import ModelConfig
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
@@ -138,7 +141,7 @@ def original(folder: Path, name: str) -> bytes:
 def sealed(value: dict[str, Any]) -> dict[str, Any]:
     """With its checksum."""
     rest = {key: item for key, item in value.items() if key != files.CHECKSUM_KEY}
-    return {**rest, files.CHECKSUM_KEY: files._json_checksum(rest)}
+    return {**rest, files.CHECKSUM_KEY: sealed_json_checksum(rest)}
 
 
 def sealed_json(base: bytes, entropy: Entropy) -> bytes:
@@ -192,7 +195,7 @@ def joined(header: Any, content: bytes) -> bytes:
     try:
         arrays = safetensors.numpy.load(made)
         notes = {k: v for k, v in header["__metadata__"].items() if k != files.CHECKSUM_KEY}
-        header["__metadata__"][files.CHECKSUM_KEY] = files._checksum(arrays, notes)
+        header["__metadata__"][files.CHECKSUM_KEY] = arrays_checksum(arrays, notes)
     except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError):
         return made
     text = json.dumps(header).encode()
@@ -223,8 +226,8 @@ def _other_arrays(base: bytes, entropy: Entropy) -> bytes:
             other = entropy.pick(sorted(arrays))
             arrays[name], arrays[other] = arrays[other], array
     ordered = dict(sorted(arrays.items()))
-    return files._safetensors(
-        ordered, {**notes, files.CHECKSUM_KEY: files._checksum(ordered, notes)}
+    return safetensors_bytes(
+        ordered, {**notes, files.CHECKSUM_KEY: arrays_checksum(ordered, notes)}
     )
 
 

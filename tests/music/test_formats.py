@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
 
+from generative.errors import FileError
 from generative.music import formats, midi
 from tests.pieces import note, piece_of
 
@@ -33,4 +35,20 @@ def test_no_suffix_is_midi_and_a_kind_overrules_it(tmp_path: Path) -> None:
 def test_a_strange_suffix_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"tune.ogg: nothing is written as .ogg; use one of .mid"):
         formats.save(piece_of(note(0, 24)), tmp_path / "tune.ogg")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", formats.FORMATS)
+def test_a_full_disk_raises_file_error_and_leaves_nothing(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if kind == "musicxml":
+        pytest.importorskip("music21")
+    monkeypatch.setattr("os.fsync", fill)
+    path = tmp_path / f"tune{formats.FORMATS[kind].suffixes[0]}"
+    with pytest.raises(FileError, match=r"tune.*: cannot be written: No space left on device"):
+        formats.save(piece_of(note(0, 24)), path)
     assert not list(tmp_path.iterdir())

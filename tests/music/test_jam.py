@@ -10,21 +10,22 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-import mido
 import pytest
 
 from generative.cli.main import main
 from generative.music import midi
 from generative.music.jam import Recording, Settings, Turn, jam, ports
-from generative.music.jam.instrument import Instrument
-from generative.music.jam.listening import Ear, as_piece, estimated_tempo
+from generative.music.jam.output import TrackedOutput
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
 from tests import player
+from tests.midi_messages import keys, off, on
 from tests.pieces import note, piece_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import mido
 
 BEAT = 0.5  # seconds, at 120 beats a minute
 FOUR_BEATS = [(i * BEAT, pitch) for i, pitch in enumerate([60, 64, 67, 72])]
@@ -71,24 +72,6 @@ class Synthesizer:
 
     def onsets(self) -> list[tuple[float, int]]:
         return [(at, m.note) for at, m in self.heard if m.type == "note_on"]
-
-
-def on(pitch: int, channel: int = 0, velocity: int = 80) -> mido.Message:
-    return mido.Message("note_on", note=pitch, channel=channel, velocity=velocity)
-
-
-def off(pitch: int, channel: int = 0) -> mido.Message:
-    return mido.Message("note_off", note=pitch, channel=channel)
-
-
-def pedal(value: int) -> mido.Message:
-    return mido.Message("control_change", control=64, value=value)
-
-
-def keys(
-    phrase: Sequence[tuple[float, int]], length: float = 0.4
-) -> list[tuple[float, mido.Message]]:
-    return [(at, on(p)) for at, p in phrase] + [(at + length, off(p)) for at, p in phrase]
 
 
 def hanging(messages: Sequence[mido.Message]) -> Counter[tuple[int, int]]:
@@ -259,78 +242,13 @@ def test_who_comes_in_early_is_heard_and_who_talks_in_between_is_not() -> None:
     assert [n.pitch for n in turns[1].phrase.tracks[0].notes] == [61, 65]
 
 
-def test_the_pedal_holds_and_a_lost_release_does_not_wait_for_ever() -> None:
-    ear = Ear()
-    for at, message in [
-        (0.0, mido.Message("program_change", program=19)),
-        (0.0, pedal(127)),
-        (0.0, on(60)),
-        (0.2, off(60)),
-        (0.5, on(60)),  # struck again: the first one ends
-        (0.6, off(60)),
-        (1.0, pedal(0)),
-        (1.0, on(40, channel=9)),
-        (1.1, off(40, channel=9)),
-        (2.0, on(70)),
-    ]:
-        ear.hear(message, at)
-    spans = {(n.pitch, n.onset_seconds, n.end_seconds): n for n in ear.notes(3.0)}
-    assert set(spans) == {(60, 0.0, 0.5), (60, 0.5, 1.0), (40, 1.0, 1.1), (70, 2.0, 3.0)}
-    assert spans[70, 2.0, 3.0].program == 19
-    assert spans[40, 1.0, 1.1].is_drum
-    assert ear.pause_seconds(5.0) == 0.0
-    assert ear.pause_seconds(12.5) == 10.5
-    ear.forget_before(2.0)
-    assert [n.pitch for n in ear.notes(3.0)] == [70]
-    ear.hear(on(72), 4.0)
-    assert [n.program for n in ear.notes(5.0)] == [19, 19]  # a program outlives the phrase
-
-
-@pytest.mark.parametrize("tempo", [66.0, 84.0, 100.0, 120.0, 138.0])
-@pytest.mark.parametrize(
-    "rhythm", [[1, 1, 1, 1, 1, 1], [1, 0.5, 0.5, 1, 0.5, 0.5, 1], [1.5, 0.5, 1, 1, 2, 1]]
-)
-def test_the_tempo_of_a_played_rhythm_or_its_double_is_found(
-    tempo: float, rhythm: list[float]
-) -> None:
-    beats, onsets = 0.0, []
-    for i, length in enumerate([*rhythm, *rhythm]):
-        onsets.append(beats * 60 / tempo + 0.008 * (-1) ** (i // 2))  # nobody is a machine
-        beats += length
-    found = estimated_tempo(onsets)
-    assert min(found, found / 2, key=lambda beat: abs(beat - tempo)) == pytest.approx(
-        tempo, rel=0.02
-    )
-
-
-def test_too_few_notes_have_the_usual_tempo() -> None:
-    assert estimated_tempo([]) == estimated_tempo([3.0, 3.5]) == 110.0
-
-
-def test_what_was_heard_becomes_a_piece() -> None:
-    ear = Ear(program=19)
-    for at, message in keys([(10.0, 60), (10.52, 64), (10.52, 67)], length=0.45):
-        ear.hear(message, at)
-    piece = as_piece(
-        ear.notes(12.0), origin_seconds=10.0, beats_per_minute=120, meter=(3, 4), steps_per_beat=4
-    )
-    assert piece == Piece(
-        ticks_per_beat=4,
-        tracks=(
-            Track(program=19, notes=(note(0, 4, 60, 80), note(4, 4, 64, 80), note(4, 4, 67, 80))),
-        ),
-        tempos=(Tempo(at_ticks=0, beats_per_minute=120.0),),
-        meters=(Meter(at_ticks=0, numerator=3, denominator=4),),
-    )
-
-
-def test_an_instrument_ends_only_what_it_began() -> None:
+def test_an_output_ends_only_what_it_began() -> None:
     synth = Synthesizer(Clock())
-    with Instrument(synth) as instrument:
-        instrument.send(off(60))
-        instrument.send(on(60))
-        instrument.send(on(60))
-        instrument.send(on(60, velocity=0))
+    with TrackedOutput(synth) as output:
+        output.send(off(60))
+        output.send(on(60))
+        output.send(on(60))
+        output.send(on(60, velocity=0))
     messages = [message for _, message in synth.heard]
     kinds = [m.type for m in messages if m.type != "control_change"]
     assert kinds == ["note_on", "note_on", "note_on", "note_off"]

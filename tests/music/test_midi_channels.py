@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generative.music import midi
-from generative.music.controls import EXPRESSION, VOLUME, Standing, bends
+from generative.music.controls import EXPRESSION, VOLUME, ControlState, bends
 from generative.music.piece import PITCH_BEND, SUSTAIN_PEDAL, Control, Piece, Track
 from tests.pieces import note, notes, pieces, tracks
 
@@ -148,19 +148,19 @@ def test_leading_bytes_of_a_number_that_add_nothing(delta: str) -> None:
 def heard(data: bytes) -> Counter[tuple[object, ...]]:
     """What a player that knows no ports plays: onset, drum or not, program, pitch, and controls."""
     now, programs = 0, [0] * 16
-    stands = [Standing() for _ in range(16)]
+    states = [ControlState() for _ in range(16)]
     played: Counter[tuple[object, ...]] = Counter()
     for message in mido.merge_tracks(mido.MidiFile(file=io.BytesIO(data)).tracks):
         now += message.time
         if message.type == "program_change":
             programs[message.channel] = message.program
         elif message.type == "control_change":
-            stands[message.channel].turn(message.control, message.value)
+            states[message.channel].set(message.control, message.value)
         elif message.type == "pitchwheel":
-            stands[message.channel].turn(PITCH_BEND, message.pitch + 0x2000)
+            states[message.channel].set(PITCH_BEND, message.pitch + 0x2000)
         elif message.type == "note_on":
-            stand = stands[message.channel]
-            controls = tuple(stand.value(number) for number in NUMBERS)
+            state = states[message.channel]
+            controls = tuple(state.value(number) for number in NUMBERS)
             is_drum = message.channel == 9
             played[now, is_drum, programs[message.channel], message.note, controls] += 1
     return played
@@ -174,11 +174,11 @@ def written(piece: Piece) -> Counter[tuple[object, ...]]:
     expected: Counter[tuple[object, ...]] = Counter()
     for track in piece.tracks:
         for sound in track.notes:
-            stand = Standing()
+            state = ControlState()
             for turned in track.controls:
                 if turned.at_ticks <= sound.onset_ticks:
-                    stand.turn(turned.number, turned.value)
-            controls = tuple(stand.value(number) for number in NUMBERS)
+                    state.set(turned.number, turned.value)
+            controls = tuple(state.value(number) for number in NUMBERS)
             key = sound.onset_ticks, track.is_drum, track.program, sound.pitch, controls
             expected[key] += 1
     return expected
@@ -222,16 +222,16 @@ def test_what_is_turned_in_silence_does_not_touch_what_sounds() -> None:
     data = midi.to_bytes(piece)
     assert midi.read(data) == piece
     assert heard(data) == written(piece)
-    stand, now = Standing(), 0
+    state, now = ControlState(), 0
     for message in mido.merge_tracks(mido.MidiFile(file=io.BytesIO(data)).tracks):
         now += message.time
         if now > 12:
             break
         if message.type == "control_change" and not message.channel:
-            stand.turn(message.control, message.value)
+            state.set(message.control, message.value)
         elif message.type == "pitchwheel" and not message.channel:
-            stand.turn(PITCH_BEND, message.pitch + 0x2000)
-    assert (stand.value(VOLUME), stand.value(PITCH_BEND)) == (127, 0x2000)
+            state.set(PITCH_BEND, message.pitch + 0x2000)
+    assert (state.value(VOLUME), state.value(PITCH_BEND)) == (127, 0x2000)
 
 
 def test_a_channel_is_free_again_for_what_has_no_other() -> None:

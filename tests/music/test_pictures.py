@@ -183,6 +183,12 @@ def test_any_piece_makes_a_page(piece: Piece) -> None:
 
 
 def test_the_template_is_filled_everywhere() -> None:
-    template = resources.files("generative").joinpath("page.html").read_text(encoding="utf-8")
-    assert set(page.PLACE.findall(template)) == {"title", "facts", "filename", "midi", "score"}
-    assert not page.PLACE.search(page.page(piece_of(note(0, 24)), "tune"))
+    template = resources.files("generative.music").joinpath("page.html").read_text(encoding="utf-8")
+    assert set(page.PLACEHOLDER.findall(template)) == {
+        "title",
+        "facts",
+        "filename",
+        "midi",
+        "score",
+    }
+    assert not page.PLACEHOLDER.search(page.page(piece_of(note(0, 24)), "tune"))

@@ -19,7 +19,7 @@ from generative.music.sound import (
     SAMPLE_RATE,
     drums,
     fluidsynth,
-    room,
+    mixing,
     synth,
     timbres,
     timing,
@@ -159,7 +159,7 @@ def test_drums_sound_when_struck_each_in_its_register() -> None:
 
 @pytest.mark.parametrize("key", [*range(27, 88), 0, 127])
 def test_every_drum_key_has_a_sound_of_its_length(key: int) -> None:
-    stroke = drums.stroke(key, SAMPLE_RATE)
+    stroke = drums.samples_of(key, SAMPLE_RATE)
     assert 0.15 < np.abs(stroke).max() < 2.0
     assert abs(stroke[0]) < 0.01 > abs(stroke[-1])
 
@@ -173,7 +173,7 @@ def test_a_closing_hi_hat_silences_the_open_one() -> None:
 
 def test_instruments_stand_apart_and_basses_in_the_middle() -> None:
     tracks = tuple(Track(program=p, notes=(note(0, 24),)) for p in (0, 33, 40))
-    left, bass, right = synth.places(tracks)
+    left, bass, right = synth.default_pans(tracks)
     assert left < bass == 0.0 < right
     only_left = replace(piece_of(), tracks=(tracks[0], replace(tracks[2], notes=(note(240, 1),))))
     sides = np.square(synth.render(only_left)[:SAMPLE_RATE]).mean(axis=0)
@@ -191,7 +191,7 @@ def test_a_peak_is_pressed_down_and_the_rest_is_not() -> None:
     peak = tone.copy()
     peak[20_000:20_010] = 5.0
     made = np.stack([peak, peak], axis=1)
-    room.master(made, SAMPLE_RATE)
+    mixing.master(made, SAMPLE_RATE)
     assert np.abs(made).max() == pytest.approx(wav.PEAK, rel=1e-4)
     calm = made[:15_000, 0] / tone[:15_000].clip(1e-9)
     assert np.abs(made[:15_000]).max() > 0.1  # without a limiter it would be 0.02
@@ -226,7 +226,7 @@ def test_the_table_of_timbres_covers_every_program() -> None:
     assert timbres.timbre_of(127) == timbres.EFFECT
     for _, timbre in timbres.BY_PROGRAM:
         assert len(timbre.partials.levels) == len(timbre.partials.ratios)
-        assert timbre.hold or timbre.decay_per_second
+        assert timbre.sustain or timbre.decay_per_second
 
 
 @pytest.mark.parametrize("path", real_files("multitrack/freedoom", at_most=1))
@@ -305,7 +305,7 @@ def test_volume_and_expression_are_40_log_10(number: int, value: int, expected: 
     """General MIDI 2: 64 is 11.9 dB below 127, also while the note sounds."""
     sound = mono(held(control(0, number, 127), control(48, number, value)))
     change = decibels(seconds(sound, 2.7, 3.9), seconds(sound, 0.7, 1.9))
-    assert change == pytest.approx(expected, abs=0.35)  # the room answers a little later
+    assert change == pytest.approx(expected, abs=0.35)  # reverb comes a little later
 
 
 def test_a_fade_is_smooth() -> None:
@@ -334,7 +334,7 @@ def test_pan_has_equal_power() -> None:
         return [rms(side) ** 2 for side in sound.T]
 
     left, right = powers(0)
-    assert left > 8 * right  # the room answers on both sides
+    assert left > 8 * right  # reverb is on both sides
     left, right = powers(127)
     assert right > 8 * left
     middle = synth.render(held(pitch=60)), synth.render(held(control(0, PAN, 64), pitch=60))

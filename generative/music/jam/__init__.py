@@ -1,8 +1,8 @@
-"""Call and response over MIDI ports: knows ports, time and pieces, not how music is made.
+"""Call and response over MIDI ports; how an answer is made is not known here.
 
-Someone plays a phrase; when they pause, or their bars are over, it becomes a `Piece`; `answer`
-turns it into another, which is played in time; then it listens again. Whatever happens, no note is
-left hanging.
+Someone plays a phrase. After a pause, or a number of bars, the phrase becomes a `Piece`, `answer`
+makes another piece from it, and that is played in time. Then the next phrase is awaited. Every note
+is ended, also after an error or an interrupt.
 
 Example:
     model = generative.load("chorales")

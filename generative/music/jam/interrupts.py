@@ -1,4 +1,4 @@
-"""Signals that end a session: all of them as exceptions, and none while notes are being ended."""
+"""Context managers for the signals that end a session: raised as exceptions, or ignored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-# The terminal was closed, Ctrl-C, and what `kill` sends; the first is unknown to Windows.
+# The closed terminal (not on Windows), Ctrl-C, and the default signal of `kill`.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)
 ]
@@ -26,8 +26,8 @@ class Ended(KeyboardInterrupt):
 
 
 @contextmanager
-def raised() -> Iterator[None]:
-    """Each of the signals raises `Ended`."""
+def as_exceptions() -> Iterator[None]:
+    """Let each of the signals raise `Ended`."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise Ended(number)
@@ -37,8 +37,8 @@ def raised() -> Iterator[None]:
 
 
 @contextmanager
-def held_off() -> Iterator[None]:
-    """None of the signals does anything."""
+def ignored() -> Iterator[None]:
+    """Ignore the signals."""
     with _handled(signal.SIG_IGN):
         yield
 
@@ -46,7 +46,7 @@ def held_off() -> Iterator[None]:
 @contextmanager
 def _handled(handler: signal._HANDLER) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may listen
+        yield  # Only the main thread can handle signals.
         return
     previous = {number: signal.signal(number, handler) for number in SIGNALS}
     try:

@@ -1,4 +1,4 @@
-"""What someone plays, as a piece: knows messages and their moments, tempo and grid, not ports."""
+"""Notes collected from timed MIDI messages, their tempo, and the piece that they make."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
     import mido
 
-TICKS_PER_BEAT = 480  # before notes move to the grid
+TICKS_PER_BEAT = 480  # the resolution before notes are quantised
 DRUM_CHANNEL = 9
 SUSTAIN_PEDAL = 64
 PEDAL_DOWN = 64  # from this value on
-FORGOTTEN_SECONDS = 10.0  # a key held so long is one whose release was lost
+LOST_RELEASE_SECONDS = 10.0  # a key held for longer is taken for one whose release was lost
 
-# Tempo is looked for among these, a quarter beat a minute apart, and rather near the middle of how
-# people tap: a log-normal weight as in Ellis (2007), "Beat tracking by dynamic programming".
+# Tempos are searched in steps of 0.25 beats per minute. Those near the tempo at which people tap
+# are preferred by a log-normal weight: Ellis (2007), "Beat tracking by dynamic programming".
 CANDIDATES = np.arange(60.0, 180.25, 0.25)
 USUAL_BEATS_PER_MINUTE, OCTAVES = 110.0, 0.7
-# How much it tells that notes begin on beats, on halves and on quarters of beats.
+# subdivision of the beat -> the weight of onsets on it
 SUBDIVISIONS = {1: 1.0, 2: 0.7, 4: 0.5}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class PlayedNote:
     """One note as it was played, in seconds of the clock."""
 
     onset_seconds: float
@@ -45,28 +45,28 @@ class Heard:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sounding:
-    """A note that has not ended."""
+    """A note that has not ended yet."""
 
     onset_seconds: float
     velocity: int
     program: int
 
 
-class Ear:
+class NoteCollector:
     """Collects notes from messages; a note lasts while its key or the pedal is held."""
 
     def __init__(self, program: int | None = None) -> None:
-        """`program`: of every note; None is what the channel was last told, at first 0."""
-        self.last_seconds = -math.inf  # of the last key pressed, released or pedalled
-        self._heard: list[Heard] = []
+        """`program` is that of every note; None takes that of the channel, which is 0 at first."""
+        self.last_seconds = -math.inf  # the time of the last event
+        self._finished: list[PlayedNote] = []
         self._program = program
         self._programs: defaultdict[int, int] = defaultdict(int)  # by channel
         self._held: dict[tuple[int, int], _Sounding] = {}  # by (channel, pitch)
-        self._pedalled: dict[tuple[int, int], _Sounding] = {}  # released, but for the pedal
+        self._pedalled: dict[tuple[int, int], _Sounding] = {}  # released while the pedal is down
         self._pedals: set[int] = set()  # channels
 
-    def hear(self, message: mido.Message, seconds: float) -> None:
-        """Take in a message that came at that moment."""
+    def receive(self, message: mido.Message, seconds: float) -> None:
+        """Take in a message that arrived at a time."""
         if message.type == "program_change":
             self._programs[message.channel] = message.program
         elif message.type == "control_change" and message.control == SUSTAIN_PEDAL:
@@ -81,36 +81,36 @@ class Ear:
 
     @property
     def onset_seconds(self) -> float | None:
-        """When the first note began; None before it."""
-        started = [note.onset_seconds for note in self._heard]
+        """The onset of the first note; None before it."""
+        started = [note.onset_seconds for note in self._finished]
         started += [note.onset_seconds for note in self._held.values()]
         started += [note.onset_seconds for note in self._pedalled.values()]
         return min(started, default=None)
 
     def forget_before(self, seconds: float) -> None:
-        """Drop the notes that began before that moment; programs and pedals stay as they are."""
-        self._heard = [note for note in self._heard if note.onset_seconds >= seconds]
-        for still in (self._held, self._pedalled):
-            for key in [key for key, note in still.items() if note.onset_seconds < seconds]:
-                del still[key]
+        """Drop the notes that began before a time; programs and pedals stay as they are."""
+        self._finished = [note for note in self._finished if note.onset_seconds >= seconds]
+        for sounding in (self._held, self._pedalled):
+            for key in [key for key, note in sounding.items() if note.onset_seconds < seconds]:
+                del sounding[key]
 
     def pause_seconds(self, now: float) -> float:
-        """How long nothing has been played; 0 while a key is held."""
+        """The time since the last event; 0 while a key is held."""
         held = [note.onset_seconds for note in self._held.values()]
-        if any(now - onset < FORGOTTEN_SECONDS for onset in held):
+        if any(now - onset < LOST_RELEASE_SECONDS for onset in held):
             return 0.0
         return now - self.last_seconds
 
-    def notes(self, now: float) -> tuple[Heard, ...]:
-        """All notes so far; those that still sound end now."""
+    def notes(self, now: float) -> tuple[PlayedNote, ...]:
+        """All notes so far; those that still sound end at `now`."""
         sounding = [*self._held.items(), *self._pedalled.items()]
-        return (*self._heard, *(_ended(key, note, now) for key, note in sounding))
+        return (*self._finished, *(_played_note(key, note, now) for key, note in sounding))
 
     def _press(self, message: mido.Message, seconds: float) -> None:
         key = (message.channel, message.note)
-        for still in (self._held, self._pedalled):
-            if key in still:  # struck again
-                self._heard.append(_ended(key, still.pop(key), seconds))
+        for sounding in (self._held, self._pedalled):
+            if key in sounding:
+                self._finished.append(_played_note(key, sounding.pop(key), seconds))
         program = self._programs[message.channel] if self._program is None else self._program
         self._held[key] = _Sounding(
             onset_seconds=seconds, velocity=message.velocity, program=program
@@ -123,7 +123,7 @@ class Ear:
         if key[0] in self._pedals:
             self._pedalled[key] = note
         else:
-            self._heard.append(_ended(key, note, seconds))
+            self._finished.append(_played_note(key, note, seconds))
 
     def _pedal(self, channel: int, is_down: bool, seconds: float) -> None:
         if is_down:
@@ -131,12 +131,12 @@ class Ear:
             return
         self._pedals.discard(channel)
         for key in [key for key in self._pedalled if key[0] == channel]:
-            self._heard.append(_ended(key, self._pedalled.pop(key), seconds))
+            self._finished.append(_played_note(key, self._pedalled.pop(key), seconds))
 
 
-def _ended(key: tuple[int, int], note: _Sounding, seconds: float) -> Heard:
+def _played_note(key: tuple[int, int], note: _Sounding, seconds: float) -> PlayedNote:
     channel, pitch = key
-    return Heard(
+    return PlayedNote(
         onset_seconds=note.onset_seconds,
         end_seconds=seconds,
         pitch=pitch,
@@ -147,9 +147,9 @@ def _ended(key: tuple[int, int], note: _Sounding, seconds: float) -> Heard:
 
 
 def estimated_tempo(onsets_seconds: Sequence[float]) -> float:
-    """The beats a minute on which, and on whose halves and quarters, most notes begin.
+    """The tempo at which most notes begin on beats, on their halves or on their quarters.
 
-    Fewer than three notes tell no tempo: they are taken as beats of the usual one.
+    For fewer than three onsets it is the usual tempo.
     """
     if len(set(onsets_seconds)) < 3:
         return USUAL_BEATS_PER_MINUTE
@@ -164,16 +164,16 @@ def estimated_tempo(onsets_seconds: Sequence[float]) -> float:
 
 
 def as_piece(
-    notes: Iterable[Heard],
+    notes: Iterable[PlayedNote],
     *,
     origin_seconds: float,
     beats_per_minute: float,
     meter: tuple[int, int],
     steps_per_beat: int,
 ) -> Piece:
-    """Notes that were played, on the grid, with a bar line at `origin_seconds`.
+    """Played notes as a quantised piece, with a bar line at `origin_seconds`.
 
-    What ended before that is left out, what began before it begins there.
+    Notes that ended before that are left out; notes that began before it begin there.
     """
 
     def ticks(seconds: float) -> int:

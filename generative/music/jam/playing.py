@@ -1,4 +1,4 @@
-"""A piece as messages at their moments: knows what is sent when, not where to."""
+"""A piece as timed MIDI messages, and a piece of metronome clicks."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CLICK_VELOCITY = 90
 
 
 def timed(piece: Piece) -> Timed:
-    """What a MIDI file of the piece says, and when, in seconds from its start; in order."""
+    """(seconds from the start, message) for the messages of a MIDI file of the piece, in order."""
     file = mido.MidiFile(file=io.BytesIO(midi.to_bytes(piece)))
-    messages = list(file)  # times are seconds since the one before
+    messages = list(file)  # Each time is in seconds since the previous message.
     moments = accumulate(message.time for message in messages)
     return [
         (moment, message.copy(time=0))
@@ -34,7 +34,7 @@ def timed(piece: Piece) -> Timed:
 
 
 def clicks(bars: int, beats_per_minute: float, meter: tuple[int, int]) -> Piece:
-    """A wood block on each beat of so many bars, higher on the first."""
+    """A wood block on each beat of a number of bars, higher on the first beat."""
     numerator, denominator = meter
     stated = Meter(at_ticks=0, numerator=numerator, denominator=denominator)
     step = bar_ticks(stated, CLICK_TICKS_PER_BEAT) / numerator

@@ -1,9 +1,9 @@
-"""Ports by name: knows mido's backends and sockets, not what goes through them.
+"""MIDI ports by name, through the backends and sockets of mido.
 
-A name is a port of the machine, or enough of it to tell it from the others, or
-"socket://host:port": an input listens there (as `mido-forward` expects it), an output connects to
-what listens there (as `mido-serve` does). Sockets need nothing but mido; the machine's own ports
-need a backend, python-rtmidi unless another is named.
+A name is that of a port of the machine, or a unique part of it, or "socket://host:port". A socket
+input listens at that address (for `mido-forward`), and a socket output connects to it (to
+`mido-serve`). Sockets need only mido; the ports of the machine need a backend, which is
+python-rtmidi unless another is named.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ SOCKET = "socket://"
 
 
 class PortError(ValueError):
-    """A port cannot be found or opened; the message says which there are."""
+    """A port cannot be found or opened; the message lists the ports that there are."""
 
 
 class InputPort(Protocol):
-    """What is listened to."""
+    """A port from which messages are read."""
 
     def iter_pending(self) -> Iterable[mido.Message]:
-        """What has come since the last call; waits for nothing."""
+        """The messages that arrived since the last call, without waiting."""
         ...
 
 
 class OutputPort(Protocol):
-    """What is played on."""
+    """A port to which messages are sent."""
 
     def send(self, message: mido.Message) -> None:
-        """One message, at once."""
+        """Send a message at once."""
         ...
 
 
 def names(backend: str | None = None) -> tuple[list[str], list[str]]:
-    """The machine's inputs and outputs.
+    """The names of the inputs and of the outputs of the machine.
 
     Raises:
-        PortError: no backend, or none that works here.
+        PortError: The backend is missing or does not work here.
     """
-    with _explained(backend):
+    with _as_port_errors(backend):
         loaded = Backend(backend, load=True)
         return loaded.get_input_names(), loaded.get_output_names()
 
@@ -59,10 +59,10 @@ def names(backend: str | None = None) -> tuple[list[str], list[str]]:
 def open_input(
     name: str | None = None, backend: str | None = None
 ) -> AbstractContextManager[InputPort]:
-    """The input of that name, closed in the end; None is the only one there is.
+    """Open an input by name until the context ends; None stands for the only one.
 
     Raises:
-        PortError: no such port, several, or it cannot be opened.
+        PortError: There is no such port, there are several, or it cannot be opened.
     """
     return _opened(name, backend, "input", SocketInput)
 
@@ -70,10 +70,10 @@ def open_input(
 def open_output(
     name: str | None = None, backend: str | None = None
 ) -> AbstractContextManager[OutputPort]:
-    """The output of that name, closed in the end; None is the only one there is.
+    """Open an output by name until the context ends; None stands for the only one.
 
     Raises:
-        PortError: no such port, several, or it cannot be opened.
+        PortError: There is no such port, there are several, or it cannot be opened.
     """
     return _opened(name, backend, "output", connect)
 
@@ -82,24 +82,24 @@ def open_output(
 def _opened(
     name: str | None, backend: str | None, kind: str, by_socket: Callable[[str, int], Any]
 ) -> Iterator[Any]:
-    """A port of a kind, "input" or "output", closed in the end."""
+    """Open an "input" or "output" by name until the context ends."""
     if name is not None and name.startswith(SOCKET):
-        with _explained(backend, name):
+        with _as_port_errors(backend, name):
             port = by_socket(*_address(name))
     else:
         inputs, outputs = names(backend)
         chosen = choose(name, inputs if kind == "input" else outputs, kind)
-        with _explained(backend, chosen):
+        with _as_port_errors(backend, chosen):
             port = getattr(Backend(backend), f"open_{kind}")(chosen)
     with port:
         yield port
 
 
 def choose(name: str | None, known: list[str], kind: str) -> str:
-    """The port that a name, or a part of it in any case, stands for.
+    """The port that a name, or a part of a name in upper or lower case, stands for.
 
     Raises:
-        PortError: none, or more than one.
+        PortError: There is none, or more than one.
     """
     if not known:
         raise PortError(f"this machine has no MIDI {kind}: connect one, or name {SOCKET}host:port")
@@ -122,23 +122,23 @@ def choose(name: str | None, known: list[str], kind: str) -> str:
 
 
 class SocketInput:
-    """An input that anyone may connect to and play on, one after the other or together.
+    """An input to which any number of clients may connect.
 
-    mido's `PortServer` accepts them; its own way of polling waits for ever.
+    Connections are accepted by mido's `PortServer`, whose own polling would block.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        """Listen at that address."""
+        """Listen at an address."""
         self._server = PortServer(host, port)
-        self._players: list[Any] = []
+        self._clients: list[Any] = []
 
     def iter_pending(self) -> Iterator[mido.Message]:
-        """What all players have sent."""
-        if newcomer := self._server.accept(block=False):
-            self._players.append(newcomer)
-        for player in self._players:
-            yield from player.iter_pending()
-        self._players = [player for player in self._players if not player.closed]
+        """The messages that all clients have sent."""
+        if client := self._server.accept(block=False):
+            self._clients.append(client)
+        for client in self._clients:
+            yield from client.iter_pending()
+        self._clients = [client for client in self._clients if not client.closed]
 
     def __enter__(self) -> SocketInput:
         return self
@@ -149,8 +149,8 @@ class SocketInput:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for player in self._players:
-            player.close()
+        for client in self._clients:
+            client.close()
         self._server.close()
 
 
@@ -163,8 +163,8 @@ def _address(name: str) -> tuple[str, int]:
 
 
 @contextmanager
-def _explained(backend: str | None, port: str | None = None) -> Iterator[None]:
-    """A backend's errors as ours."""
+def _as_port_errors(backend: str | None, port: str | None = None) -> Iterator[None]:
+    """Turn the errors of a backend into `PortError`."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What was played in a session, one turn after another, without the pauses between them."""
+"""The music of a session as one piece, without the pauses between turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from generative.music.quantise import STEPS_PER_BEAT, quantised
 
 
 class Recording:
-    """Grows by pieces; each begins on the bar line after the one before."""
+    """A piece that grows by pieces; each begins at the bar line after the previous one."""
 
     def __init__(self) -> None:
         self._end_ticks = 0
@@ -18,7 +18,7 @@ class Recording:
         self._meters: list[Meter] = []
 
     def add(self, piece: Piece, name: str) -> None:
-        """Put a piece at the end; `name` says whose it is. One without notes is passed over."""
+        """Append a piece to the tracks called `name`. A piece without notes is ignored."""
         piece = quantised(piece)[0]
         if not piece.note_count:
             return
@@ -32,7 +32,7 @@ class Recording:
 
     @property
     def piece(self) -> Piece:
-        """All of it: a track for each player's instruments."""
+        """The whole recording: a track for each name and instrument."""
         empty = Piece(ticks_per_beat=STEPS_PER_BEAT)
         return replace(
             empty,

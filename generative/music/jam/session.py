@@ -1,4 +1,4 @@
-"""Turns of listening and answering: knows when each begins and ends, not how music is made."""
+"""The loop of listening and answering, and the times at which turns begin and end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from generative.music.jam import interrupts
-from generative.music.jam.instrument import Instrument
-from generative.music.jam.listening import Ear, as_piece, estimated_tempo
+from generative.music.jam.listening import NoteCollector, as_piece, estimated_tempo
+from generative.music.jam.output import TrackedOutput
 from generative.music.jam.playing import clicks, timed
 from generative.music.jam.recording import Recording
 from generative.music.piece import BEATS_PER_WHOLE_NOTE, SECONDS_PER_MINUTE
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 1.5
 GRID_STEPS_PER_BEAT = 4  # sixteenth notes
-LONGEST_NAP_SECONDS = 0.002  # between looks at the port
-LATE_SECONDS = 0.05  # an answer may begin so long after its line, rather than wait for the next
-EARLY_SECONDS = 0.3  # whoever comes in so long before the answer ends is heard
+POLL_SECONDS = 0.002  # the longest time between two polls of the input
+LATE_SECONDS = 0.05  # an answer may begin late by so much instead of a bar or beat later
+EARLY_SECONDS = 0.3  # notes that begin so shortly before an answer ends count for the next phrase
 
 
 class Clock(Protocol):
-    """Time, so that tests need not wait for it."""
+    """A clock, which tests replace so that they need not wait."""
 
     def now(self) -> float:
-        """Seconds since some moment; it never goes back."""
+        """Seconds since some moment, which never decrease."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Let so much time pass, about."""
+        """Wait for about so many seconds."""
         ...
 
 
 class RealClock:
-    """The machine's time."""
+    """The monotonic clock of the machine."""
 
     def now(self) -> float:
         """Seconds since some moment."""
@@ -89,7 +89,7 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """A phrase that was heard, and what will be played after it."""
+    """A phrase that was played, and the answer to it."""
 
     number: int
     phrase: Piece
@@ -97,8 +97,8 @@ class Turn:
 
 
 def jam(
-    heard: InputPort,
-    played: OutputPort,
+    input_port: InputPort,
+    output_port: OutputPort,
     answer: Callable[[Piece], Piece],
     settings: Settings | None = None,
     *,
@@ -110,23 +110,23 @@ def jam(
     """Listen, answer, and listen again.
 
     Args:
-        heard: the keyboard.
-        played: the synthesizer.
-        answer: from the phrase to what follows it, which begins at tick 0.
-        settings: how turns are taken.
-        rounds: how many turns; None goes on until interrupted.
-        recording: takes what was played, what was interrupted as far as it came.
-        on_turn: told of each answer before it sounds.
-        clock: None is the machine's.
+        input_port: The port of the keyboard.
+        output_port: The port of the synthesizer.
+        answer: Maps a phrase to the music after it, which begins at tick 0.
+        settings: How turns are taken.
+        rounds: The number of turns; None goes on until interrupted.
+        recording: Receives the phrases and answers; one that is interrupted up to that time.
+        on_turn: Called with each answer before it is played.
+        clock: The clock; None is that of the machine.
 
     Raises:
-        OSError: a port is gone.
-        KeyboardInterrupt: a signal ended it.
+        OSError: A port is gone.
+        KeyboardInterrupt: A signal ended the session.
     """
-    with interrupts.raised(), Instrument(played) as instrument:
+    with interrupts.as_exceptions(), TrackedOutput(output_port) as output:
         session = _Session(
-            heard,
-            instrument,
+            input_port,
+            output,
             answer,
             settings or Settings(),
             recording=recording or Recording(),
@@ -139,31 +139,31 @@ def jam(
 
 
 class _Session:
-    """One ear and one instrument, and whose turn it is."""
+    """The state of a session: its ports, the notes of the phrase so far, and the recording."""
 
     def __init__(
         self,
-        heard: InputPort,
-        instrument: Instrument,
+        input_port: InputPort,
+        output: TrackedOutput,
         answer: Callable[[Piece], Piece],
         settings: Settings,
         *,
         recording: Recording,
         clock: Clock,
     ) -> None:
-        self._heard = heard
-        self._instrument = instrument
+        self._input = input_port
+        self._output = output
         self._answer = answer
         self._settings = settings
         self._recording = recording
         self._clock = clock
-        self._ear = Ear(settings.program)
+        self._collector = NoteCollector(settings.program)
 
     def take_turn(self, number: int, on_turn: Callable[[Turn], None] | None) -> None:
-        """Hear one phrase and answer it."""
+        """Wait for one phrase and answer it."""
         phrase, origin = self._listen()
         self._recording.add(phrase, "heard")
-        self._instrument.silence()  # what went through, and was not released
+        self._output.silence()  # Keys that are still held were sent on if `thru` is set.
         answer = self._answer(phrase)
         if on_turn:
             on_turn(Turn(number=number, phrase=phrase, answer=answer))
@@ -173,10 +173,10 @@ class _Session:
         finally:
             ticks = answer.tempo_map.ticks_at(max(self._clock.now() - began, 0.0))
             self._recording.add(answer.clipped(math.ceil(ticks)), "answered")
-        self._ear.forget_before(self._clock.now() - EARLY_SECONDS)
+        self._collector.forget_before(self._clock.now() - EARLY_SECONDS)
 
     def _listen(self) -> tuple[Piece, float]:
-        """A phrase with notes, and when its first bar began."""
+        """Wait for a phrase with notes; return it and the time at which its first bar began."""
         while True:
             origin: float | None = None
             ticking: Timed = ()
@@ -188,30 +188,30 @@ class _Session:
             try:
                 self._play(ticking, began)
                 while not self._is_over(origin):
-                    self._attend()
-                    self._clock.sleep(LONGEST_NAP_SECONDS)
-            except BaseException:  # an interrupt, mostly
+                    self._poll()
+                    self._clock.sleep(POLL_SECONDS)
+            except BaseException:  # Usually it is an interrupt.
                 self._recording.add(self._phrase(origin)[0], "heard")
                 raise
             phrase, start = self._phrase(origin)
-            self._ear.forget_before(math.inf)
+            self._collector.forget_before(math.inf)
             if phrase.note_count:
                 return phrase, start
 
     def _is_over(self, origin: float | None) -> bool:
-        """Whether the phrase is; `origin` is where its bars begin, if not with its first note."""
+        """Whether the phrase is over; its bars begin at `origin`, or if None at its first note."""
         now = self._clock.now()
-        start = self._ear.onset_seconds if origin is None else origin
+        start = self._collector.onset_seconds if origin is None else origin
         if start is None:
             return False
         tempo, bars = self._settings.beats_per_minute, self._settings.bars
         if bars and tempo:
             return now >= start + bars * self._bar_seconds(tempo)
-        return self._ear.pause_seconds(now) >= self._settings.pause_seconds
+        return self._collector.pause_seconds(now) >= self._settings.pause_seconds
 
     def _phrase(self, origin: float | None) -> tuple[Piece, float]:
-        """What was heard so far, and when its first bar began."""
-        notes = self._ear.notes(self._clock.now())
+        """The phrase so far, and the time at which its first bar began."""
+        notes = self._collector.notes(self._clock.now())
         onsets = [note.onset_seconds for note in notes]
         start = min(onsets, default=0.0) if origin is None else origin
         piece = as_piece(
@@ -224,22 +224,22 @@ class _Session:
         return piece, start
 
     def _play(self, messages: Timed, began: float) -> None:
-        """Send each message at its moment, with an ear on what comes meanwhile."""
+        """Send each message at its time, and poll the input meanwhile."""
         for seconds, message in messages:
             while (left := began + seconds - self._clock.now()) > 0:
-                self._attend()
-                self._clock.sleep(min(left, LONGEST_NAP_SECONDS))
-            self._instrument.send(message)
+                self._poll()
+                self._clock.sleep(min(left, POLL_SECONDS))
+            self._output.send(message)
 
-    def _attend(self) -> None:
-        """Hear what has come; sent on at once where that is asked for."""
-        for message in self._heard.iter_pending():
+    def _poll(self) -> None:
+        """Take in the messages that have arrived, and send them on if `thru` is set."""
+        for message in self._input.iter_pending():
             if self._settings.thru:
-                self._instrument.send(message)
-            self._ear.hear(message, self._clock.now())
+                self._output.send(message)
+            self._collector.receive(message, self._clock.now())
 
     def _next_line(self, origin: float, tempo: float) -> float:
-        """The next bar line where bars are counted, else the next beat."""
+        """The time of the next bar line if bars are counted, else of the next beat."""
         beat = SECONDS_PER_MINUTE / tempo
         span = self._bar_seconds(tempo) if self._settings.bars else beat
         now = self._clock.now() - LATE_SECONDS

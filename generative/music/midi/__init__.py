@@ -1,10 +1,10 @@
-"""MIDI files to a `Piece` and back: knows notes, controls, tempos and keys, not what they are for.
+"""MIDI files read into a `Piece` and written from one; tokens and models are not known here.
 
-Files in the wild are damaged in many small ways, so reading mends what it can, counts what it
-mended and what it left out (`ReadReport`), and refuses the rest with one line (`MidiError`).
-mido writes what `midi_writing` lays out; reading walks the bytes itself (`midi_bytes`,
-`midi_reading`), since mido gives up a whole file at its first bad byte. Where a file is sound the
-two agree, and a test holds them to it.
+Many files are slightly damaged. Reading repairs them where it can, counts what was repaired and
+what was left out (`ReadReport`), and refuses the rest with one line (`MidiError`). Files are
+written through mido (`writing`). They are read here byte by byte (`events`, `track_chunk`,
+`reading`), since mido gives up a whole file at its first bad byte. A test ensures that both read
+the same from files without damage.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from generative.files import write_bytes
-from generative.music.midi.events import DRUM_CHANNEL, Header, MidiError, read_chunks
-from generative.music.midi.reading import MAX_BEATS, Listener, hear
+from generative.music.midi.events import DRUM_CHANNEL, MidiError, read_chunks
+from generative.music.midi.reading import piece_of, read_track_chunks
+from generative.music.midi.track_chunk import MAX_BEATS
 from generative.music.midi.writing import as_file
-from generative.music.piece import Piece, Tempo, in_turn
+from generative.music.piece import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from generative.music.midi.track_chunk import TrackChunk
+    from generative.music.piece import Piece
 
 __all__ = [
     "DRUM_CHANNEL", "MAX_BEATS", "MidiError", "ReadReport", "read", "read_with_report", "to_bytes",
@@ -31,13 +35,14 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_FILE_BYTES = 4 * 2**20  # the largest of 2,000 real files has 0.3 MB
+SEQUENTIAL = 2  # the type of files whose tracks are patterns that do not sound together
 
 Source: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
 class ReadReport:
-    """What reading mended and what it left out: kind -> how often."""
+    """What reading repaired and what it left out, each with how often."""
 
     repairs: Mapping[str, int]
     dropped: Mapping[str, int]
@@ -47,14 +52,14 @@ def read(source: Source) -> Piece:
     """The music of a MIDI file: a path, its bytes, or an open binary file.
 
     Raises:
-        MidiError: not MIDI, no notes, or beyond repair.
-        OSError: the file cannot be opened.
+        MidiError: The data is not MIDI, has no notes, or is damaged beyond repair.
+        OSError: The file cannot be opened.
     """
     return read_with_report(source)[0]
 
 
 def read_with_report(source: Source) -> tuple[Piece, ReadReport]:
-    """As `read`, with an account of what was mended and what was left out."""
+    """Like `read`, with a report of what was repaired and what was left out."""
     name = _name_of(source)
     try:
         return _parse(_load(source))
@@ -63,10 +68,10 @@ def read_with_report(source: Source) -> tuple[Piece, ReadReport]:
 
 
 def to_bytes(piece: Piece) -> bytes:
-    """A type 1 MIDI file: tempos and meters in a first track, then one track an instrument.
+    """A type 1 MIDI file: a track of tempos, meters and keys, then one track for each instrument.
 
-    More than 15 instruments share channels, each on a port of its own; where players that know no
-    ports lose something by it, a warning is logged.
+    More than 15 instruments share channels, each on a port of its own. If that loses something in
+    players that ignore ports, a warning is logged.
     """
     buffer = io.BytesIO()
     as_file(piece).save(file=buffer)
@@ -74,7 +79,11 @@ def to_bytes(piece: Piece) -> bytes:
 
 
 def write(piece: Piece, target: str | os.PathLike[str] | BinaryIO) -> None:
-    """Write `to_bytes(piece)`; a path is replaced at once, so that nobody sees half a file."""
+    """Write `to_bytes(piece)`; a path is replaced in one move.
+
+    Raises:
+        FileError: The path cannot be written.
+    """
     data = to_bytes(piece)
     if not isinstance(target, str | os.PathLike):
         target.write(data)
@@ -102,47 +111,41 @@ def _load(source: Source) -> bytes:
 
 
 def _parse(data: bytes) -> tuple[Piece, ReadReport]:
-    header, chunks, repairs = read_chunks(data)
-    if header.file_type > 2:
+    header, data_of_chunks, repairs = read_chunks(data)
+    if header.file_type > SEQUENTIAL:
         repairs["unknown file type"] += 1
-    # the tracks of a type 2 file are patterns that were never meant to sound at once
-    parts = [[chunk] for chunk in chunks] if header.file_type == 2 else [chunks]
-    heard = [hear(part, header) for part in parts]
-    listeners = [listener for part in heard for listener in part]
-    if not any(listener.notes for listener in listeners):
+    if header.file_type == SEQUENTIAL:
+        patterns = [read_track_chunks([one], header) for one in data_of_chunks]
+    else:
+        patterns = [read_track_chunks(data_of_chunks, header)]
+    chunks = [chunk for pattern in patterns for chunk in pattern]
+    if not any(chunk.notes for chunk in chunks):
         raise MidiError("no notes")
-    if header.file_type == 2:
+    if header.file_type == SEQUENTIAL:
         piece = in_turn(
-            _together(part, header) for part in heard if any(listener.notes for listener in part)
+            piece_of(pattern, header)
+            for pattern in patterns
+            if any(chunk.notes for chunk in pattern)
         )
     else:
-        piece = _together(listeners, header)
-    dropped = sum((listener.dropped for listener in listeners), Counter[str]())
-    for kind in ("tempos", "meters", "keys"):
-        said = sum(len(getattr(listener, kind)) for listener in listeners)
-        # the normal form begins with a tempo and a meter, which a file need not say
-        unsaid = kind != "keys" and not any(
-            event.at_ticks == 0 for listener in listeners for event in getattr(listener, kind)
-        )
-        repeated = said - len(getattr(piece, kind)) + unsaid
-        if repeated > 0:
-            dropped[f"{kind.removesuffix('s')} that changes nothing"] = repeated
+        piece = piece_of(chunks, header)
     if piece.duration_ticks > MAX_BEATS * piece.ticks_per_beat:
         raise MidiError(f"longer than {MAX_BEATS:,} beats")
+    dropped = sum((chunk.dropped for chunk in chunks), Counter[str]())
     return piece, ReadReport(
-        repairs=dict(sum((listener.repairs for listener in listeners), repairs)),
-        dropped=dict(dropped),
+        repairs=dict(sum((chunk.repairs for chunk in chunks), repairs)),
+        dropped={**dropped, **_redundant_events(chunks, piece)},
     )
 
 
-def _together(listeners: Sequence[Listener], header: Header) -> Piece:
-    tempos = [tempo for listener in listeners for tempo in listener.tempos]
-    if header.fixed_beats_per_minute is not None:
-        tempos = [Tempo(at_ticks=0, beats_per_minute=header.fixed_beats_per_minute)]
-    return Piece(
-        ticks_per_beat=header.ticks_per_beat,
-        tracks=tuple(track for listener in listeners for track in listener.tracks()),
-        tempos=tuple(tempos),
-        meters=tuple(meter for listener in listeners for meter in listener.meters),
-        keys=tuple(key for listener in listeners for key in listener.keys),
-    ).normalised()
+def _redundant_events(chunks: Sequence[TrackChunk], piece: Piece) -> dict[str, int]:
+    """How many tempos, meters and keys of the chunks are left out because they change nothing."""
+    redundant: dict[str, int] = {}
+    for name in ("tempos", "meters", "keys"):
+        events = [event for chunk in chunks for event in getattr(chunk, name)]
+        # A piece begins with a tempo and a meter; a file may leave the default ones out.
+        is_implied = name != "keys" and not any(event.at_ticks == 0 for event in events)
+        count = len(events) - len(getattr(piece, name)) + is_implied
+        if count > 0:
+            redundant[f"{name.removesuffix('s')} that changes nothing"] = count
+    return redundant

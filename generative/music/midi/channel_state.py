@@ -1,6 +1,6 @@
-"""How a channel of a MIDI file stands while it is read: what sounds on it, how its controls are.
+"""The state of one MIDI channel while a track chunk is read: open notes, program and controls.
 
-A note-off names a pitch, not a note; `Overlap` says which note it ends.
+A note-off names a pitch, not a note; `Overlap` decides which note it ends.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
-from generative.music.controls import MAX_STANDING_PARAMETERS
+from generative.music.controls import MAX_PARAMETER_CONTROLS
 from generative.music.piece import Note
 
 if TYPE_CHECKING:
@@ -16,88 +16,108 @@ if TYPE_CHECKING:
 
     from generative.music.piece import Control
 
-# where a note goes once its end is known, its onset and its velocity
-Stroke: TypeAlias = tuple[list[Note], int, int]
-# when, on which channel and to which program a channel was set
+# the list that takes the note once its end is known, its onset and its velocity
+OpenNote: TypeAlias = tuple[list[Note], int, int]
+# the tick, the channel and the new program of a program change
 ProgramChange: TypeAlias = tuple[int, int, int]
 
 
 class Overlap:
-    """Strokes of one pitch, each begun while another sounded, and the note-offs among them.
+    """Note-ons of one pitch, each while another note of that pitch sounds, and their note-offs.
 
-    With a note-off for each, the oldest ends first. A stroke that lacks one, in that the pitch is
-    never silent again, ends where the pitch is struck again or where the next note-off stands, so
-    that those after it are what they would be without it.
+    If each note has a note-off, the note that began first ends first. If note-offs are missing, so
+    that the pitch is never silent again, a note without one ends at the next note-on or note-off of
+    its pitch. The notes after it then are what they would be without it.
     """
 
-    def __init__(self, first: Stroke) -> None:
-        self._events: list[Stroke | int] = [first]  # a note-off is its tick
-        self.open = 1  # strokes without a note-off yet
+    def __init__(self, first: OpenNote) -> None:
+        self._events: list[OpenNote | int] = [first]  # A note-off is represented by its tick.
+        self.open_count = 1  # notes without a note-off so far
 
-    def begin(self, stroke: Stroke) -> None:
-        """One more stroke."""
-        self._events.append(stroke)
-        self.open += 1
+    def note_on(self, note: OpenNote) -> None:
+        """Add a note."""
+        self._events.append(note)
+        self.open_count += 1
 
-    def end(self, ticks: int) -> None:
-        """A note-off."""
+    def note_off(self, ticks: int) -> None:
+        """Add a note-off."""
         self._events.append(ticks)
-        self.open -= 1
+        self.open_count -= 1
 
-    def ends(self) -> Iterator[tuple[Stroke, int | None, bool]]:
-        """Each stroke, where it ends (None: it sounds still), and whether a note-off says so."""
+    def ends(self) -> Iterator[tuple[OpenNote, int | None, bool]]:
+        """Each note, its end (None if it still sounds), and whether a note-off ended it."""
         unmatched: list[int] = []
         for i, event in enumerate(self._events):
             if isinstance(event, int):
                 unmatched.pop()
             else:
                 unmatched.append(i)
-        lacking = set(unmatched)
-        hanging: list[Stroke] = []  # of one tick
-        waiting: deque[Stroke] = deque()
+        without_note_off = set(unmatched)
+        hanging: list[OpenNote] = []  # all have the same onset
+        waiting: deque[OpenNote] = deque()
         for i, event in enumerate(self._events):
-            at = event if isinstance(event, int) else event[1]
-            if hanging and (isinstance(event, int) or hanging[0][1] < at):
-                yield from ((stroke, at, False) for stroke in hanging)
+            ticks = event if isinstance(event, int) else event[1]
+            if hanging and (isinstance(event, int) or hanging[0][1] < ticks):
+                yield from ((note, ticks, False) for note in hanging)
                 hanging = []
             if isinstance(event, int):
                 yield waiting.popleft(), event, True
-            elif i in lacking:
+            elif i in without_note_off:
                 hanging.append(event)
             else:
                 waiting.append(event)
-        yield from ((stroke, None, False) for stroke in hanging)
+        yield from ((note, None, False) for note in hanging)
 
 
 class ChannelState:
-    """How one channel of one port stands, as one chunk hears it."""
+    """The state of one channel of one port within one track chunk.
+
+    Attributes:
+        port_channel: port * 16 + channel.
+        program: The program in force.
+        pending_change: The latest program change if no note has been played since, and whether it
+            stands in this chunk.
+        playing: The program of the last note; None before the first.
+        notes: The notes of that program, which grow.
+        sounding: Pitch -> the open note or notes.
+        initial_controls: The controls before the first note.
+        controls: Number -> the control in force.
+        shared_controls: Those of `controls` that another chunk states.
+        parameter_controls: The latest controls that set parameters, in order.
+        parameter_count: How many parameter controls there were.
+        known_controls: Program -> `controls` and `parameter_count` when it last played.
+    """
 
     __slots__ = (
-        "foreign", "known", "line", "parameters", "playing", "program", "settings", "sounding",
-        "standing", "turned", "unplayed", "voice",
+        "controls", "initial_controls", "known_controls", "notes", "parameter_controls",
+        "parameter_count", "pending_change", "playing", "port_channel", "program",
+        "shared_controls", "sounding",
     )  # fmt: skip
 
-    def __init__(self, line: int) -> None:
-        self.line = line  # port * 16 + channel
+    def __init__(self, port_channel: int) -> None:
+        self.port_channel = port_channel
         self.program = 0
-        self.standing: tuple[ProgramChange, bool] | None = None  # not yet played; is it our own
-        self.playing: int | None = None  # the program of the last note
-        self.voice: list[Note] = []  # the notes of that instrument
-        self.sounding: dict[int, Stroke | Overlap] = {}  # by pitch
-        self.unplayed: list[Control] = []  # those before the first note
-        self.settings: dict[int, Control] = {}  # number -> how it stands
-        self.foreign: dict[int, Control] = {}  # those of them that another chunk stated
-        self.parameters: deque[Control] = deque(maxlen=MAX_STANDING_PARAMETERS)
-        self.turned = 0  # parameter controls so far
-        # program -> the settings and the number of parameters when it last played
-        self.known: dict[int, tuple[dict[int, Control], int]] = {}
+        self.pending_change: tuple[ProgramChange, bool] | None = None
+        self.playing: int | None = None
+        self.notes: list[Note] = []
+        self.sounding: dict[int, OpenNote | Overlap] = {}
+        self.initial_controls: list[Control] = []
+        self.controls: dict[int, Control] = {}
+        self.shared_controls: dict[int, Control] = {}
+        self.parameter_controls: deque[Control] = deque(maxlen=MAX_PARAMETER_CONTROLS)
+        self.parameter_count = 0
+        self.known_controls: dict[int, tuple[dict[int, Control], int]] = {}
 
-    def news(self) -> list[Control]:
-        """What the program that takes over does not know of how the controls stand."""
+    def changed_controls(self) -> list[Control]:
+        """The controls that have changed since `program` last played, as it begins to play again.
+
+        They are saved as those known to the program that played until now.
+        """
         if self.playing is None:
-            return self.unplayed
-        self.known[self.playing] = dict(self.settings), self.turned
-        known, heard = self.known.get(self.program, ({}, 0))
-        changed = [c for number, c in self.settings.items() if known.get(number) != c]
-        unheard = min(self.turned - heard, len(self.parameters))
-        return changed + list(self.parameters)[len(self.parameters) - unheard :]
+            return self.initial_controls
+        self.known_controls[self.playing] = dict(self.controls), self.parameter_count
+        known, known_count = self.known_controls.get(self.program, ({}, 0))
+        changed = [c for number, c in self.controls.items() if known.get(number) != c]
+        parameters = list(self.parameter_controls)
+        new_parameters = min(self.parameter_count - known_count, len(parameters))
+        return changed + parameters[len(parameters) - new_parameters :]

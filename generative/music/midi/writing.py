@@ -1,10 +1,10 @@
-"""A piece as the messages of a MIDI file: knows what players make of channels, not bytes or paths.
+"""A piece as the messages of a MIDI file, laid out so that players without ports play it too.
 
-Each track has a channel of a port for itself (`midi_channels`). To a player that knows no ports
-several tracks may be one channel: then a program change stands before the first note of each turn,
-and what a track's controls are is restored where another track has moved them. The restoring
-controls stand in tracks of their own on a port where nobody plays, so that reading finds each
-track's own controls and no others.
+Each track has a channel of a port of its own (`channels`). To a player that ignores ports, several
+tracks may be one channel. So a program change stands before the first note whenever another of
+these tracks begins to play, and the controls of that track are restored if another has changed
+them. The restoring controls are in tracks of their own on a port without notes, so that reading
+finds exactly the controls of each track.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mido
 
-from generative.music.controls import BANK_SELECTS, Standing
+from generative.music.controls import BANK_SELECTS, ControlState
 from generative.music.midi.channels import places
 from generative.music.midi.events import SILENT_PORT
 from generative.music.piece import NO_BEND, PITCH_BEND, microseconds_per_beat
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# the order, at one tick of a track, of what ends, what turns, program changes and what begins
-ENDS, TURNS, CHANGES, BEGINS = range(4)
+# the order of events at one tick of a track: note-offs, controls, program changes, note-ons
+ENDS, CONTROLS, PROGRAMS, BEGINS = range(4)
 
-Timed: TypeAlias = tuple[int, mido.Message]  # at which tick
+Timed: TypeAlias = tuple[int, mido.Message]  # a tick and the message at it
 
 
 def as_file(piece: Piece) -> mido.MidiFile:
-    """A type 1 file: tempos and meters in a first track, then one track an instrument.
+    """A type 1 file: a track of tempos, meters and keys, then one track for each instrument.
 
-    What is lost on players that know no ports is logged as a warning.
+    If something is lost in players that ignore ports, a warning is logged.
     """
     piece = piece.normalised()
     file = mido.MidiFile(type=1, ticks_per_beat=piece.ticks_per_beat, charset="utf-8")
@@ -48,8 +48,8 @@ def as_file(piece: Piece) -> mido.MidiFile:
     channels: defaultdict[int, list[_Part]] = defaultdict(list)
     for part in parts:
         channels[part.place.channel].append(part)
-    turns = [_Turns(shared) for shared in channels.values() if len(shared) > 1]
-    if disturbed := sum(one.disturbed for one in turns):
+    shared_channels = [_SharedChannel(sharing) for sharing in channels.values() if len(sharing) > 1]
+    if disturbed := sum(one.disturbed for one in shared_channels):
         LOG.warning(
             "more than 15 instruments sound at once: where a player knows no MIDI ports, "
             "%d notes are cut short or have the volume, pan or pedal of another",
@@ -60,28 +60,29 @@ def as_file(piece: Piece) -> mido.MidiFile:
         if part.restored:
             file.tracks.append(_restoring_track(part.restored))
         file.tracks.append(part.written())
-    if restored := [timed for one in turns for timed in one.restored]:
+    if restored := [timed for one in shared_channels for timed in one.restored]:
         file.tracks.append(_restoring_track(restored))
     return file
 
 
 class _Part:
-    """A track, its place, and what is written beside its own notes and controls."""
+    """A track, its place, and the messages that are written beside its notes and controls."""
 
     def __init__(self, track: Track, place: Place) -> None:
         self.track, self.place = track, place
-        self.changes = [0]  # the ticks at which its program is stated
-        self.restored: list[Timed] = []  # before it, in each tick
+        self.program_ticks = [0]  # the ticks of its program changes
+        # messages that restore its controls, before it in each tick
+        self.restored: list[Timed] = []
 
-    def turned(self, number: int, value: int) -> mido.Message:
-        """A control of its channel."""
+    def control(self, number: int, value: int) -> mido.Message:
+        """The message that sets a control of its channel."""
         channel = self.place.channel
         if number == PITCH_BEND:
             return mido.Message("pitchwheel", channel=channel, pitch=value - NO_BEND)
         return mido.Message("control_change", channel=channel, control=number, value=value)
 
     def written(self) -> mido.MidiTrack:
-        """The track of the file."""
+        """The track as it is written to the file."""
         track, (port, channel) = self.track, self.place
         head = []
         if track.name:
@@ -90,63 +91,68 @@ class _Part:
         if port:
             head.append(mido.MetaMessage("midi_port", port=port))
         change = mido.Message("program_change", channel=channel, program=track.program)
-        timed = [(c.at_ticks, TURNS, self.turned(c.number, c.value)) for c in track.controls]
-        timed += [(ticks, CHANGES, change) for ticks in self._changes()]
+        timed = [(c.at_ticks, CONTROLS, self.control(c.number, c.value)) for c in track.controls]
+        timed += [(ticks, PROGRAMS, change) for ticks in self._program_changes()]
         for note in track.notes:
             on = mido.Message("note_on", channel=channel, note=note.pitch, velocity=note.velocity)
             off = mido.Message("note_off", channel=channel, note=note.pitch, velocity=0)
             timed += [(note.onset_ticks, BEGINS, on), (note.end_ticks, ENDS, off)]
-        timed.sort(key=itemgetter(0, 1))  # it is stable
+        timed.sort(key=itemgetter(0, 1))
         return _with_deltas(head, [(ticks, message) for ticks, _, message in timed])
 
-    def _changes(self) -> list[int]:
-        """Where its program is stated: a bank that is chosen takes effect with the next one."""
+    def _program_changes(self) -> list[int]:
+        """The ticks of its program changes; each bank select needs one to take effect."""
         banks = {c.at_ticks for c in self.track.controls if c.number in BANK_SELECTS}
-        return sorted({*self.changes, *banks})
+        return sorted({*self.program_ticks, *banks})
 
 
-class _Turns:
-    """Tracks that are one channel to players without ports, and how that is made to do no harm."""
+class _SharedChannel:
+    """Tracks that are one channel to players without ports, and the messages that separate them.
+
+    Attributes:
+        restored: Messages that restore controls, after all tracks in each tick.
+        disturbed: The number of notes that are played wrongly all the same.
+    """
 
     def __init__(self, parts: Sequence[_Part]) -> None:
-        self.restored: list[Timed] = []  # after all tracks, in each tick
-        self.disturbed = 0  # notes
+        self.restored: list[Timed] = []
+        self.disturbed = 0
         self._parts = parts
-        self._stands = Standing()
-        self._wanted = [Standing() for _ in parts]
-        self._ends = [0] * len(parts)  # until when each sounds
-        self._pressed = [Counter[int]() for _ in parts]  # pitches that no note-off has ended
-        self._owner = 0  # who plays
-        self._loaded: tuple[int, ...] = ()
+        self._current = ControlState()
+        self._wanted = [ControlState() for _ in parts]
+        self._ends = [0] * len(parts)  # the tick until which each sounds
+        self._pressed = [Counter[int]() for _ in parts]  # open notes by pitch
+        self._playing = 0  # the index of the part that played last
+        self._loaded: tuple[int, ...] = ()  # the program and the banks of the last note
         for part in parts:
-            part.changes = []
+            part.program_ticks = []
         for ticks, events in groupby(self._events(), key=itemgetter(0)):
-            for _, i, kind, event in events:
-                if kind == TURNS:
-                    self._turn(i, event, ticks)
-                elif kind == ENDS:
+            for _, i, order, event in events:
+                if order == CONTROLS:
+                    self._set_control(i, event, ticks)
+                elif order == ENDS:
                     self._pressed[i][event.pitch] -= 1
                 else:
                     self._begin(i, *event)
-            if self._ends[self._owner] > ticks:
-                self._restore(self._owner, ticks, self.restored)
+            if self._ends[self._playing] > ticks:
+                self._restore(self._playing, ticks, self.restored)
 
     def _events(self) -> list[tuple[int, int, int, Any]]:
-        """All that happens, in the order in which a player finds it."""
+        """(tick, index of the part, order, event) for all events, in the order of players."""
         events: list[tuple[int, int, int, Any]] = []
         for i, part in enumerate(self._parts):
             track = part.track
-            events += [(c.at_ticks, i, TURNS, c) for c in track.controls]
+            events += [(c.at_ticks, i, CONTROLS, c) for c in track.controls]
             for note, end in zip(track.notes, sounding_ends(track), strict=True):
                 events.append((note.end_ticks, i, ENDS, note))
-                # strokes of a drum are not ended
+                # Drums ignore note-offs, so a drum does not sound on.
                 events.append((note.onset_ticks, i, BEGINS, (note, 0 if track.is_drum else end)))
         return sorted(events, key=itemgetter(0, 1, 2))
 
-    def _turn(self, i: int, control: Control, ticks: int) -> None:
-        self._wanted[i].turn(control.number, control.value)
-        self._stands.turn(control.number, control.value)
-        self.disturbed += i != self._owner and self._ends[i] > ticks
+    def _set_control(self, i: int, control: Control, ticks: int) -> None:
+        self._wanted[i].set(control.number, control.value)
+        self._current.set(control.number, control.value)
+        self.disturbed += i != self._playing and self._ends[i] > ticks
 
     def _begin(self, i: int, note: Note, end: int) -> None:
         part, ticks = self._parts[i], note.onset_ticks
@@ -154,19 +160,19 @@ class _Turns:
         others = [j for j in range(len(self._parts)) if j != i and self._ends[j] > ticks]
         is_cut = any(self._pressed[j][note.pitch] > 0 for j in others)
         self.disturbed += bool(others) and (is_changed or is_cut)
-        loaded = part.track.program, *(self._stands.value(number) for number in BANK_SELECTS)
-        if loaded != self._loaded or not part.changes:
-            part.changes.append(ticks)
-        self._loaded, self._owner = loaded, i
+        loaded = part.track.program, *(self._current.value(number) for number in BANK_SELECTS)
+        if loaded != self._loaded or not part.program_ticks:
+            part.program_ticks.append(ticks)
+        self._loaded, self._playing = loaded, i
         self._pressed[i][note.pitch] += 1
         self._ends[i] = max(self._ends[i], end)
 
     def _restore(self, i: int, ticks: int, into: list[Timed]) -> bool:
-        """Let the channel's controls stand as a track wants them; whether they did not."""
-        missing = self._stands.missing(self._wanted[i])
-        into += [(ticks, self._parts[i].turned(*turn)) for turn in missing]
-        self._stands.become(self._wanted[i])
-        return bool(missing)
+        """Restore the controls of a track, and return whether any of them had changed."""
+        differences = self._current.differences(self._wanted[i])
+        into += [(ticks, self._parts[i].control(*setting)) for setting in differences]
+        self._current.copy_from(self._wanted[i])
+        return bool(differences)
 
 
 def _restoring_track(timed: Iterable[Timed]) -> mido.MidiTrack:
@@ -184,12 +190,13 @@ def _conductor_track(piece: Piece) -> mido.MidiTrack:
 
 
 def _time_signature(meter: Meter) -> mido.MetaMessage:
-    kind = "time_signature"
-    return mido.MetaMessage(kind, numerator=meter.numerator, denominator=meter.denominator)
+    return mido.MetaMessage(
+        "time_signature", numerator=meter.numerator, denominator=meter.denominator
+    )
 
 
 def _key_name(key: Key) -> str:
-    """As mido has it: "Bb", "F#m"; names go up the circle of fifths from F."""
+    """The name of a key in mido, like "Bb" or "F#m"; letters follow the circle of fifths from F."""
     accidentals, letter = divmod(key.sharps + 1 + 3 * key.is_minor, 7)
     return (
         "FCGDAEB"[letter]

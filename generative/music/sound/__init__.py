@@ -1,7 +1,7 @@
-"""A piece of music to sound, with nothing installed: knows notes and seconds, no models.
+"""A piece rendered as sound and written as WAV.
 
-`render` is the additive synthesizer that comes with the package; `fluidsynth.render` plays the same
-piece through the user's soundfont. `write_wav` is the door to both.
+`render` is an additive synthesizer that needs nothing installed; `fluidsynth.render` plays the same
+piece with a soundfont. `write_wav` uses one or the other.
 """
 
 from __future__ import annotations

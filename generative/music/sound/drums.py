@@ -1,4 +1,4 @@
-"""How drums sound: a table of falling tones, rings and bands of noise by General MIDI drum key."""
+"""The sounds of drums: falling tones, metal rings and bands of noise, by General MIDI drum key."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
 
-ATTACK_SECONDS = 0.001  # short enough to strike, long enough not to click
-# six square waves of an old drum machine's cymbal, none a multiple of another, in Hz
+ATTACK_SECONDS = 0.001  # long enough not to click
+# frequencies of the six square waves of a drum machine's cymbal, none a multiple of another
 METAL_HERTZ = (205.3, 304.4, 369.6, 522.7, 540.0, 800.0)
-METAL_SHIFT = 8.0  # cymbals are wanted above the range of voices
+METAL_SHIFT = 8.0  # factor by which these frequencies are raised
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drum:
-    """One stroke.
+    """The sound of a drum.
 
     Attributes:
-        hertz: where its tone comes to rest; the tone falls from `fall` times as high.
-        tone, noise, metal: how loud each part is.
-        tone_seconds, noise_seconds: until each has fallen by 60 dB; metal rings as noise does.
-        band_hertz: the range of its noise.
-        strokes: a clap is several, `STROKE_GAP_SECONDS` apart.
-        pan: -1 is left, 1 is right, as the drummer's listener sees it.
-        choke: drums of one group silence each other, as a closing hi-hat does; None for free.
+        hertz: The final frequency of its tone, which falls from `fall` times that frequency.
+        tone, noise, metal: The levels of its parts.
+        tone_seconds, noise_seconds: The times in which they fall by 60 dB; metal falls like noise.
+        band_hertz: The frequency range of its noise and metal.
+        strokes: The number of strokes `STROKE_GAP_SECONDS` apart, which is more than 1 for a clap.
+        pan: -1 (left) to 1 (right), as seen by the audience.
+        choke: The choke group; a drum ends the sound of others of its group. None is no group.
     """
 
     hertz: float = 200.0
@@ -117,13 +117,13 @@ BY_KEY: dict[int, Drum] = {
 
 
 def drum_of(key: int) -> Drum:
-    """What a key of the drum channel strikes; a block of wood where General MIDI says nothing."""
+    """The drum of a key; a wood block for keys that General MIDI does not define."""
     return BY_KEY.get(key, BLOCK)
 
 
 @lru_cache(maxsize=256)
-def stroke(key: int, sample_rate: int) -> Samples:
-    """One stroke at full strength, always the same. -> (N,)"""
+def samples_of(key: int, sample_rate: int) -> Samples:
+    """The samples of a drum at full velocity. -> (N,)"""
     drum = drum_of(key)
     longest = max(
         drum.tone_seconds if drum.tone else 0.0,
@@ -142,7 +142,7 @@ def _single(drum: Drum, seed: int, length: int, sample_rate: int) -> NDArray[np.
     t = np.arange(length) / sample_rate
     sound = np.zeros(length)
     if drum.tone:
-        # phase is the integral of a frequency that falls from fall * hertz to hertz
+        # The phase is the integral of a frequency that falls from fall * hertz to hertz.
         glide = (drum.fall - 1.0) * FALL_SECONDS * (1.0 - np.exp(-t / FALL_SECONDS))
         tone = np.sin(2.0 * np.pi * drum.hertz * (t + glide))
         sound += drum.tone * tone * _fade(t, drum.tone_seconds)
@@ -159,14 +159,14 @@ def _single(drum: Drum, seed: int, length: int, sample_rate: int) -> NDArray[np.
 
 
 def _fade(t: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
-    """From 1 to silence at `seconds`: 60 dB by then, and the rest in a straight line."""
+    """An exponential decay of 60 dB in `seconds`, multiplied by a linear one to 0. (N,) -> (N,)"""
     return np.asarray(np.exp(-6.9 * t / seconds) * np.clip(1.0 - t / seconds, 0.0, 1.0))
 
 
 def _band(
     sound: NDArray[np.float64], band_hertz: tuple[float, float], sample_rate: int
 ) -> NDArray[np.float64]:
-    """What lies between two frequencies, with soft edges, at a loudness (RMS) of 1/2."""
+    """A sound filtered to a band with soft edges and scaled to an RMS level of 1/2. (N,) -> (N,)"""
     frequencies = np.fft.rfftfreq(len(sound), 1.0 / sample_rate)
     low, high = band_hertz
     gain = 1.0 / (1.0 + (low / np.maximum(frequencies, 1.0)) ** 6)

@@ -1,7 +1,6 @@
-"""A piece played by FluidSynth with the user's soundfont: knows that command, no timbres.
+"""A piece rendered by the FluidSynth command with a soundfont.
 
-The command and not a binding to its library: a damaged soundfont then ends a process that is not
-ours.
+The command is used instead of its library, so that a damaged soundfont cannot end this process.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from generative.music import midi
 from generative.music.sound import wav
-from generative.music.sound.room import master
+from generative.music.sound.mixing import master
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 
 COMMAND = "fluidsynth"
 ERROR = "fluidsynth: error: "
-GAIN = 0.5  # with its own 0.2 quiet music loses bits; `master` sets the loudness
+GAIN = 0.5  # With the default of 0.2 quiet music loses bits; `master` sets the final level.
 RIFF_HEADER_BYTES = 12
 
 
 def check(soundfont: str | os.PathLike[str]) -> str:
-    """The FluidSynth command, if it is there and the soundfont is one.
+    """The path of the FluidSynth command, if it is installed and the file is a soundfont.
 
     Raises:
-        ValueError: no such file, or not a soundfont.
+        ValueError: The file cannot be read or is not a soundfont.
         RuntimeError: FluidSynth is not installed.
     """
     try:
@@ -53,24 +52,25 @@ def check(soundfont: str | os.PathLike[str]) -> str:
 
 
 def render(piece: Piece, soundfont: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """The piece as stereo samples, loud as `synth.render` makes them. -> (N, 2)
+    """The piece as stereo samples, as loud as those of `synth.render`. -> (N, 2)
 
     Raises:
-        ValueError, RuntimeError: see `check`; or FluidSynth failed.
+        ValueError: See `check`, or the piece lasts longer than an hour.
+        RuntimeError: See `check`, or FluidSynth failed.
     """
     wav.check_length(piece)
     command = check(soundfont)
     with tempfile.TemporaryDirectory() as folder:
         score, sound = Path(folder, "piece.mid"), Path(folder, "piece.wav")
-        score.write_bytes(midi.to_bytes(piece))
+        midi.write(piece, score)
         options = ["-ni", "-q", "-g", str(GAIN), "-r", str(wav.SAMPLE_RATE), "-T", "wav"]
-        options += ["-o", "synth.default-soundfont="]  # rather than another font, silence
+        options += ["-o", "synth.default-soundfont="]  # Otherwise it may use another font.
         done = subprocess.run(  # noqa: S603 - our own list of arguments, no shell
             [command, *options, "-O", "s16", "-F", sound, os.fspath(soundfont), score],
             capture_output=True,
             check=False,
         )
-        # its exit code does not tell that a soundfont could not be used, but its errors do
+        # Its exit code is 0 even if the soundfont cannot be used.
         lines = done.stderr.decode(errors="replace").splitlines()
         errors = [line for line in lines if line.startswith(ERROR)]
         if done.returncode or errors or not sound.exists():

@@ -1,4 +1,4 @@
-"""How instruments sound: a table of partials and envelopes by General MIDI program; no samples."""
+"""The timbres of instruments: partials and envelopes, by General MIDI program."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ MIDDLE_C_HERTZ = 261.63
 
 
 class Partials(NamedTuple):
-    """The pure tones that a pitch is made of, the fundamental first."""
+    """The sine waves that a pitch consists of, the fundamental first.
 
-    levels: tuple[float, ...]  # how loud
-    ratios: tuple[float, ...]  # how high, as multiples of the fundamental
+    Attributes:
+        levels: Their amplitudes.
+        ratios: Their frequencies as multiples of the fundamental.
+    """
+
+    levels: tuple[float, ...]
+    ratios: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timbre:
-    """One way of sounding a pitch.
+    """The sound of an instrument.
 
     Attributes:
-        partials: the tones of a hard note.
-        tilt: how mellow a soft note is; its partials are weaker by `ratio ** tilt`.
-        attack_seconds: until it speaks in full.
-        decay_per_second: how fast the fundamental of middle C fades; higher ones fade faster.
-        hold: the part of a note that does not fade while it is held, 0..1.
-        release_seconds: until it is silent, once let go.
-        detune_cents: how far two players are apart; 0 is one player.
-        tremolo: how deep its loudness sways, 0..1.
-        breath: noise when it speaks: a hammer, a bow, a breath.
-        level: its loudness among the others.
-        echo: how much of it the room gives back.
+        partials: The partials of a note of full velocity.
+        tilt: How much mellower a soft note is; its partials are weaker by `ratio ** tilt`.
+        attack_seconds: The time of the attack.
+        decay_per_second: The rate of decay of the fundamental of middle C; higher partials and
+            notes decay faster.
+        sustain: The part of a note that does not decay while it is held, 0..1.
+        release_seconds: The time of the release.
+        detune_cents: The distance of two detuned copies of the sound; 0 is a single one.
+        tremolo: The depth of the tremolo, 0..1.
+        onset_noise: The level of noise at the onset, as of a hammer, a bow or a breath.
+        level: The gain relative to other timbres.
+        reverb: The gain with which it is sent to the reverb.
     """
 
     partials: Partials
     tilt: float = 0.8
     attack_seconds: float = 0.005
     decay_per_second: float = 0.0
-    hold: float = 0.0
+    sustain: float = 0.0
     release_seconds: float = 0.15
     detune_cents: float = 0.0
     tremolo: float = 0.0
-    breath: float = 0.0
+    onset_noise: float = 0.0
     level: float = 1.0
-    echo: float = 1.0
+    reverb: float = 1.0
 
 
 def harmonic(
@@ -52,9 +58,10 @@ def harmonic(
 ) -> Partials:
     """The partials of a string or a pipe.
 
-    After the levels given, up to `count` of them, the last goes on falling by `1 / k ** rolloff`.
-    `stretch` is a stiff string's inharmonicity B: partial k sounds at k * sqrt(1 + B k^2) (Fletcher
-    & Rossing, The Physics of Musical Instruments, 12.3), here over the fundamental's.
+    Beyond the levels given, partials up to number `count` fall from the last one by
+    `1 / k ** rolloff`. `stretch` is the inharmonicity B of a stiff string, whose partial k has the
+    ratio k * sqrt((1 + B k^2) / (1 + B)) (Fletcher & Rossing, The Physics of Musical Instruments,
+    12.3).
     """
     given = len(levels)
     rest = (levels[-1] * (given / k) ** rolloff for k in range(given + 1, count + 1))
@@ -67,7 +74,7 @@ def harmonic(
 PIANO = Timbre(
     partials=harmonic(1.0, 0.62, 0.36, 0.26, 0.2, 0.14, rolloff=1.7, count=14, stretch=0.0004),
     tilt=1.1, attack_seconds=0.003, decay_per_second=1.1, release_seconds=0.3, detune_cents=0.7,
-    breath=0.05,
+    onset_noise=0.05,
 )  # fmt: skip
 ELECTRIC_PIANO = Timbre(
     partials=Partials((1.0, 0.28, 0.1, 0.12, 0.05), (1, 2, 3, 7, 14)),
@@ -76,12 +83,12 @@ ELECTRIC_PIANO = Timbre(
 )  # fmt: skip
 HARPSICHORD = Timbre(
     partials=harmonic(1.0, 0.8, 0.7, 0.6, rolloff=1.0, count=18), tilt=0.25, attack_seconds=0.002,
-    decay_per_second=1.6, release_seconds=0.15, breath=0.05, level=0.7,
+    decay_per_second=1.6, release_seconds=0.15, onset_noise=0.05, level=0.7,
 )  # fmt: skip
 # ratios of free bars and tubes: Fletcher & Rossing, 19
 GLOCKENSPIEL = Timbre(
     partials=Partials((1.0, 0.3, 0.12), (1, 2.76, 5.4)), attack_seconds=0.002, decay_per_second=1.6,
-    release_seconds=1.5, level=0.7, echo=1.5,
+    release_seconds=1.5, level=0.7, reverb=1.5,
 )  # fmt: skip
 VIBRAPHONE = replace(
     GLOCKENSPIEL, partials=Partials((1.0, 0.22, 0.05), (1, 4, 10)),
@@ -91,24 +98,24 @@ VIBRAPHONE = replace(
 MARIMBA = Timbre(
     partials=Partials((1.0, 0.25, 0.08), (1, 3.95, 9.2)),
     attack_seconds=0.002, decay_per_second=5.0,
-    release_seconds=0.6, breath=0.04,
+    release_seconds=0.6, onset_noise=0.04,
 )  # fmt: skip
 XYLOPHONE = replace(MARIMBA, partials=Partials((1.0, 0.4, 0.2), (1, 3, 6.2)), decay_per_second=8.0)
 TUBULAR_BELL = Timbre(
     partials=Partials((1.0, 0.25, 0.4, 0.3, 0.2, 0.15), (1, 0.5, 1.51, 2.01, 2.64, 3.3)), tilt=0.5,
-    attack_seconds=0.003, decay_per_second=0.8, release_seconds=2.0, echo=1.6, level=0.8,
+    attack_seconds=0.003, decay_per_second=0.8, release_seconds=2.0, reverb=1.6, level=0.8,
 )  # fmt: skip
 ORGAN = Timbre(
     partials=harmonic(1.0, 0.55, 0.3, 0.32, 0.06, 0.14, 0.03, 0.16), tilt=0.2, attack_seconds=0.012,
-    hold=1.0, release_seconds=0.12, detune_cents=1.2, level=0.75, echo=1.2,
+    sustain=1.0, release_seconds=0.12, detune_cents=1.2, level=0.75, reverb=1.2,
 )  # fmt: skip
 REED_ORGAN = Timbre(
     partials=harmonic(1.0, 0.55, 0.5, 0.3, rolloff=1.2, count=12), tilt=0.3, attack_seconds=0.04,
-    hold=1.0, release_seconds=0.12, detune_cents=4.0, level=0.6,
+    sustain=1.0, release_seconds=0.12, detune_cents=4.0, level=0.6,
 )  # fmt: skip
 NYLON_GUITAR = Timbre(
     partials=harmonic(1.0, 0.6, 0.3, 0.2, 0.12, 0.06, rolloff=1.6, count=12, stretch=0.0001),
-    tilt=1.0, attack_seconds=0.003, decay_per_second=1.8, release_seconds=0.2, breath=0.04,
+    tilt=1.0, attack_seconds=0.003, decay_per_second=1.8, release_seconds=0.2, onset_noise=0.04,
 )  # fmt: skip
 STEEL_GUITAR = replace(
     NYLON_GUITAR,
@@ -119,29 +126,29 @@ MUTED_GUITAR = replace(STEEL_GUITAR, decay_per_second=8.0, release_seconds=0.08)
 OVERDRIVEN_GUITAR = Timbre(
     partials=harmonic(1.0, 0.7, 0.62, 0.4, 0.4, rolloff=0.9, count=18),
     tilt=0.3, attack_seconds=0.005,
-    decay_per_second=1.0, hold=0.55, release_seconds=0.12, detune_cents=3.0, level=0.55,
+    decay_per_second=1.0, sustain=0.55, release_seconds=0.12, detune_cents=3.0, level=0.55,
 )  # fmt: skip
 BASS = Timbre(
     partials=harmonic(1.0, 0.7, 0.4, 0.25, 0.12, rolloff=1.6, count=10),
     tilt=0.9, attack_seconds=0.005,
-    decay_per_second=1.4, hold=0.1, release_seconds=0.1, breath=0.03, level=1.1, echo=0.2,
+    decay_per_second=1.4, sustain=0.1, release_seconds=0.1, onset_noise=0.03, level=1.1, reverb=0.2,
 )  # fmt: skip
 SYNTH_BASS = replace(
     BASS, partials=harmonic(1.0, 0.6, 0.45, 0.35, rolloff=1.1, count=14),
-    decay_per_second=2.5, hold=0.3,
-    breath=0.0, level=1.0,
+    decay_per_second=2.5, sustain=0.3,
+    onset_noise=0.0, level=1.0,
 )  # fmt: skip
 SOLO_STRINGS = Timbre(
     partials=harmonic(1.0, 0.6, 0.5, 0.35, 0.28, 0.2, rolloff=1.3, count=16), tilt=0.6,
-    attack_seconds=0.07, hold=1.0, release_seconds=0.18, tremolo=0.12, breath=0.02, level=0.7,
-    echo=1.2,
+    attack_seconds=0.07, sustain=1.0, release_seconds=0.18, tremolo=0.12, onset_noise=0.02,
+    level=0.7, reverb=1.2,
 )  # fmt: skip
 PIZZICATO = replace(NYLON_GUITAR, decay_per_second=6.0, release_seconds=0.25)
-HARP = replace(NYLON_GUITAR, decay_per_second=1.3, release_seconds=0.9, echo=1.3)
+HARP = replace(NYLON_GUITAR, decay_per_second=1.3, release_seconds=0.9, reverb=1.3)
 TIMPANI = Timbre(
     partials=Partials((1.0, 0.6, 0.4, 0.25, 0.15), (1, 1.5, 1.99, 2.44, 2.9)), tilt=0.5,
-    attack_seconds=0.004, decay_per_second=3.0, release_seconds=0.8, breath=0.15, level=1.3,
-    echo=1.4,
+    attack_seconds=0.004, decay_per_second=3.0, release_seconds=0.8, onset_noise=0.15, level=1.3,
+    reverb=1.4,
 )  # fmt: skip
 ENSEMBLE = replace(
     SOLO_STRINGS, attack_seconds=0.09, release_seconds=0.35, detune_cents=7.0, tremolo=0.0,
@@ -149,54 +156,59 @@ ENSEMBLE = replace(
 )  # fmt: skip
 VOICES = Timbre(
     partials=harmonic(1.0, 0.6, 0.22, 0.1, 0.07, 0.05, 0.03, 0.02), tilt=0.5, attack_seconds=0.1,
-    hold=1.0, release_seconds=0.35, detune_cents=6.0, tremolo=0.06, breath=0.02, level=0.75,
-    echo=1.5,
+    sustain=1.0, release_seconds=0.35, detune_cents=6.0, tremolo=0.06, onset_noise=0.02, level=0.75,
+    reverb=1.5,
 )  # fmt: skip
-STAB = replace(ENSEMBLE, attack_seconds=0.006, decay_per_second=5.0, hold=0.1, breath=0.1)
+STAB = replace(ENSEMBLE, attack_seconds=0.006, decay_per_second=5.0, sustain=0.1, onset_noise=0.1)
 BRASS = Timbre(
     partials=harmonic(1.0, 0.8, 0.65, 0.5, 0.35, 0.25, rolloff=1.5, count=14), tilt=1.2,
-    attack_seconds=0.04, decay_per_second=3.0, hold=0.8, release_seconds=0.12, breath=0.02,
-    level=0.6, echo=1.1,
+    attack_seconds=0.04, decay_per_second=3.0, sustain=0.8, release_seconds=0.12, onset_noise=0.02,
+    level=0.6, reverb=1.1,
 )  # fmt: skip
 HORN = replace(
     BRASS,
     partials=harmonic(1.0, 0.55, 0.3, 0.15, 0.08, 0.04),
     attack_seconds=0.05,
     level=0.8,
-    echo=1.4,
+    reverb=1.4,
 )
 BRASS_SECTION = replace(BRASS, detune_cents=5.0, attack_seconds=0.03, level=0.55)
 SAX = Timbre(
     partials=harmonic(1.0, 0.7, 0.5, 0.35, 0.2, 0.18, rolloff=1.5, count=12), tilt=0.8,
-    attack_seconds=0.03, decay_per_second=3.0, hold=0.8, release_seconds=0.1, tremolo=0.1,
-    breath=0.05, level=0.65,
+    attack_seconds=0.03, decay_per_second=3.0, sustain=0.8, release_seconds=0.1, tremolo=0.1,
+    onset_noise=0.05, level=0.65,
 )  # fmt: skip
 OBOE = replace(SAX, partials=harmonic(1.0, 0.85, 0.8, 0.6, 0.35, rolloff=1.6, count=14), tilt=0.5)
 CLARINET = replace(
     SAX, partials=harmonic(1.0, 0.06, 0.6, 0.08, 0.35, 0.06, 0.2, 0.04, 0.1),
-    breath=0.03, tremolo=0.04,
+    onset_noise=0.03, tremolo=0.04,
     level=0.8,
 )  # fmt: skip
 FLUTE = Timbre(
-    partials=harmonic(1.0, 0.35, 0.12, 0.05, 0.02), tilt=0.7, attack_seconds=0.05, hold=1.0,
-    release_seconds=0.12, tremolo=0.1, breath=0.12, level=0.85, echo=1.2,
+    partials=harmonic(1.0, 0.35, 0.12, 0.05, 0.02), tilt=0.7, attack_seconds=0.05, sustain=1.0,
+    release_seconds=0.12, tremolo=0.1, onset_noise=0.12, level=0.85, reverb=1.2,
 )  # fmt: skip
-WHISTLE = replace(FLUTE, partials=harmonic(1.0, 0.08, 0.02), breath=0.06)
+WHISTLE = replace(FLUTE, partials=harmonic(1.0, 0.08, 0.02), onset_noise=0.06)
 SQUARE_LEAD = Timbre(
     partials=harmonic(1.0, 0.0, 0.33, 0.0, 0.2, 0.0, 0.14, 0.0, 0.11, 0.0, 0.09), tilt=0.4,
-    attack_seconds=0.006, hold=1.0, release_seconds=0.1, detune_cents=3.0, level=0.7,
+    attack_seconds=0.006, sustain=1.0, release_seconds=0.1, detune_cents=3.0, level=0.7,
 )  # fmt: skip
 SAW_LEAD = replace(SQUARE_LEAD, partials=harmonic(1.0, rolloff=1.1, count=16), level=0.6)
 PAD = Timbre(
     partials=harmonic(1.0, 0.5, 0.3, 0.18, 0.1, rolloff=1.8, count=9),
     tilt=0.5, attack_seconds=0.22,
-    hold=1.0, release_seconds=0.8, detune_cents=8.0, level=0.6, echo=1.7,
+    sustain=1.0, release_seconds=0.8, detune_cents=8.0, level=0.6, reverb=1.7,
 )  # fmt: skip
 SHIMMER = replace(
-    TUBULAR_BELL, attack_seconds=0.02, detune_cents=6.0, decay_per_second=0.6, hold=0.2, level=0.6
+    TUBULAR_BELL,
+    attack_seconds=0.02,
+    detune_cents=6.0,
+    decay_per_second=0.6,
+    sustain=0.2,
+    level=0.6,
 )
 SITAR = replace(STEEL_GUITAR, detune_cents=4.0, decay_per_second=1.2)
-BANJO = replace(STEEL_GUITAR, decay_per_second=4.0, release_seconds=0.15, breath=0.06)
+BANJO = replace(STEEL_GUITAR, decay_per_second=4.0, release_seconds=0.15, onset_noise=0.06)
 BAGPIPE = replace(REED_ORGAN, level=0.5, detune_cents=6.0)
 STEEL_DRUM = Timbre(
     partials=Partials((1.0, 0.6, 0.25, 0.15), (1, 2, 3, 4.1)), attack_seconds=0.003,
@@ -205,11 +217,11 @@ STEEL_DRUM = Timbre(
 TOM = Timbre(
     partials=Partials((1.0, 0.3, 0.15), (1, 1.59, 2.14)),
     attack_seconds=0.002, decay_per_second=6.0,
-    release_seconds=0.4, breath=0.15, level=1.2,
+    release_seconds=0.4, onset_noise=0.15, level=1.2,
 )  # fmt: skip
-EFFECT = replace(PAD, breath=0.4, level=0.4)
+EFFECT = replace(PAD, onset_noise=0.4, level=0.4)
 
-# from each of these programs on
+# (first program, the timbre from that program on)
 BY_PROGRAM: tuple[tuple[int, Timbre], ...] = (
     (0, PIANO), (4, ELECTRIC_PIANO), (6, HARPSICHORD),
     (8, GLOCKENSPIEL), (11, VIBRAPHONE), (12, MARIMBA), (13, XYLOPHONE), (14, TUBULAR_BELL),
@@ -229,5 +241,5 @@ BY_PROGRAM: tuple[tuple[int, Timbre], ...] = (
 
 
 def timbre_of(program: int) -> Timbre:
-    """How a General MIDI program, 0..127, sounds."""
+    """The timbre of a General MIDI program, 0..127."""
     return BY_PROGRAM[bisect_right(BY_PROGRAM, program, key=lambda row: row[0]) - 1][1]

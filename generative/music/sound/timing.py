@@ -1,4 +1,4 @@
-"""When notes sound and controls turn, in seconds: knows pieces and their clocks, no samples."""
+"""The times of notes and the values of controls over time, in seconds."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from generative.music.controls import Curve
     from generative.music.piece import TempoMap, Track
 
-RAMP_SECONDS = 0.01  # a control that turns at once would click
+RAMP_SECONDS = 0.01  # Controls move gradually, since a jump would click.
 
 
 def spans(track: Track, clock: TempoMap) -> NDArray[np.float64]:
-    """When each note is struck and let go, in seconds from the start. -> (N, 2)"""
+    """The onset and the note-off of each note, in seconds from the start. -> (N, 2)"""
     return _seconds(track, (note.end_ticks for note in track.notes), clock)
 
 
 def sounding(track: Track, clock: TempoMap) -> NDArray[np.float64]:
-    """When each note begins and ends to sound, in seconds: see `sounding_ends`. -> (N, 2)"""
+    """The onset of each note and the end of its sound, in seconds: `sounding_ends`. -> (N, 2)"""
     return _seconds(track, sounding_ends(track), clock)
 
 
@@ -37,8 +37,8 @@ def _seconds(track: Track, ends: Iterable[int], clock: TempoMap) -> NDArray[np.f
     return np.array(seconds, dtype=np.float64).reshape(-1, 2)
 
 
-class Course:
-    """A value that controls turn while music sounds; it has arrived at each tick that says so."""
+class Automation:
+    """A control value over time; each change is complete at the tick at which it is stated."""
 
     def __init__(self, curve: Curve, clock: TempoMap) -> None:
         seconds, values = [0.0], [curve[0][1]]
@@ -50,7 +50,7 @@ class Course:
         self._values = np.array(values)  # (K,)
 
     def within(self, begin_seconds: float, end_seconds: float) -> tuple[float, float]:
-        """The least and the greatest value of a time."""
+        """The least and the greatest value between two times."""
         first = int(np.searchsorted(self._seconds, begin_seconds, side="right"))
         last = int(np.searchsorted(self._seconds, end_seconds, side="left"))
         ends = np.interp([begin_seconds, end_seconds], self._seconds, self._values)
@@ -58,7 +58,7 @@ class Course:
         return float(values.min()), float(values.max())
 
     def samples(self, begin_seconds: float, count: int, sample_rate: int) -> NDArray[np.float32]:
-        """The value at each sample of a sound. -> (N,), or (1,) where it does not move"""
+        """The value at each sample of a sound. -> (N,), or (1,) if it does not change"""
         low, high = self.within(begin_seconds, begin_seconds + count / sample_rate)
         if low == high:
             return np.array([low], dtype=np.float32)

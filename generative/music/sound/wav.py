@@ -1,4 +1,4 @@
-"""Samples as WAV files: 16 bits, 44,100 a second; knows not what makes them."""
+"""Samples encoded as WAV files of 16 bits, and decoded from them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SAMPLE_RATE = 44_100  # per second
 MAX_SECONDS = 3600.0
 PEAK = 0.89  # of full scale, -1 dB
 FULL_SCALE = 32_767
-PART = 2**20  # samples rounded at a time
+PART = 2**20  # samples that are rounded at a time
 
 
 def check_length(piece: Piece) -> None:
-    """Refuse what would fill the memory.
+    """Refuse a piece whose samples could fill the memory.
 
     Raises:
-        ValueError: the piece lasts longer than an hour.
+        ValueError: The piece lasts longer than an hour.
     """
     if piece.seconds > MAX_SECONDS:
         raise ValueError(
@@ -33,7 +33,7 @@ def check_length(piece: Piece) -> None:
 
 
 def encode(samples: NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> bytes:
-    """Samples (N, channels) within -1..1 as a WAV file."""
+    """The bytes of a WAV file with samples (N, channels) within -1..1."""
     data = io.BytesIO()
     with wave.open(data, "wb") as file:
         file.setnchannels(samples.shape[1])
@@ -46,10 +46,10 @@ def encode(samples: NDArray[np.float32], sample_rate: int = SAMPLE_RATE) -> byte
 
 
 def decode(data: bytes) -> tuple[NDArray[np.float32], int]:
-    """The samples (N, channels) of a 16-bit WAV file, and how many a second.
+    """The samples (N, channels) and the sample rate of a WAV file of 16 bits.
 
     Raises:
-        ValueError: not a WAV file of 16 bits.
+        ValueError: The data is not such a file.
     """
     try:
         with wave.open(io.BytesIO(data)) as file:

@@ -1,4 +1,4 @@
-"""Writes a piece as a WAV file, by the built-in synthesizer or by FluidSynth."""
+"""Writing a piece as a WAV file, by the synthesizer of this package or by FluidSynth."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check(soundfont: str | os.PathLike[str] | None = None) -> None:
     """Refuse, before any work is done, a soundfont that cannot be played.
 
     Raises:
-        ValueError, RuntimeError: see `fluidsynth.check`.
+        ValueError, RuntimeError: See `fluidsynth.check`.
     """
     if soundfont is not None:
         fluidsynth.check(soundfont)
@@ -28,13 +28,15 @@ def write_wav(piece: Piece, path: Path, *, soundfont: str | os.PathLike[str] | N
     """Write the piece as 16-bit stereo WAV, in one move.
 
     Args:
-        piece: the music.
-        path: the file.
-        soundfont: an .sf2 or .sf3 file to play it with FluidSynth; None is the synthesizer here.
+        piece: The music.
+        path: The file.
+        soundfont: An .sf2 or .sf3 file with which FluidSynth plays the piece; None takes the
+            synthesizer of this package.
 
     Raises:
-        ValueError: it lasts longer than an hour, or the soundfont is none.
-        RuntimeError: a soundfont was given, and FluidSynth is not installed or fails.
+        ValueError: The piece lasts longer than an hour, or `soundfont` is not a soundfont.
+        RuntimeError: A soundfont is given, and FluidSynth is not installed or fails.
+        FileError: The file cannot be written.
     """
     samples = synth.render(piece) if soundfont is None else fluidsynth.render(piece, soundfont)
     write_bytes(path, wav.encode(samples))

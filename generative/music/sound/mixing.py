@@ -1,4 +1,4 @@
-"""Where sounds meet: stereo, echo and the loudness of the whole; knows samples, not notes."""
+"""Mixing sounds to stereo, with reverb, a limiter and a fixed peak; notes are not known here."""
 
 from __future__ import annotations
 
@@ -7,57 +7,63 @@ from numpy.typing import NDArray
 
 from generative.music.sound.wav import PEAK
 
-ECHO_SECONDS = 1.6  # until the room is silent (60 dB)
-ECHO_DELAY_SECONDS = 0.018
-ECHO_LEVEL = 0.12
-ECHO_HERTZ = 4_500.0  # above this the walls swallow sound
-TAIL_SECONDS = 2.5  # after the last note: the longest release and the echo
+REVERB_SECONDS = 1.6  # the time in which the reverb falls by 60 dB
+REVERB_DELAY_SECONDS = 0.018
+REVERB_LEVEL = 0.12
+REVERB_HERTZ = 4_500.0  # cut-off frequency of the reverb
+TAIL_SECONDS = 2.5  # after the last note, for the longest release and the reverb
 FADE_SECONDS = 0.05
-CREST = 5.0  # peaks stand at most so far above the loud passages (14 dB)
+CREST = 5.0  # the most that peaks exceed the level of loud passages by (14 dB)
 LIMITER_SECONDS = 0.01
-PART_BLOCKS = 1_000  # limited at a time
+PART_BLOCKS = 1_000  # blocks that the limiter processes at a time
 FFT_SAMPLES = 2**18
 
 Samples = NDArray[np.float32]
 
 
-class Room:
-    """A stereo mix of so many seconds, and the echo of what was put into it."""
+class StereoMix:
+    """A stereo mix, with a bus for reverb."""
 
     def __init__(self, seconds: float, sample_rate: int) -> None:
         self.sample_rate = sample_rate
         length = round((seconds + TAIL_SECONDS) * sample_rate)
         self._mix = np.zeros((2, length), dtype=np.float32)
-        self._echo = np.zeros(length, dtype=np.float32)  # what is sent to the walls
+        self._reverb_bus = np.zeros(length, dtype=np.float32)
 
-    def add(self, sound: Samples, at_seconds: float, pan: float | Samples, echo: float) -> None:
-        """Mix a sound (N,) in, from a time on.
+    def add(self, sound: Samples, at_seconds: float, pan: float | Samples, reverb: float) -> None:
+        """Add a sound to the mix.
 
-        `pan` -1 is left, 1 is right, of equal power; it may move with the sound. (N,)
+        Args:
+            sound: Samples. (N,)
+            at_seconds: The time at which the sound begins.
+            pan: -1 (left) to 1 (right), with constant power; a float, or one for each sample. (N,)
+            reverb: The gain with which the sound is sent to the reverb.
         """
         at = round(at_seconds * self.sample_rate)
-        sound = sound[: len(self._echo) - at]
+        sound = sound[: len(self._reverb_bus) - at]
         angle = (np.atleast_1d(np.float32(pan))[: len(sound)] + 1) * np.float32(np.pi / 4)
         here = slice(at, at + len(sound))
         self._mix[0, here] += sound * np.cos(angle)
         self._mix[1, here] += sound * np.sin(angle)
-        self._echo[here] += sound * np.float32(echo)
+        self._reverb_bus[here] += sound * np.float32(reverb)
 
     def sound(self) -> Samples:
-        """All of it, with its echo, faded out at the end. -> (N, 2), the room's own: it is done."""
+        """The mix with reverb, faded out at the end; this uses up the mix. -> (N, 2)"""
         for side in range(2):
-            _convolve_into(self._mix[side], self._echo, _echo_response(side, self.sample_rate))
+            _convolve_into(
+                self._mix[side], self._reverb_bus, _impulse_response(side, self.sample_rate)
+            )
         fade = round(FADE_SECONDS * self.sample_rate)
         self._mix[:, -fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
         return self._mix.T
 
 
 def master(sound: Samples, sample_rate: int) -> None:
-    """Bring sound (N, 2) to an even loudness, in place; an hour of it is too large for copies.
+    """Limit and normalise sound (N, 2) in place, since copies of an hour of it are too large.
 
-    Rare peaks are pressed down, and the loudest sample becomes `PEAK`. Where a peak is too high,
-    the gain falls to what it needs a block before it and rises again after it, in straight lines,
-    so that nothing is clipped.
+    Rare peaks are lowered, and then the loudest sample becomes `PEAK`. For a peak that is too high
+    the gain falls linearly during the block before it and rises linearly in the block after it, so
+    that nothing is clipped.
     """
     size = round(LIMITER_SECONDS * sample_rate)
     parts = [sound[i : i + PART_BLOCKS * size] for i in range(0, len(sound), PART_BLOCKS * size)]
@@ -87,21 +93,21 @@ def _levels(sound: Samples, size: int) -> tuple[NDArray[np.float64], NDArray[np.
     return blocks.max(axis=1), np.sqrt(np.mean(blocks**2, axis=1))
 
 
-def _echo_response(side: int, sample_rate: int) -> NDArray[np.float64]:
-    """What the walls give back of one clap: noise that fades, of its own for each ear."""
-    t = np.arange(round(ECHO_SECONDS * sample_rate)) / sample_rate
-    noise = np.random.default_rng(side).standard_normal(len(t)) * np.exp(-6.9 * t / ECHO_SECONDS)
+def _impulse_response(side: int, sample_rate: int) -> NDArray[np.float64]:
+    """The impulse response of the reverb on one side: decaying noise, different for each. (R,)"""
+    t = np.arange(round(REVERB_SECONDS * sample_rate)) / sample_rate
+    noise = np.random.default_rng(side).standard_normal(len(t)) * np.exp(-6.9 * t / REVERB_SECONDS)
     spectrum = np.fft.rfft(noise)
     frequencies = np.fft.rfftfreq(len(noise), 1.0 / sample_rate)
-    spectrum /= 1.0 + (frequencies / ECHO_HERTZ) ** 2
-    spectrum *= frequencies / (frequencies + 150.0)  # no rumble
+    spectrum /= 1.0 + (frequencies / REVERB_HERTZ) ** 2
+    spectrum *= frequencies / (frequencies + 150.0)  # high-pass filter
     wet = np.fft.irfft(spectrum, len(noise))
-    wet *= ECHO_LEVEL / np.sqrt(np.sum(wet**2))
-    return np.concatenate([np.zeros(round(ECHO_DELAY_SECONDS * sample_rate)), wet])
+    wet *= REVERB_LEVEL / np.sqrt(np.sum(wet**2))
+    return np.concatenate([np.zeros(round(REVERB_DELAY_SECONDS * sample_rate)), wet])
 
 
 def _convolve_into(out: Samples, sound: Samples, response: NDArray[np.float64]) -> None:
-    """Add `sound` (N,) through a response (R,) to `out` (N,), block by block (overlap-add)."""
+    """Add `sound` (N,) convolved with a response (R,) to `out` (N,), by overlap-add."""
     spectrum = np.fft.rfft(response, FFT_SAMPLES)
     step = FFT_SAMPLES - len(response) + 1
     for begin in range(0, len(sound), step):

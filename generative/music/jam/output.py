@@ -1,4 +1,4 @@
-"""An output that remembers what sounds on it, so that all of it can be ended at any moment."""
+"""An output port whose sounding notes are tracked, so that all can be ended at any moment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import mido
 
-from generative.music.jam.interrupts import held_off
+from generative.music.jam.interrupts import ignored
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,36 +18,36 @@ NUM_CHANNELS = 16
 SUSTAIN_PEDAL, ALL_NOTES_OFF = 64, 123  # controllers
 
 
-class Instrument:
-    """Plays on a port; leaving it as a context ends every note and lifts every pedal."""
+class TrackedOutput:
+    """An output port; leaving it as a context ends every note and lifts every pedal."""
 
     def __init__(self, port: OutputPort) -> None:
-        """`port` is what it plays on."""
+        """Messages go to `port`."""
         self._port = port
-        self._sounding: Counter[tuple[int, int]] = Counter()  # (channel, pitch) -> how many
+        self._sounding: Counter[tuple[int, int]] = Counter()  # (channel, pitch) -> count
 
     def send(self, message: mido.Message) -> None:
-        """One message; the end of a note that does not sound is passed over."""
+        """Send a message; a note-off for a note that does not sound is dropped."""
         if message.type not in ("note_on", "note_off"):
             self._port.send(message)
             return
         key = (message.channel, message.note)
         if message.type == "note_on" and message.velocity:
-            self._sounding[key] += 1  # before it sounds: an interrupt may come between the two
+            self._sounding[key] += 1  # An interrupt may come before it is sent.
             self._port.send(message)
         elif self._sounding[key]:
             self._port.send(message)
             self._sounding[key] -= 1
 
     def silence(self) -> None:
-        """End what sounds, note by note."""
+        """Send a note-off for every sounding note."""
         for (channel, pitch), count in self._sounding.items():
             for _ in range(count):
                 self._port.send(mido.Message("note_off", channel=channel, note=pitch, velocity=0))
         self._sounding.clear()
 
     def panic(self) -> None:
-        """End what sounds, lift the pedals, and say so again to every channel."""
+        """End every sounding note, and send pedal up and all-notes-off to every channel."""
         self.silence()
         for channel in range(NUM_CHANNELS):
             for control in (SUSTAIN_PEDAL, ALL_NOTES_OFF):
@@ -55,7 +55,7 @@ class Instrument:
                     mido.Message("control_change", channel=channel, control=control, value=0)
                 )
 
-    def __enter__(self) -> Instrument:
+    def __enter__(self) -> TrackedOutput:
         return self
 
     def __exit__(
@@ -64,9 +64,9 @@ class Instrument:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        with held_off():  # a second Ctrl-C does not stop what the first one asked for
+        with ignored():  # A second Ctrl-C must not stop the clean-up after the first.
             try:
                 self.panic()
-            except (OSError, ValueError):  # the port is gone, and with it what sounded
+            except (OSError, ValueError):  # The port is gone, and its notes with it.
                 if error is None:
                     raise
