@@ -16,20 +16,26 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """One kind of file: its suffixes, the first the usual one, and `write(piece, path)`."""
+    """One kind of file: its suffixes, the first the usual one, and `write(piece, path)`.
+
+    `description` is a noun phrase for help texts.
+    """
 
     suffixes: tuple[str, ...]
     room: str
     write: str
+    description: str
     check: str | None = None  # raises where what the writer needs is not installed
 
 
 FORMATS = {
-    "midi": Format((".mid", ".midi"), "midi", "write"),
-    "wav": Format((".wav",), "sound", "write_wav", check="check"),
-    "plot": Format((".png",), "pianoroll", "draw"),
-    "html": Format((".html", ".htm"), "page", "write"),
-    "musicxml": Format((".musicxml", ".xml"), "notation", "write", check="check"),
+    "midi": Format((".mid", ".midi"), "midi", "write", "MIDI"),
+    "wav": Format((".wav",), "sound", "write_wav", "sound (WAV)", check="check"),
+    "plot": Format((".png",), "pianoroll", "draw", "a piano roll (PNG)"),
+    "html": Format((".html", ".htm"), "page", "write", "a web page that plays and shows it"),
+    "musicxml": Format(
+        (".musicxml", ".xml"), "notation", "write", "notation (MusicXML)", check="check"
+    ),
 }
 
 
