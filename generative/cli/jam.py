@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class PortNames:
     """The ports to use; None is the only one that the machine has, or mido's usual backend."""
 
-    input: str | None
-    output: str | None
+    input_port: str | None
+    output_port: str | None
     backend: str | None
 
 
@@ -39,14 +39,14 @@ ports_argument = gathered(
     option(
         Section.PORTS,
         "--in",
-        "input",
+        "input_port",
         metavar="PORT",
         help="Input, by a part of its name or as socket://host:port.",
     ),
     option(
         Section.PORTS,
         "--out",
-        "output",
+        "output_port",
         metavar="PORT",
         help="Output, by a part of its name or as socket://host:port.",
     ),
@@ -145,7 +145,7 @@ def jam(
     chosen = settings_from(**settings)
     terminal.check_files(**{"--output": output})
     session = JamSession(chosen, sampling=sampling)
-    with open_ports(ports.input, ports.output, ports.backend) as (keyboard, synthesizer):
+    with open_ports(ports.input_port, ports.output_port, ports.backend) as (keyboard, synthesizer):
         model = source.load_generator("music", compiled=True)
         session.warm_up(model)
         log("listening; Ctrl-C ends it")

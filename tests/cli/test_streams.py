@@ -166,7 +166,7 @@ def test_a_mark_before_toml_is_dropped(tmp_path: Path) -> None:
     ],
 )
 def test_escapes(given: str, read: str) -> None:
-    assert terminal.unescaped(given) == read
+    assert terminal.unescape(given) == read
 
 
 def test_escapes_on_the_command_line(trained: Path, capfdbinary: Any) -> None:
@@ -233,10 +233,13 @@ def test_a_stderr_that_nobody_reads_stops_no_work(monkeypatch: pytest.MonkeyPatc
             raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr(sys, "stderr", Gone())
-    terminal.say("a line")
+    terminal.log("a line")
 
 
 @posix
 def test_several_pieces_go_to_one_pipe_or_device(tmp_path: Path) -> None:
-    assert terminal.numbered(Path(os.devnull), 2) == [Path(os.devnull)] * 2
-    assert terminal.numbered(tmp_path / "a.mid", 2) == [tmp_path / "a-1.mid", tmp_path / "a-2.mid"]
+    assert terminal.numbered_paths(Path(os.devnull), 2) == [Path(os.devnull)] * 2
+    assert terminal.numbered_paths(tmp_path / "a.mid", 2) == [
+        tmp_path / "a-1.mid",
+        tmp_path / "a-2.mid",
+    ]
