@@ -94,8 +94,17 @@ precision_option = option(
 )
 
 
-def _check_json(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
-    """Refuse --json where stdout is closed."""
+def _on_value(function: Callable[[Any], Any]) -> Callable[..., Any]:
+    """A callback for click from a function of the option's value."""
+
+    def callback(*call: Any) -> Any:
+        return function(call[-1])  # the others are the context and the parameter
+
+    return callback
+
+
+def _checked_json(value: bool) -> bool:
+    """The value of --json, which is refused where stdout is closed."""
     if value:
         check_stdout()
     return value
@@ -106,16 +115,12 @@ json_option = option(
     "--json",
     "as_json",
     is_flag=True,
-    callback=_check_json,
+    callback=_on_value(_checked_json),
     help="Print one JSON value on stdout.",
 )
 
 
-def _unescape_all(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,  # noqa: ARG001
-    values: tuple[str, ...],
-) -> tuple[str, ...]:
+def _unescaped(values: tuple[str, ...]) -> tuple[str, ...]:
     """Texts with their escapes replaced."""
     return tuple(map(unescape, values))
 
@@ -124,7 +129,7 @@ def literal_option(
     section: Section, *names: str, **settings: Any
 ) -> Callable[[Function], Function]:
     """A repeatable option whose text may contain escapes such as \\n."""
-    return option(section, *names, multiple=True, callback=_unescape_all, **settings)
+    return option(section, *names, multiple=True, callback=_on_value(_unescaped), **settings)
 
 
 _BEAMS = "num_beams", "beam_method", "length_penalty", "num_beam_groups", "diversity_penalty"
