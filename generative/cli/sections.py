@@ -88,10 +88,11 @@ def gathered(
             members = {member: values.pop(member) for member in names}
             return function(**values, **{name: make(**members)})
 
-        # `wraps` has made the list of parameters that of `function`, to which these are added.
+        # `wraps` has copied the list of parameters from `function`, so these are added to it. Like
+        # stacked decorators, the last option is added first.
         names = [
             parameter.name or "" for add in reversed(options) for parameter in _added(add, command)
-        ]
+        ][::-1]
         return command
 
     return decorate

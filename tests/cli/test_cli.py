@@ -180,6 +180,8 @@ def test_harmonise(generate: Any, tmp_path: Path) -> None:
     assert len(midi.read(out).tracks) == 4
     wrong = generate("music", "--harmonise", tune, "--tempo", 90, "-o", out)
     assert (wrong.code, "leave out --tempo" in wrong.err) == (2, True)
+    wrong = generate("music", "--harmonise", tune, "--density", 2, "--bars", 1, "-o", out)
+    assert "leave out --bars" in wrong.err  # the first in the order of the help
     lost = generate("music", "--melody-track", 2, "-o", out)
     assert (lost.code, "--harmonise FILE" in lost.err) == (2, True)
 

@@ -176,4 +176,6 @@ def test_gathered_options_are_one_argument() -> None:
 
     called = command.main(["--width", "3", "--name", "a"], standalone_mode=False)
     assert called == {"size": {"width": 3}, "names": {"name": ("a",)}, "other": None}
+    called = command.main(["--height", "4", "--width", "3"], standalone_mode=False)
+    assert list(called["size"]) == ["width", "height"]
     assert [parameter.name for parameter in command.params] == ["other", "width", "height", "name"]
