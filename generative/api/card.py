@@ -1,7 +1,8 @@
-"""The model card: a folder's README.md, told from its config; knows no model and no training."""
+"""What a model folder holds, in plain values and as its model card, README.md; loads no torch."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint
@@ -9,9 +10,10 @@ from generative.files import write_text
 from generative.scoring.likelihood import Likelihood
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-# label, property of Likelihood; what does not apply is left out
+# (label, property of `Likelihood`); a property that is None has no line
 _SCORES = (
     ("nats per char", "nats_per_char"),
     ("bits per char", "bits_per_char"),
@@ -23,7 +25,7 @@ _SCORES = (
 
 
 def write(folder: Path, note: str = "") -> None:
-    """Write README.md from config.json; `note` is a paragraph about the corpus."""
+    """Write README.md from config.json. note: a paragraph about the corpus."""
     write_text(folder / checkpoint.CARD_FILE, render(folder, note))
 
 
@@ -77,3 +79,87 @@ def _score_lines(scores: dict[str, Any], in_styles: bool) -> list[str]:
         if value is not None:
             lines.append(f"- {label}: {value:.4f}")
     return lines
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """A model's size, configuration and history, and a one-line summary.
+
+    Raises:
+        CheckpointError: no such model, or a damaged one.
+    """
+    loaded = checkpoint.load(path)
+    parameters = sum(array.size for name, array in loaded.weights.items())
+    if loaded.config.tied:
+        parameters -= loaded.weights["embedding.weight"].size
+    size = (path / checkpoint.WEIGHTS_FILE).stat().st_size
+    shape = loaded.config
+    return {
+        "path": str(path),
+        "kind": loaded.kind,
+        "tokenizer": loaded.tokenizer.name,
+        "summary": (
+            f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
+            f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
+            + (f", styles {', '.join(shape.labels)}" if shape.labels else "")
+        ),
+        "parameters": parameters,
+        "bytes": size,
+        "config": shape.to_dict(),
+        **loaded.details,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport:
+    """One model.
+
+    Attributes:
+        name: the path or name that the user gave.
+        description: see `describe`.
+        card: the model card, in Markdown.
+    """
+
+    name: str
+    description: Mapping[str, Any]
+    card: str
+
+    @classmethod
+    def of(cls, name: str) -> ModelReport:
+        """The report of a model folder or of a model that ships.
+
+        Raises:
+            CheckpointError: no such model, or a damaged one.
+        """
+        path = checkpoint.find(name)
+        return cls(name=name, description=describe(path), card=render(path))
+
+    def to_json(self) -> dict[str, Any]:
+        """The description."""
+        return {"model": self.name, **self.description}
+
+    def to_lines(self) -> Iterator[str]:
+        """A summary, the folder, and the model card."""
+        yield f"{self.description['summary']}\n{self.description['path']}\n"
+        yield self.card
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsReport:
+    """Several models. descriptions: name -> see `describe`."""
+
+    descriptions: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def shipped(cls) -> ModelsReport:
+        """The report of all models that ship."""
+        models = checkpoint.shipped_models()
+        return cls(descriptions={name: describe(path) for name, path in models.items()})
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The descriptions."""
+        return [{"model": name, **values} for name, values in self.descriptions.items()]
+
+    def to_lines(self) -> Iterator[str]:
+        """One line a model."""
+        for name, values in self.descriptions.items():
+            yield f"{name:<14} {values['kind']:<6} {values['summary']}"

@@ -1,4 +1,4 @@
-"""Scoring files and describing models: joins a corpus with a loaded model; prints nothing."""
+"""Scores of files under a loaded model, and what files share with its corpus; prints nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
-from generative import checkpoint, tokenizers
+from generative.checkpoint import CheckpointError
 from generative.data import store
 from generative.data.corpus import Document, read_corpus
 from generative.files import write_text
 from generative.scoring import copies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from generative.scoring.copies import Copied, Symbols
     from generative.scoring.likelihood import Likelihood
 
-TIMED_TOKENS = 2048
+TIMED_TOKENS = 2048  # scored once to measure how long a token takes
 COPY_UNITS = {"text": "chars", "music": "notes"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredDocument:
-    """One document's ids and the nats of each, (T,)."""
+    """One document's T ids and the nats of each, (T,); `dynamic` is None without that option."""
 
     name: str
     ids: list[int]
@@ -43,15 +43,21 @@ class ScoredDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class FileScores:
-    """The scores of several documents under one model."""
+    """The scores of several documents under one model.
+
+    Attributes:
+        scored: the documents, in reading order.
+        skipped: (file, reason) for each file that could not be read.
+        describe: token id -> str, for people.
+    """
 
     scored: tuple[ScoredDocument, ...]
     skipped: tuple[tuple[str, str], ...]
-    describe: Any  # token id -> str
+    describe: Callable[[int], str]
 
     @property
     def documents(self) -> int:
-        """How many were scored."""
+        """The number of documents that were scored."""
         return len(self.scored)
 
     @property
@@ -61,12 +67,12 @@ class FileScores:
 
     @property
     def dynamic(self) -> Likelihood | None:
-        """The same under dynamic evaluation, where that was asked for."""
+        """All documents together under dynamic evaluation; None without that option."""
         found = [document.dynamic for document in self.scored if document.dynamic is not None]
         return reduce(add, found) if found else None
 
     def write_tokens(self, path: Path) -> None:
-        """One JSON line a token: document, position, id, how it reads, nats."""
+        """Write one JSON line a token: document, position, id, text for people, nats."""
         lines = (
             json.dumps(
                 {
@@ -98,9 +104,12 @@ def score_files(
 
     Args:
         model: a `TextModel` or `MusicModel`.
-        reset_every: clear the state every so many tokens within a document.
-        dynamic: also score with dynamic evaluation, from the trained weights for each document
-            and with the state carried through.
+        files: files, folders and globs of the model's kind.
+        encoding: of text files.
+        reset_every: the number of tokens after which the state is cleared within a document; None
+            carries it through.
+        dynamic: also score with dynamic evaluation, which starts each document from the trained
+            weights and carries the state through.
 
     Raises:
         CorpusError: a file cannot be read.
@@ -126,12 +135,12 @@ def score_files(
 
 @dataclass(frozen=True, kw_only=True)
 class CopyReport:
-    """What documents have in common with the corpus that a model learnt from.
+    """The longest runs that documents share with the corpus that a model was trained on.
 
     Attributes:
         kind: "text" or "music".
-        documents: those that were compared, by name.
-        copied: the longest run of each.
+        documents: the documents that were compared with the corpus.
+        copied: the longest shared run of each document.
         corpus: the names of the corpus's documents.
     """
 
@@ -141,7 +150,7 @@ class CopyReport:
     corpus: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values: the longest run of all, then each document's, and of text what it says."""
+        """Plain values: the longest run of all, then each document's (of text: its characters)."""
         rows = []
         for document, copied in zip(self.documents, self.copied, strict=True):
             end = copied.start + copied.length
@@ -173,9 +182,10 @@ def find_copies(
 
     Args:
         model: a `TextModel` or `MusicModel`.
-        files: what to look at.
-        corpus: what it learnt from; nothing is the tokens that training left in its folder.
-        encoding: of text files, on both sides.
+        files: files, folders and globs to compare with the corpus.
+        corpus: files, folders and globs that the model was trained on; if it is empty, the tokens
+            that training left in the model's folder are used.
+        encoding: of text files, in `files` and `corpus`.
 
     Raises:
         CorpusError: a file cannot be read.
@@ -186,7 +196,7 @@ def find_copies(
     if corpus:
         known = list(read_corpus(list(corpus), kind=model.kind, encoding=encoding).documents)
     else:
-        known = _learnt_from(model)
+        known = _training_documents(model)
 
     def symbols(document: Document[Any]) -> Symbols:
         if model.kind == "text":
@@ -202,12 +212,12 @@ def find_copies(
     )
 
 
-def _learnt_from(model: Any) -> list[Document[Any]]:
+def _training_documents(model: Any) -> list[Document[Any]]:
     """The documents that training left in a model's folder."""
     folder = model.checkpoint.path / store.FOLDER
     tokens = store.open_store(folder)
     if tokens is None:
-        raise checkpoint.CheckpointError(
+        raise CheckpointError(
             f"{model.checkpoint.name} has no tokens of its corpus in {folder}: "
             "name the corpus with --corpus PATH"
         )
@@ -225,16 +235,17 @@ def score_ids(
     tokens_at_most: int,
     seconds_at_most: float = math.inf,
 ) -> Likelihood | None:
-    """Documents that are tokens already, each from an empty state, until so many are scored.
+    """The likelihood of documents that are given as ids, each from an empty state.
 
     Args:
         model: a `TextModel` or `MusicModel`.
-        documents: (T,) ids each.
-        tokens_at_most: a text that is longer is cut there.
-        seconds_at_most: when to stop; the first document's first tokens are scored whatever it is.
+        documents: the ids of each, (T,).
+        tokens_at_most: the number of tokens to score; the last text is cut to fit, a last piece of
+            music is scored in full.
+        seconds_at_most: the time to spend; the beginning of the first document is always scored.
 
     Returns:
-        All of them together; None if there are none.
+        All scored tokens together; None without any.
     """
     total: Likelihood | None = None
     began = time.monotonic()
@@ -252,35 +263,10 @@ def score_ids(
 
 
 def _tokens_within(model: Any, ids: list[int], seconds: float) -> int:
-    """How many tokens of a document can be scored in the time, by the time that a few take."""
+    """The number of tokens that can be scored in the time, measured on the first ones."""
     if len(ids) <= TIMED_TOKENS or seconds == math.inf:
         return len(ids)
-    model.token_nats(ids[: TIMED_TOKENS // 4])  # the first call builds what scores
+    model.token_nats(ids[: TIMED_TOKENS // 4])  # not timed: the first call prepares the model
     began = time.monotonic()
     model.token_nats(ids[:TIMED_TOKENS])
     return max(TIMED_TOKENS, int(TIMED_TOKENS * (seconds / (time.monotonic() - began) - 1.25)))
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """What a model folder says of itself, in plain values, and a one-line summary."""
-    loaded = checkpoint.load(path)
-    parameters = sum(array.size for name, array in loaded.weights.items())
-    if loaded.config.tied:
-        parameters -= loaded.weights["embedding.weight"].size
-    size = (path / checkpoint.WEIGHTS_FILE).stat().st_size
-    kind = tokenizers.kind_of(loaded.tokenizer.name)
-    shape = loaded.config
-    return {
-        "path": str(path),
-        "kind": kind,
-        "tokenizer": loaded.tokenizer.name,
-        "summary": (
-            f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
-            f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
-            + (f", styles {', '.join(shape.labels)}" if shape.labels else "")
-        ),
-        "parameters": parameters,
-        "bytes": size,
-        "config": shape.to_dict(),
-        **loaded.details,
-    }

@@ -1,7 +1,8 @@
-"""What a MIDI file holds, what reading mended, what each grid would lose; knows no models."""
+"""What MIDI files hold, what reading repaired, and what each token grid would lose."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,17 @@ from generative.music.quantise import PERFORMANCE, SCORE, STEPS_PER_SECOND, grid
 from generative.tokenizers.music.tokenizer import MusicTokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from generative.music.piece import Piece, Track
     from generative.tokenizers.music.form import EncodeReport
 
-# grid -> (what errors are told in, steps in one of them); a beat's 24 steps stay steps
+# grid -> (the unit of its errors, the number of steps in one unit)
 UNITS = {SCORE: ("steps of 1/24 beat", 1.0), PERFORMANCE: ("ms", STEPS_PER_SECOND / 1000)}
 
 
 def names_music(names: Sequence[str]) -> bool:
-    """Whether arguments name music, not models: MIDI files, globs, folders without model, stdin."""
+    """Whether any argument names MIDI files, a glob of them, a folder without a model, or stdin."""
     return any(
         name == STDIN
         or Path(name).suffix.lower() in sources.MUSIC_SUFFIXES
@@ -36,7 +37,7 @@ def names_music(names: Sequence[str]) -> bool:
 
 
 def inspect_files(names: Sequence[str]) -> list[dict[str, Any]]:
-    """One report a MIDI file, in plain values; a file that cannot be read has its "error" only.
+    """One report a MIDI file, in plain values; that of an unreadable file holds only its "error".
 
     Raises:
         CorpusError: a name that matches nothing.
@@ -85,7 +86,7 @@ def _track(track: Track) -> dict[str, Any]:
 def _losses(piece: Piece, grid: str) -> dict[str, Any]:
     try:
         ids, report = MusicTokenizer(grid).encode_with_report(piece)
-    except ValueError as error:  # longer than there are tokens for
+    except ValueError as error:  # the piece is longer than the tokens can express
         return {"error": str(error)}
     unit, steps = UNITS[grid]
     return {
@@ -102,38 +103,76 @@ def _lost(report: EncodeReport) -> dict[str, int]:
         "note merged into another of its pitch and step": report.notes_merged,
         "note of an instrument too many": report.notes_dropped,
     }
-    return {kind: count for kind, count in notes.items() if count} | dict(report.losses)
+    return {what: count for what, count in notes.items() if count} | dict(report.losses)
 
 
-def render(report: Mapping[str, Any]) -> str:
-    """A report for human eyes."""
+@dataclass(frozen=True, kw_only=True)
+class MidiReport:
+    """Several MIDI files. files: one report each, see `inspect_files`."""
+
+    files: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> MidiReport:
+        """The report of files, folders and globs.
+
+        Raises:
+            CorpusError: a name that matches nothing.
+        """
+        return cls(files=inspect_files(names))
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether no file could be read."""
+        return all("error" in file for file in self.files)
+
+    def to_json(self) -> Any:
+        """One object for one file, else a list."""
+        return self.files[0] if len(self.files) == 1 else self.files
+
+    def to_lines(self) -> Iterator[str]:
+        """Several lines a file, with an empty line between two files."""
+        for number, file in enumerate(self.files):
+            if number:
+                yield ""
+            yield from _lines(file)
+
+
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """One file's report for people."""
     if "error" in report:
-        return str(report["error"])
-    lines = [
-        report["file"],
+        yield str(report["error"])
+        return
+    yield report["file"]
+    yield (
         f"  {report['notes']:,} notes, {report['bars']:,} bars, {report['seconds']:,.1f} s, "
-        f"meter {', '.join(report['meters'])}; reads as a {report['suits']}",
-    ]
+        f"meter {', '.join(report['meters'])}; reads as a {report['suits']}"
+    )
     for track in report["tracks"]:
-        kind = instrument_name(track["program"], track["drums"]).lower()
+        instrument = instrument_name(track["program"], track["drums"]).lower()
         controls = "".join(f", {count:,} {name}" for name, count in track["controls"].items())
-        name = " ".join(track["name"].split())  # on one line
-        lines.append(f"  {kind}: {track['notes']:,} notes{controls}  {name}".rstrip())
-    lines += _counts("mended in reading", report["mended"])
-    lines += _counts("not kept in reading", report["dropped"])
-    for grid, about in report["grids"].items():
-        if "error" in about:
-            lines.append(f"  {grid} grid: {about['error']}")
-            continue
-        errors = f"{about['max_onset_error']:g} and {about['max_duration_error']:g} {about['unit']}"
-        lines += _counts(
-            f"{grid} grid: {about['tokens']:,} tokens, onsets and durations within {errors}; lost",
-            about["lost"],
-        )
-    return "\n".join(lines)
+        name = " ".join(track["name"].split())  # without line breaks
+        yield f"  {instrument}: {track['notes']:,} notes{controls}  {name}".rstrip()
+    yield from _count_lines("mended in reading", report["mended"])
+    yield from _count_lines("not kept in reading", report["dropped"])
+    for grid, losses in report["grids"].items():
+        yield from _grid_lines(grid, losses)
 
 
-def _counts(title: str, counts: Mapping[str, int]) -> list[str]:
+def _grid_lines(grid: str, losses: Mapping[str, Any]) -> Iterator[str]:
+    """What one token grid would lose."""
+    if "error" in losses:
+        yield f"  {grid} grid: {losses['error']}"
+        return
+    errors = f"{losses['max_onset_error']:g} and {losses['max_duration_error']:g} {losses['unit']}"
+    title = f"{grid} grid: {losses['tokens']:,} tokens, onsets and durations within {errors}; lost"
+    yield from _count_lines(title, losses["lost"])
+
+
+def _count_lines(title: str, counts: Mapping[str, int]) -> Iterator[str]:
     if not counts:
-        return [f"  {title}: nothing"]
-    return [f"  {title}:", *(f"    {count:>7,} {kind}" for kind, count in counts.items())]
+        yield f"  {title}: nothing"
+        return
+    yield f"  {title}:"
+    for what, count in counts.items():
+        yield f"    {count:>7,} {what}"

@@ -1,4 +1,4 @@
-"""The command `generate`; everything it does is done by `generative.api`."""
+"""The command `generate`: reads options, calls `generative.api` and prints the results."""
 
 from generative.cli.main import main
 

@@ -1,31 +1,14 @@
-"""The options that several commands share: knows click, not what any option does."""
+"""The options of sampling, which several commands share."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from generative.cli.terminal import check_stdout, unescaped
-
 F = TypeVar("F", bound=Callable[..., Any])
 CLI_TEMPERATURE = 0.8
-
-
-class CommandGroup(click.Group):
-    """A command group that suggests the nearest command for a mistyped one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """click's own, with a hint."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"no command {args[0]!r}.{hint} Commands: {', '.join(self.commands)}.")
-        return super().resolve_command(ctx, args)
 
 
 def chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
@@ -37,58 +20,6 @@ def chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
         return function
 
     return decorate
-
-
-model_option = click.option(
-    "-m", "--model", metavar="NAME", help="A model folder or a shipped model's name."
-)
-precision_option = click.option(
-    "--precision",
-    type=click.Choice(["float32", "int8"]),
-    default="float32",
-    help="Of the weights sampled from; int8 is faster where they are many.",
-)
-style_option = click.option(
-    "--style", metavar="NAME", help="In this style, or a blend: bach:0.6,folk:0.4."
-)
-mix_option = click.option(
-    "--mix",
-    multiple=True,
-    metavar="MODEL:SHARE",
-    help="Mix in another model's belief, as folk:0.4; repeatable. The rest is --model's.",
-)
-
-
-def _stdout_is_open(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
-    """Refuse --json where nothing can be printed."""
-    if value:
-        check_stdout()
-    return value
-
-
-json_option = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    callback=_stdout_is_open,
-    help="One JSON object on stdout.",
-)
-
-
-def read_escapes(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,  # noqa: ARG001
-    values: tuple[str, ...],
-) -> tuple[str, ...]:
-    """Texts with their escapes read."""
-    return tuple(map(unescaped, values))
-
-
-def literal_option(name: str, *names: str, metavar: str, text: str) -> Callable[[F], F]:
-    """An option, repeatable, whose text may have escapes."""
-    return click.option(
-        name, *names, multiple=True, metavar=metavar, callback=read_escapes, help=text
-    )
 
 
 def numbers(value: str | float) -> float | tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""How the command reads and prints: streams, prompts, TOML and JSON; knows no models."""
+"""Reading and printing: streams, prompts, TOML, JSON and reports; uses no model."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from generative.errors import FileError
 
+if TYPE_CHECKING:
+    from generative.api.reports import Report
+
 STDIO = "-"
-SHOWN = "generative.shown"  # the name of how bytes that were not UTF-8 are printed
-# what a backslash and a letter stand for; x, u and U have 2, 4 and 8 digits of a character's number
+# The name of the codec error handler that prints bytes that are not UTF-8.
+REPLACE = "generative.replace"
+# letter after a backslash -> character; x, u and U are followed by 2, 4 and 8 hexadecimal digits
 _LETTERS = {
     "0": "\0", "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
     "\\": "\\",
 }  # fmt: skip
 _ESCAPE = re.compile(r"\\(?:([0abfnrtv\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))")
-# Names and cards come from files: what would steer the terminal is shown and not sent to it.
+# Names and model cards come from files, so control characters are escaped before printing.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def seconds_since_start() -> float:
-    """How long this process has existed; 0 where the system does not tell."""
+    """The age of this process; 0 where the system does not report it."""
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         started = int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the 22nd field, starttime
@@ -44,22 +48,22 @@ def seconds_since_start() -> float:
 
 
 def open_streams() -> None:
-    """Make stdout and stderr UTF-8, whatever the locale says, and have all three streams there.
+    """Make stdout and stderr UTF-8 in every locale, and replace streams that are closed.
 
-    A path with bytes that are not UTF-8 is printed with U+FFFD for each. Where a stream is closed,
-    its number is taken, so that no file of ours gets it: what is said on stderr is lost, and what
-    is read or printed raises `FileError`.
+    A path with bytes that are not UTF-8 is printed with U+FFFD for each of these bytes. The file
+    descriptor of a closed stream is opened, so that no file of the program gets its number. What is
+    then written to stderr is lost; reading stdin and writing stdout raise `FileError`.
     """
-    codecs.register_error(SHOWN, _replacement)
-    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDWR)):
-        _take_number(number, mode)
+    codecs.register_error(REPLACE, _replacement)
+    for descriptor, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_RDWR)):
+        _open_if_closed(descriptor, mode)
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(_ClosedOutput(), write_through=True)
     if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - a number, for good
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8", errors=SHOWN)
+            stream.reconfigure(encoding="utf-8", errors=REPLACE)
 
 
 def _replacement(error: UnicodeError) -> tuple[bytes, int]:
@@ -68,26 +72,26 @@ def _replacement(error: UnicodeError) -> tuple[bytes, int]:
     return "\ufffd".encode() * (error.end - error.start), error.end
 
 
-def _take_number(number: int, mode: int) -> None:
-    """Open the null device as a file descriptor that is closed."""
+def _open_if_closed(descriptor: int, mode: int) -> None:
+    """Open the null device as a file descriptor, if that is closed."""
     try:
-        os.fstat(number)
+        os.fstat(descriptor)
     except OSError:
         opened = os.open(os.devnull, mode)
-        if opened != number:
-            os.dup2(opened, number)
+        if opened != descriptor:
+            os.dup2(opened, descriptor)
             os.close(opened)
 
 
 class _ClosedOutput(io.RawIOBase):
-    """What stands for a stdout that is closed."""
+    """The stream in place of a stdout that is closed."""
 
     def writable(self) -> bool:
-        """It says so, to be asked."""
+        """Return True, so that `write` is called."""
         return True
 
     def write(self, _: object) -> int:
-        """Refuse.
+        """Refuse to write.
 
         Raises:
             FileError: always.
@@ -96,30 +100,25 @@ class _ClosedOutput(io.RawIOBase):
 
 
 def check_stdout() -> None:
-    """Refuse, before any work is done, to print where stdout is closed.
+    """Check, before any work is done, that stdout is open.
 
     Raises:
-        FileError: it is.
+        FileError: stdout is closed.
     """
     if isinstance(getattr(sys.stdout, "buffer", None), _ClosedOutput):
         sys.stdout.write(" ")
 
 
-def drop_unprinted() -> None:
-    """Forget what stdout does not take, which would be tried again, and fail, at the end."""
+def discard_unprinted() -> None:
+    """Discard what stdout refuses; otherwise Python would try to print it again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were set; what is None or () was not."""
-    return {name: value for name, value in options.items() if value is not None and value != ()}
-
-
-def unescaped(text: str) -> str:
-    r"""A text with \n, \t, \\, \x41, \u00e9 ... read; other escapes stay as they are."""
+def unescape(text: str) -> str:
+    r"""Replace \n, \t, \\, \x41, \u00e9 ... by their characters; other escapes are kept."""
 
     def read(match: re.Match[str]) -> str:
         letter, *numbers = match.groups()
@@ -133,10 +132,12 @@ def unescaped(text: str) -> str:
 
 
 def check_stdin(**places: object) -> None:
-    """Refuse to read stdin for more than one of the places that were given, by name.
+    """Check that at most one of several values is "-".
+
+    places: name of an argument or option -> its value.
 
     Raises:
-        UsageError: naming two.
+        click.UsageError: two of them are.
     """
     named = [name for name, value in places.items() if str(value) == STDIO]
     if len(named) > 1:
@@ -146,21 +147,21 @@ def check_stdin(**places: object) -> None:
 
 
 def read_prompt(prompt: str | None, *, stdin: bool = True) -> str:
-    """PROMPT itself, or stdin for "-" or where something is piped in and no PROMPT is given.
+    """The prompt; it is read from stdin for "-", and for None if something is piped in.
 
-    stdin: False leaves it to another option.
+    stdin: whether a prompt of None may read stdin.
     """
     from generative.files.decoding import decode_text
     from generative.files.stdin import NAME, standard_input
 
-    if prompt == STDIO or (prompt is None and stdin and not quiet_stdin()):
+    if prompt == STDIO or (prompt is None and stdin and not is_stdin_empty()):
         with standard_input().open("the prompt") as file:
             return decode_text(file.read(), "utf-8", NAME)
     return decode_text(os.fsencode(prompt or ""), "utf-8", "PROMPT")
 
 
-def quiet_stdin() -> bool:
-    """Whether stdin has nothing to say: closed, a terminal, or neither a pipe nor a file."""
+def is_stdin_empty() -> bool:
+    """Whether stdin is closed, a terminal, or neither a pipe nor a file."""
     try:
         if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
             return True
@@ -171,7 +172,7 @@ def quiet_stdin() -> bool:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Options from TOML, by their long names; tables are only for order."""
+    """Options from a TOML file, by their long names; the names of its tables have no meaning."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -184,39 +185,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in flat.items()}
 
 
-def sequence_json(sequence: Any) -> dict[str, Any]:
-    """The figures of a generated sequence that text and music share."""
-    logprobs = {"logprobs": [token_json(t) for t in sequence.logprobs]} if sequence.logprobs else {}
-    return {
-        "tokens": len(sequence.tokens),
-        "nats": sequence.nats,
-        "perplexity": sequence.perplexity,
-        "finish_reason": sequence.finish_reason,
-        "score": sequence.score,
-        **logprobs,
-    }
-
-
-def token_json(token: Any) -> dict[str, Any]:
-    """One token's log-probabilities, with the alternatives to it."""
-    names = ("token", "text", "logprob", "processed_logprob")
-    top = {"top": [token_json(t) for t in token.top]} if token.top else {}
-    return {**{name: getattr(token, name) for name in names}, **top}
-
-
-def likelihood_json(likelihood: Any) -> dict[str, Any]:
-    """The figures of a likelihood that apply to its medium."""
-    names = ["tokens", "nats", "perplexity", "bits_per_token"]
-    names += (
-        ["bits_per_char", "bits_per_byte", "chars", "bytes"]
-        if likelihood.notes is None
-        else ["bits_per_note", "notes", "seconds"]
-    )
-    return {name: getattr(likelihood, name) for name in names}
-
-
 def finite(value: Any) -> Any:
-    """JSON has no infinity: such a figure becomes null."""
+    """A value for JSON, which has no infinity: figures that are not finite become None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -224,15 +194,28 @@ def finite(value: Any) -> Any:
     return [finite(v) for v in value] if isinstance(value, list) else value
 
 
+def to_json_text(value: Any) -> str:
+    """A value as JSON."""
+    return json.dumps(finite(value), ensure_ascii=False, indent=2)
+
+
 def print_json(value: Any) -> None:
-    """One JSON value on stdout."""
-    text = json.dumps(finite(value), ensure_ascii=False, indent=2)
-    # JSON escapes what is below 32 by itself; the others that steer a terminal are in strings too
-    click.echo(CONTROL.sub(lambda char: f"\\u{ord(char[0]):04x}", text))
+    """Print one JSON value on stdout."""
+    # `json` escapes the control characters below 32; those from 127 on are escaped here.
+    click.echo(CONTROL.sub(lambda char: f"\\u{ord(char[0]):04x}", to_json_text(value)))
 
 
-def numbered(path: Path, count: int) -> list[Path]:
-    """One path a sequence: out.mid, or out-1.mid, out-2.mid ...; a pipe or device takes all."""
+def print_report(report: Report, *, as_json: bool) -> None:
+    """Print a report on stdout, as JSON or as text for people."""
+    if as_json:
+        print_json(report.to_json())
+        return
+    for line in report.to_lines():
+        print_line(line)
+
+
+def numbered_paths(path: Path, count: int) -> list[Path]:
+    """One path a sequence: out.mid, or out-1.mid, out-2.mid ...; a pipe or device is repeated."""
     from generative.files import is_special
 
     if count == 1 or is_special(path):
@@ -241,10 +224,10 @@ def numbered(path: Path, count: int) -> list[Path]:
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Refuse, before any work is done, what cannot be written; "-" is stdout.
+    """Check, before any work is done, that files can be written; "-" is stdout.
 
     Raises:
-        FileError: saying why.
+        FileError: one cannot; the message says why.
     """
     from generative.files import check_writable
 
@@ -256,11 +239,11 @@ def check_outputs(*paths: Path | None) -> None:
 
 
 def check_files(**paths: Path | None) -> None:
-    """The same for options that write files only: option -> path.
+    """Check that files can be written; "-" is refused. paths: name of an option -> its path.
 
     Raises:
-        click.UsageError: "-", which is no file.
-        FileError: saying why it cannot be written.
+        click.UsageError: a path is "-".
+        FileError: a file cannot be written; the message says why.
     """
     for option, path in paths.items():
         if path is not None and str(path) == STDIO:
@@ -269,53 +252,53 @@ def check_files(**paths: Path | None) -> None:
 
 
 def write_text(text: str) -> None:
-    """Text to stdout as UTF-8, whatever the locale, at once."""
+    """Write text to stdout as UTF-8 in every locale, and flush it."""
     sys.stdout.buffer.write(text.encode("utf-8"))
     sys.stdout.buffer.flush()
 
 
-def emit(text: str, output: Path | None) -> None:
-    """A finished text to a file, in one move, or to stdout."""
+def write_output(text: str, output: Path | None) -> None:
+    """Write a finished text to a file, atomically, or to stdout for None and "-"."""
     if output is None or str(output) == STDIO:
         write_text(text)
         return
     from generative.files import write_text as write_file
 
     write_file(output, text)
-    say(f"wrote {output}")
+    log(f"wrote {output}")
 
 
-def note_seed(seed: int, asked: int | None) -> None:
-    """Say which seed was drawn, where none was asked for."""
-    if asked is None:
-        say(f"seed {seed}")
+def log_seed(seed: int, chosen: int | None) -> None:
+    """Log a seed that was drawn because none was chosen."""
+    if chosen is None:
+        log(f"seed {seed}")
 
 
-def escaped(text: str) -> str:
-    """A text with its control characters, save tab and newline, shown as escapes.
+def escape(text: str) -> str:
+    """Replace control characters, except tab and newline, by escapes.
 
-    A byte that is not UTF-8, half a surrogate pair to Python, is shown by a replacement character.
+    A byte that is not UTF-8, which Python holds as a lone surrogate, becomes U+FFFD.
 
     Example:
-        escaped("Bass\x07")    # "Bass\\x07"
+        escape("Bass\x07")    # "Bass\\x07"
     """
     shown = CONTROL.sub(lambda char: f"\\x{ord(char[0]):02x}", text)
     return SURROGATE.sub("\ufffd", shown)
 
 
-def show(text: str) -> None:
-    """Text about files on stdout, for human eyes."""
-    click.echo(escaped(text))
+def print_line(text: str) -> None:
+    """Print text for people on stdout; control characters are escaped."""
+    click.echo(escape(text))
 
 
 def show_error(error: click.ClickException) -> None:
-    """A usage error on stderr, as click words it."""
+    """Print a usage error on stderr in click's format."""
     shown = io.StringIO()
     error.show(shown)
-    click.echo(escaped(shown.getvalue()), err=True, nl=False)
+    click.echo(escape(shown.getvalue()), err=True, nl=False)
 
 
-def say(line: str) -> None:
-    """One line on stderr, if anybody still reads it: what is said there stops no work."""
+def log(line: str) -> None:
+    """Print one line on stderr; an error in doing so is ignored, so that it stops no work."""
     with contextlib.suppress(OSError):
-        click.echo(escaped(line), err=True)
+        click.echo(escape(line), err=True)

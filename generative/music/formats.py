@@ -23,20 +23,24 @@ class Format(NamedTuple):
         module: The module in `generative.music` that writes it.
         write: The name of its function `write(piece, path)`.
         check: The name of its function that raises if what the writer needs is not installed.
+        description: A noun phrase for help texts.
     """
 
     suffixes: tuple[str, ...]
     module: str
     write: str
+    description: str
     check: str | None = None
 
 
 FORMATS = {
-    "midi": Format((".mid", ".midi"), "midi", "write"),
-    "wav": Format((".wav",), "sound", "write_wav", check="check"),
-    "plot": Format((".png",), "pianoroll", "draw"),
-    "html": Format((".html", ".htm"), "page", "write"),
-    "musicxml": Format((".musicxml", ".xml"), "notation", "write", check="check"),
+    "midi": Format((".mid", ".midi"), "midi", "write", "MIDI"),
+    "wav": Format((".wav",), "sound", "write_wav", "sound (WAV)", check="check"),
+    "plot": Format((".png",), "pianoroll", "draw", "a piano roll (PNG)"),
+    "html": Format((".html", ".htm"), "page", "write", "a web page that plays and shows it"),
+    "musicxml": Format(
+        (".musicxml", ".xml"), "notation", "write", "notation (MusicXML)", check="check"
+    ),
 }
 
 

@@ -180,6 +180,8 @@ def test_harmonise(generate: Any, tmp_path: Path) -> None:
     assert len(midi.read(out).tracks) == 4
     wrong = generate("music", "--harmonise", tune, "--tempo", 90, "-o", out)
     assert (wrong.code, "leave out --tempo" in wrong.err) == (2, True)
+    wrong = generate("music", "--harmonise", tune, "--density", 2, "--bars", 1, "-o", out)
+    assert "leave out --bars" in wrong.err  # the first in the order of the help
     lost = generate("music", "--melody-track", 2, "-o", out)
     assert (lost.code, "--harmonise FILE" in lost.err) == (2, True)
 
@@ -313,6 +315,10 @@ def test_info_lists_the_models_at_hand(generate: Any) -> None:
         (["train", "none.txt", "-o", "out"], 1, "none.txt: no such file or folder"),
         (["train", "x", "-o", "out", "--config", "none.toml"], 2, "none.toml: cannot be read"),
         (["train", "x"], 2, "--output"),
+        (["train", "x", "-o", "out", "--cell", "lstn"], 2, "'lstn' is not one of 'lstm', 'gru'"),
+        (["train", "x", "-o", "out", "--schedule", "sine"], 2, "'sine' is not one of"),
+        (["train", "x", "-o", "out", "--init", "zeros"], 2, "'zeros' is not one of"),
+        (["score", "x", "--corpus", "y"], 2, "add --copies"),
         (
             ["text", "x", "-o", "no/such/folder/out.txt"],
             1,
@@ -377,7 +383,8 @@ import sys
 import time
 from generative.cli.main import main
 import generative
-for arguments in (["--help"], ["text", "--help"], ["train", "--help"]):
+commands = ("text", "music", "train", "score", "info", "jam")
+for arguments in (["--version"], ["--help"], *([name, "--help"] for name in commands)):
     try:
         main(arguments)
     except SystemExit as stopped:

@@ -60,8 +60,8 @@ def test_what_needs_no_stdout_does_without(trained: Path, tmp_path: Path) -> Non
     out = tmp_path / "out"
     assert shell(f"generate text A -m '{trained}' -n 9 --seed 1 -o '{out}' >&- <&-")[0] == 0
     assert len(out.read_text()) == 11
-    code, _, said = shell(f"generate text A -m '{trained}' -o /dev/stdout >&-")
-    assert (code, "cannot be written" in said) == (1, True)
+    code, _, errors = shell(f"generate text A -m '{trained}' -o /dev/stdout >&-")
+    assert (code, "cannot be written" in errors) == (1, True)
 
 
 @posix
@@ -84,16 +84,16 @@ def test_a_closed_stdin_is_empty_unless_it_is_asked_for(trained: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("command", ["info", "text A -n 9 --seed 1", "music --bars 1 -o -"])
 def test_a_full_stdout_is_a_line_and_fails(command: str) -> None:
-    code, _, said = shell(f"generate {command} > /dev/full")
-    assert (code, said) == (1, "generate: [Errno 28] No space left on device\n")
+    code, _, errors = shell(f"generate {command} > /dev/full")
+    assert (code, errors) == (1, "generate: [Errno 28] No space left on device\n")
 
 
 @posix
 def test_a_reader_that_goes_away_ends_it_quietly(trained: Path) -> None:
     for command in ("text A -n 3000 --seed 1", "text A -n 9 --seed 1 -o /dev/stdout"):
-        code, _, said = shell(f"generate {command} -m '{trained}' | head -c 1")
+        code, _, errors = shell(f"generate {command} -m '{trained}' | head -c 1")
         assert code in (0, 141)
-        assert said in ("", "wrote /dev/stdout\n")
+        assert errors in ("", "wrote /dev/stdout\n")
 
 
 @posix
@@ -142,8 +142,8 @@ def test_names_that_are_not_utf_8(tmp_path: Path, capfdbinary: Any) -> None:
     assert call("info", names["mid"]) == 0
     assert call("score", place(b"none\xe9.txt")) == 1
     assert call("music", "--primer", place(b"none\xe9.mid"), "-o", names["mid"]) == 1
-    said = capfdbinary.readouterr().err.decode("utf-8")
-    assert "none\ufffd.txt: no such file" in said
+    errors = capfdbinary.readouterr().err.decode("utf-8")
+    assert "none\ufffd.txt: no such file" in errors
 
 
 def test_a_mark_before_toml_is_dropped(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_mark_before_toml_is_dropped(tmp_path: Path) -> None:
     ],
 )
 def test_escapes(given: str, read: str) -> None:
-    assert terminal.unescaped(given) == read
+    assert terminal.unescape(given) == read
 
 
 def test_escapes_on_the_command_line(trained: Path, capfdbinary: Any) -> None:
@@ -233,10 +233,13 @@ def test_a_stderr_that_nobody_reads_stops_no_work(monkeypatch: pytest.MonkeyPatc
             raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr(sys, "stderr", Gone())
-    terminal.say("a line")
+    terminal.log("a line")
 
 
 @posix
 def test_several_pieces_go_to_one_pipe_or_device(tmp_path: Path) -> None:
-    assert terminal.numbered(Path(os.devnull), 2) == [Path(os.devnull)] * 2
-    assert terminal.numbered(tmp_path / "a.mid", 2) == [tmp_path / "a-1.mid", tmp_path / "a-2.mid"]
+    assert terminal.numbered_paths(Path(os.devnull), 2) == [Path(os.devnull)] * 2
+    assert terminal.numbered_paths(tmp_path / "a.mid", 2) == [
+        tmp_path / "a-1.mid",
+        tmp_path / "a-2.mid",
+    ]

@@ -54,17 +54,17 @@ class RealClock:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How turns are taken.
+    """How turns are taken; the command line's options have the names of these fields.
 
     Attributes:
-        beats_per_minute: the tempo; None finds each phrase's own.
-        bars: a phrase is so many bars long, from its first note; None ends it by a pause.
-        meter: of the phrases.
-        pause_seconds: without a key held or pressed, so long, the phrase is over.
-        steps_per_beat: the grid that played notes move to.
-        program: of all that is heard; None is what the keyboard says.
-        click: give each phrase a bar's count before it and count along; needs bars.
-        thru: send on what is heard, for a keyboard without a sound of its own.
+        beats_per_minute: the tempo; None estimates the tempo of each phrase.
+        bars: the length of a phrase, from its first note; None ends a phrase at a pause.
+        meter: (numerator, denominator) of the phrases.
+        pause_seconds: the time without a held or pressed key that ends a phrase.
+        steps_per_beat: the grid that played notes are moved to.
+        program: the General MIDI program, 0..127, of the phrases; None keeps the keyboard's own.
+        click: play one bar of clicks before each phrase and clicks during it; requires `bars`.
+        thru: forward the keyboard's messages, for a keyboard that makes no sound itself.
     """
 
     beats_per_minute: float | None = None
