@@ -383,9 +383,10 @@ def jam(
 @click.option("--dropout", type=float, help="Of what each layer reads.")
 @click.option("--weight-drop", type=float, help="Of the recurrent weights.")
 @click.option(
-    "--recall",
+    "--match-length",
     type=click.IntRange(0),
-    help="After a passage of N tokens comes again, expect the rest; 0: never. [music 12, text 0]",
+    metavar="N",
+    help="Tokens that the match model looks up in the history; 0: no match model. [music 12, text 0]",
 )
 @click.option("--learning-rate", type=float, help="At its peak.")
 @click.option("--schedule", help="cosine, linear, trapezoid or constant.")

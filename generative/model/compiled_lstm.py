@@ -81,8 +81,8 @@ def _tile(rows: int, panels: int) -> Any:
         number = row.type
         lanes = ir.Constant(number, LANES)
         height, depth = cgutils.unpack_tuple(builder, a.shape)
-        count, _, _ = cgutils.unpack_tuple(builder, matrix.shape)
-        _, width = cgutils.unpack_tuple(builder, out.shape)
+        count = cgutils.unpack_tuple(builder, matrix.shape)[0]
+        width = cgutils.unpack_tuple(builder, out.shape)[1]
 
         def numbers(first: Any, how_many: int, end: Any) -> list[Any]:
             last = builder.sub(end, ir.Constant(number, 1))
@@ -288,7 +288,7 @@ class _LSTMScan(torch.autograd.Function):
         h: Tensor,
         c: Tensor,
         weight_input: Tensor,
-        weight_hidden: Tensor,  # noqa: ARG004  (its numbers come packed; its gradient goes here)
+        _weight_hidden: Tensor,  # Its numbers come in `packed`; autograd needs it for the gradient.
         bias: Tensor,
         packed: Packed,
     ) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,7 @@
-"""The language model: knows token ids in and logits out, not text, music, losses or schedules."""
+"""The language model: token ids to logits, by an embedding, recurrent layers and an output layer.
+
+It must not know text, music, losses or schedules.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generative.model import recall
 from generative.model.cells import CELLS
+from generative.model.match import NUM_BUCKETS
 from generative.model.state import State
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ class LanguageModel(nn.Module):
         logits, state = model(tokens, model.initial_state(8))   # tokens (T, 8) -> (T, 8, 96)
     """
 
-    recall_boosts: Tensor  # (recall.BUCKETS,), where the config asks for recall
+    match_biases: Tensor  # (NUM_BUCKETS,); a model without `match_length` has none.
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -44,11 +47,13 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if config.tied:
             self.output.weight = self.embedding.weight
-        if config.recall_length:
-            # Set when the layers have learnt; who knows what was read before adds them to logits.
-            self.register_buffer("recall_boosts", torch.zeros(recall.BUCKETS))
+        if config.match_length:
+            # The biases are fitted after the layers. Callers that keep the history add them to
+            # logits: `scoring.loss` and `engine.matching`.
+            self.register_buffer("match_biases", torch.zeros(NUM_BUCKETS))
         if config.labels:
-            # Row 0 is "no label" and stays zero: what it could say, the first layer's bias says.
+            # Row 0 stands for "no label" and stays zero, since the first layer's bias can do all
+            # that it could.
             self.labels = nn.Embedding(1 + len(config.labels), config.embedding_size, padding_idx=0)
             nn.init.zeros_(self.labels.weight)
 
