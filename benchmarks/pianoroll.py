@@ -11,8 +11,8 @@ rate are the package's choice for music. Training pieces are transposed, the val
 chooses among the weights of a run, the test split is scored once and never changed.
 
 The match model, by which the package's models of music expect what followed earlier in the same
-piece (`generative.model.match`), is part of the model and exact like the rest; the figure without it
-stands beside, since the published models have none. So does the mixture of twelve keys: p(piece)
+piece (`generative.model.match`), is part of the model and exact like the rest; the figure without
+it stands beside, since the published models have none. So does the mixture of twelve keys: p(piece)
 is the mean of the model's probabilities of the piece in twelve transpositions, equally weighted
 beforehand, which is exact as well and costs twelve times as much. Then the same frames go the
 product's own way: written as MIDI (equal neighbours are one note), learnt from by

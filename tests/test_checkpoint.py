@@ -31,7 +31,7 @@ def test_a_trained_folder_loads(trained: Path) -> None:
         ("tokenizer.json", b'{"type": "word"}', "tokenizer.json: damaged"),
         ("tokenizer.json", b'{"type": "music"}', r"files of two models|tokenizer\.json: "),
         ("config.json", b"[]", "not a JSON object"),
-        ("config.json", b'{"format": 99}', "format 99, this version reads 1"),
+        ("config.json", b'{"format": 99}', "format 99, this version reads 1 and 2"),
         ("config.json", b'{"format": 1, "model": {}}', "damaged or edited"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_full_disk_ends_a_run_with_one_line_and_its_last_state(
     assert "Traceback" not in done.stderr
     assert "cannot be written: File too large" in done.stderr.splitlines()[-1]
     again = subprocess.run(
-        [sys.executable, "-m", "generative.api.training", *command, "--resume"],
+        [sys.executable, "-m", "generative.train", *command, "--resume"],
         check=False,
         capture_output=True,
         text=True,

@@ -386,7 +386,7 @@ def jam(
     "--match-length",
     type=click.IntRange(0),
     metavar="N",
-    help="Tokens that the match model looks up in the history; 0: no match model. [music 12, text 0]",
+    help="Tokens that the match model looks up; 0: no match model. [music 12, text 0]",
 )
 @click.option("--learning-rate", type=float, help="At its peak.")
 @click.option("--schedule", help="cosine, linear, trapezoid or constant.")

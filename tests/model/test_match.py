@@ -1,4 +1,4 @@
-"""The match model: what it expects, how its biases are fitted, and that samples and scores agree."""
+"""The match model: what it expects, and that fitting, samples and scores agree on it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def expected_by_search(ids: list[int], window: int = 10**6) -> list[tuple[int | 
 
     A place once found is kept for as long as it is right.
     """
-    out = []
+    out: list[tuple[int | None, int | None]] = []
     place = None
     for n in range(1, len(ids) + 1):
         place = place + 1 if place is not None and ids[place] == ids[n - 1] else None
@@ -127,7 +127,9 @@ def test_the_history_is_bounded_and_drops_what_is_old(monkeypatch: pytest.Monkey
 
 
 @given(ids_of, st.lists(st.floats(-3, 3), min_size=NUM_BUCKETS, max_size=NUM_BUCKETS))
-def test_a_step_gives_the_likelihood_that_the_score_gives(ids: list[int], biases: list[float]) -> None:
+def test_a_step_gives_the_likelihood_that_the_score_gives(
+    ids: list[int], biases: list[float]
+) -> None:
     model = model_with(biases)
     stepper = stepper_of(model)
     start = V - 1
@@ -298,7 +300,11 @@ def test_training_fits_what_sampling_and_scores_then_trust(refrain_model: TextMo
 def test_adapted_models_and_mixtures_have_the_match_model_too(refrain_model: TextModel) -> None:
     passage = "hgfedcba abcabc"
     repeated = refrain_model.tokenizer.encode(passage * 2)
-    for model in (refrain_model, refrain_model.adapt("abc abc"), generative.mix({refrain_model: 1.0})):
+    for model in (
+        refrain_model,
+        refrain_model.adapt("abc abc"),
+        generative.mix({refrain_model: 1.0}),
+    ):
         nats = model.token_nats(repeated)
         assert nats[len(passage) + 6 :].mean() < 0.5 * nats[: len(passage)].mean()
 

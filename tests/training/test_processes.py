@@ -64,16 +64,14 @@ def train(folder: Path, corpus: Path, processes: int, *how: str) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def by_two(rhyme: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return train(
-        tmp_path_factory.mktemp("two") / "model", rhyme, 2, "-m", "generative.api.training"
-    )
+    return train(tmp_path_factory.mktemp("two") / "model", rhyme, 2, "-m", "generative.train")
 
 
 @pytest.mark.parametrize("processes", [1, 4])
 def test_one_two_and_four_processes_reach_the_same_weights(
     rhyme: Path, tmp_path: Path, by_two: dict[str, Any], processes: int
 ) -> None:
-    others = train(tmp_path / "model", rhyme, processes, "-m", "generative.api.training")
+    others = train(tmp_path / "model", rhyme, processes, "-m", "generative.train")
     for name, array in by_two.items():
         np.testing.assert_allclose(others[name], array, atol=1e-5)
 
@@ -95,7 +93,7 @@ def test_another_number_of_processes_goes_on_with_a_run(
     script.write_text(DYING)
     died = launch(tmp_path / "model", rhyme, 2, str(script))
     assert died.returncode != 0
-    alone = train(tmp_path / "model", rhyme, 1, "-m", "generative.api.training", "--resume")
+    alone = train(tmp_path / "model", rhyme, 1, "-m", "generative.train", "--resume")
     for name, array in by_two.items():
         np.testing.assert_allclose(alone[name], array, atol=1e-5)
 
