@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 
 import generative
 from generative import checkpoint
+from generative.api.training_options import ALIASES, TrainOptions, TrainSettings
 from generative.checkpoint import CheckpointError
+from generative.cli.main import cli
 from generative.machine.threads import Workers
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.scoring.loss import cross_entropy
-from generative.training.config import TrainingConfig
+from generative.training.config import UNITS, Budget, TrainingConfig
 from generative.training.processes import Processes
-from generative.training.reports import Metrics, draw_curve
+from generative.training.reports import Metrics, ReportOptions, draw_curve
 from generative.training.step import TrainingStep
 from generative.training.trainer import TrainingError
 from tests.conftest import TUNES
@@ -179,6 +182,33 @@ def test_a_run_can_learn_from_everything(rhyme: Path, tmp_path: Path) -> None:
     assert details["corpus"]["train_tokens"] >= len(rhyme.read_text(encoding="utf-8"))
     assert "temperature" not in checkpoint.load_weights(tmp_path / "model")[1]
     assert "Nothing was held out" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_every_option_of_train_is_a_field_or_a_setting() -> None:
+    derived = {"vocab_size", "labels"}  # fields that the tokenizer and the corpus decide
+    configs = (ModelConfig, TrainingConfig)
+    known = {field.name for config in configs for field in fields(config)} - derived
+    known |= {*UNITS, *ALIASES, *(field.name for field in fields(ReportOptions))}
+    known |= {field.name for field in fields(TrainSettings)}
+    known -= {"budget", "model_choices", "training_choices", "reporting"}
+    assert set(TrainOptions.__annotations__) == known
+
+
+def test_every_option_of_the_command_is_one_of_train() -> None:
+    own = {"corpus", "output", "config", "as_json"}
+    names = {str(option.name) for option in cli.commands["train"].params} - own
+    assert names <= set(TrainOptions.__annotations__)
+
+
+def test_options_are_sorted_and_later_ones_win() -> None:
+    options = {"num_layers": 1, "recall_length": 4, "layers": 2, "steps": 5, "dropout": None}
+    settings = TrainSettings.from_options({**options, "seed": 3, "vocab_size": 9})
+    assert settings.model_choices == {"num_layers": 2, "match_length": 4}
+    assert settings.training_choices == {"seed": 3}
+    assert (settings.seed, settings.vocab_size, settings.held_out) == (3, 9, [])
+    assert settings.budget == Budget(unit="steps", amount=5)
+    assert TrainSettings.from_options({"held_out": ["none"]}).held_out is None
+    assert TrainSettings.from_options({"held_out": "a"}).held_out == ["a"]
 
 
 def test_unknown_options_are_named(rhyme: Path, tmp_path: Path) -> None:
