@@ -11,8 +11,9 @@ from typing import Any
 
 from generative.model.match import MAX_MATCH_LENGTH, NUM_BUCKETS
 
-GATES = {"lstm": 4, "gru": 3}  # cell -> gates, each of which has H rows in a layer's weights
-# What a config may ask for: far beyond what trains here, and safe to add up and to allocate.
+# The number of gates of each cell. Each gate has H rows in a layer's weights.
+GATES = {"lstm": 4, "gru": 3}
+# These limits are far beyond what trains here, and safe to add up and to allocate.
 MAX_VOCAB_SIZE = 0x110000  # The match model keeps every token as a character.
 MAX_SIZES = {
     "vocab_size": MAX_VOCAB_SIZE,
@@ -22,7 +23,7 @@ MAX_SIZES = {
 }
 MAX_LABELS = 1 << 16
 MAX_PARAMETERS = 1 << 30
-# type of a field -> what JSON has for it
+# The type of a field -> the types that JSON may have for it.
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
@@ -42,14 +43,14 @@ class ModelConfig:
         cell: a key of `GATES`, and of `cells.CELLS`.
         embedding_size: width of a token's vector; must equal `hidden_size` when `tied`.
         hidden_size: width of each layer, H.
-        num_layers: recurrent layers, each reading the one below.
+        num_layers: recurrent layers, each of which reads the output of the one below.
         tied: the output layer reuses the embedding matrix (Press & Wolf 2017).
         sum_layers: the output layer reads the sum of all layers' outputs, not the top one's,
             which gives every layer a short path to the loss (skip connections as in Graves 2013).
         embedding_dropout: probability that a token's whole vector is dropped for a window
             (Gal & Ghahramani 2016).
-        dropout: locked dropout on what each layer reads: one mask a window (Gal & Ghahramani 2016).
-        output_dropout: locked dropout on what the output layer reads.
+        dropout: locked dropout on each layer's input: one mask a window (Gal & Ghahramani 2016).
+        output_dropout: locked dropout on the output layer's input.
         weight_drop: probability that a recurrent weight is dropped for a window
             (DropConnect; Merity et al. 2018).
         match_length: the match model (`generative.model.match`) expects what followed the latest

@@ -59,11 +59,11 @@ class LanguageModel(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Numbers that training sets; a tied matrix counts once."""
+        """The number of trained parameters; a tied matrix counts once."""
         return sum(p.numel() for p in self.parameters())
 
     def set_unigram_bias(self, counts: Sequence[int] | Tensor) -> None:
-        """Start from the corpus's token frequencies, so that no step is spent on learning them.
+        """Set the output bias to the corpus's token frequencies, so that no step is spent on them.
 
         counts: (V,) occurrences in the training data; half a count is added to each.
         """
@@ -89,7 +89,7 @@ class LanguageModel(nn.Module):
                     rule(gate)
 
     def initial_state(self, batch_size: int) -> State:
-        """The empty memory of `batch_size` sequences: all zeros."""
+        """The state of `batch_size` sequences before their first token: zeros."""
         zeros = self.output.bias.new_zeros(batch_size, self.config.hidden_size)
         names = CELLS[self.config.cell].state_names
         return State(tuple(tuple(zeros for _ in names) for _ in self.layers))
@@ -101,14 +101,14 @@ class LanguageModel(nn.Module):
         labels: Tensor | None = None,
         noise: Noise | None = None,
     ) -> tuple[Tensor, State]:
-        """The sum of what the layers put out, or the top layer's, see `config.sum_layers`.
+        """What the output layer reads: the sum of all layers' outputs, or the top layer's outputs.
 
         Args:
             tokens: (T, B) ids.
             state: of B rows, before the first token.
-            labels: (T, B), of the document that each token belongs to: 0 for none, else one more
-                than its place in `config.labels`; None is none for all.
-            noise: drops what `config` says; None drops nothing.
+            labels: (T, B), of the document that each token belongs to, numbered as in
+                `ModelConfig.labels`; None means no label anywhere.
+            noise: random numbers for the dropout of `config`; None drops nothing.
 
         Returns:
             (T, B, H), and the state after the last token.
@@ -116,7 +116,7 @@ class LanguageModel(nn.Module):
         config = self.config
         weight, drop_weights = self.embedding.weight, None
         if noise is not None:
-            weight = noise.drop_types(weight, config.embedding_dropout)
+            weight = noise.drop_vectors(weight, config.embedding_dropout)
             drop_weights = partial(noise.drop_weights, probability=config.weight_drop)
         x = F.embedding(tokens, weight)
         if labels is not None:
