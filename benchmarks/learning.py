@@ -18,11 +18,12 @@ from generative.data import store
 from generative.data.store import StoreWriter
 from generative.machine.threads import Workers, available_threads, single_threaded
 from generative.model.language_model import LanguageModel
-from generative.training import run as training_run
 from generative.training.config import Budget
 from generative.training.processes import Processes
-from generative.training.recipe import Machine, Recipe, choose
-from generative.training.reports import Watching
+from generative.training.recipe import Corpus, Recipe, choose
+from generative.training.reports import ReportOptions
+from generative.training.run import Run
+from generative.training.speed import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,17 +77,19 @@ def learn(
         began = time.monotonic()
         with single_threaded(), Workers(available_threads()) as workers:
             recipe = choose(
-                kind="music",
-                counts=-(-tokens.counts("train", shape.vocab_size) // copies),
-                documents=len(pieces["train"]) // copies,
-                budget=budget,
-                machine=Machine(processes=processes, workers=workers, precision=None),
+                Corpus(
+                    kind="music",
+                    counts=-(-tokens.counts("train", shape.vocab_size) // copies),
+                    documents=len(pieces["train"]) // copies,
+                ),
+                budget,
+                Machine(processes=processes, workers=workers, precision=None),
                 model_choices=dict(model_choices or {}),
                 training_choices=dict(training_choices or {}),
             )
             say(recipe.reason)
             checkpoint.save_description(folder, recipe.model, shape, {})
-            training_run.run(
+            run = Run(
                 folder=folder,
                 tokenizer=shape,
                 recipe=recipe,
@@ -95,11 +98,8 @@ def learn(
                 processes=processes,
                 workers=workers,
                 uses_held_out=True,
-                resume_run=False,
-                say=say,
-                watching=Watching(histograms=False, wandb=None),
-                seconds_spent=time.monotonic() - began,
             )
+            run.train(say, reporting=ReportOptions(), seconds_spent=time.monotonic() - began)
         model = LanguageModel(recipe.model)
         arrays, _ = checkpoint.load_weights(folder)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -10,9 +10,9 @@ the test split. The corpus and the time are all that is passed on; size, dropout
 rate are the package's choice for music. Training pieces are transposed, the validation split
 chooses among the weights of a run, the test split is scored once and never changed.
 
-Recall, by which the package's models of music expect what they have read before in the same piece
-(`generative.model.recall`), is part of the model and exact like the rest; the figure without it
-stands beside, since the published models have none. So does the mixture of twelve keys: p(piece)
+The match model, by which the package's models of music expect what followed earlier in the same
+piece (`generative.model.match`), is part of the model and exact like the rest; the figure without
+it stands beside, since the published models have none. So does the mixture of twelve keys: p(piece)
 is the mean of the model's probabilities of the piece in twelve transpositions, equally weighted
 beforehand, which is exact as well and costs twelve times as much. Then the same frames go the
 product's own way: written as MIDI (equal neighbours are one note), learnt from by
@@ -42,7 +42,7 @@ from generative.api.music_model import MusicModel
 from generative.data import store
 from generative.music import midi
 from generative.music.piece import Note, Piece, Track
-from generative.scoring.loss import cross_entropy, recalled, token_nats
+from generative.scoring.loss import cross_entropy, match_biases, token_nats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +100,7 @@ PLAIN_MODEL = {
     "dropout": 0.4,
     "output_dropout": 0.1,
     "weight_drop": 0.0,
-    "recall_length": 0,
+    "match_length": 0,
 }
 PLAIN_TRAINING = {
     "batch_size": 8,
@@ -197,9 +197,9 @@ def frame_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
 
 
 def forgetful(model: LanguageModel) -> LanguageModel:
-    """The same model without recall."""
+    """The same model without its match model."""
     same = copy.deepcopy(model)
-    same.recall_boosts.zero_()
+    same.match_biases.zero_()
     return same
 
 
@@ -214,7 +214,7 @@ def mixture_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
         starts = torch.full((1, len(SHIFTS)), TOKENIZER.start_id)
         inputs = torch.cat([starts, targets[:-1]])
         logits, _ = model(inputs, model.initial_state(len(SHIFTS)))
-        logits = recalled(model, inputs).added(logits)
+        logits = match_biases(model, inputs).added_to(logits)
         nats = cross_entropy(logits, targets, "none").double().sum(0)  # (12,)
         total_nats -= float(torch.logsumexp(-nats, 0)) - float(np.log(len(SHIFTS)))
     return total_nats / sum(map(len, rolls))

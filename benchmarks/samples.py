@@ -27,10 +27,10 @@ import numpy as np
 import generative
 from generative.api.music_model import MusicModel
 from generative.data.corpus import read_corpus
-from generative.model.recall import follow
+from generative.model.match import predict
 from generative.music.piece import bar_ticks
 from generative.scoring import copies
-from generative.training.recipe import RECALL_LENGTH
+from generative.training.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,11 +90,11 @@ def mean_of(pieces: Sequence[Piece]) -> dict[str, float]:
 
 
 def repeated(model: MusicModel, pieces: Sequence[Piece]) -> float:
-    """The mean share of a piece's tokens that recall expects and that come."""
+    """The mean fraction of a piece's tokens that the match model expects and that occur."""
     shares = []
     for piece in pieces:
         ids = model.tokenizer.encode(piece)
-        expected, _ = follow(ids[:-1], RECALL_LENGTH)
+        expected, _ = predict(ids[:-1], PRESETS["music"].match_length)
         shares.append(float((expected == np.array(ids[1:])).mean()))
     return sum(shares) / len(shares)
 

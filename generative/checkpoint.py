@@ -1,9 +1,13 @@
-"""A model folder: knows its files and that they are whole, not how models learn or speak.
+"""A model folder: its files, written whole and read verified.
+
+It must not know how models are trained or sampled.
 
 A folder holds `config.json` (shape, corpus, recipe, scores), `model.safetensors`,
 `tokenizer.json` (with sentencepiece's `.model` beside it), `README.md`, the model card, and, where
-training left it, `gradients.safetensors`, the gradients' RMS for learning while reading. `files`
+training left it, `gradients.safetensors`, the gradients' RMS for dynamic evaluation. `files`
 writes them in one move each and verifies them by checksum, so a folder is whole at any moment.
+
+`config.json` has the number of its format. Folders of format 1 are translated as they are read.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -46,19 +50,25 @@ if TYPE_CHECKING:
 
     from generative.model.language_model import LanguageModel
 
-FORMAT_VERSION = 1
+V = TypeVar("V")
+
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)
+# The names of format 1 that format 2 has under other names.
+RENAMED_SETTINGS = {"recall_length": "match_length"}
+RENAMED_WEIGHTS = {"recall_boosts": "match_biases"}
 CONFIG_FILE = layout.CONFIG_FILE
 WEIGHTS_FILE = layout.WEIGHTS_FILE
 TOKENIZER_FILE = layout.TOKENIZER_FILE
 CARD_FILE = layout.CARD_FILE
 STATISTICS_FILE = layout.STATISTICS_FILE
-MAX_TOKENIZER_BYTES = untrusted.MAX_JSON_BYTES  # of each of its files
-LARGEST_WEIGHT = 1e6  # with all weights below it, no sum of products overflows
+MAX_TOKENIZER_BYTES = untrusted.MAX_JSON_BYTES  # The limit holds for each of its files.
+MAX_WEIGHT = 1e6  # Sums of products of weights below this do not overflow.
 _FILE_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)
 WEIGHT_TYPES, STATISTICS_TYPES = ("F32", "F16"), ("F16",)
 _NUMBER = (int, float)
 _COUNT = (int, type(None))
-# What the details of a model are, as far as they are there; more may be.
+# The types of what training notes in config.json. Any of it may be absent, and more may be there.
 DETAILS: dict[str, Any] = {
     "corpus": {
         "kind": str,
@@ -95,7 +105,7 @@ DETAILS: dict[str, Any] = {
         ),
     },
 }
-# Installed from a wheel the models lie in the package, in a source tree beside it.
+# A wheel holds the models in the package, a source tree beside it.
 SHIPPED_FOLDERS = (
     Path(__file__).parent / "checkpoints",
     Path(__file__).parent.parent / "checkpoints",
@@ -108,7 +118,7 @@ class CheckpointError(ValueError):
 
 @contextlib.contextmanager
 def _of_a_model() -> Iterator[None]:
-    """Name what is wrong with a file as what is wrong with a model."""
+    """Raise a `FileError` of the block as a `CheckpointError`."""
     try:
         yield
     except FileError as error:
@@ -120,12 +130,12 @@ class Checkpoint:
     """What a model folder holds.
 
     Attributes:
-        name: how the user named the model.
-        path: where it lies.
+        name: the name or path by which the user asked for the model.
+        path: the folder.
         config: the model's shape.
         tokenizer: text or music to ids and back.
         weights: parameter name -> float32 array.
-        details: what training noted: "corpus", "recipe", "scores" (plain JSON values).
+        details: training's notes: "corpus", "recipe", "scores" (plain JSON values).
     """
 
     name: str
@@ -141,9 +151,9 @@ class Checkpoint:
         return tokenizers.kind_of(self.tokenizer.name)
 
     @property
-    def boosts(self) -> NDArray[Any] | None:
-        """Of recall, by `recall.fit`; None where there are none."""
-        found = self.weights.get("recall_boosts")
+    def match_biases(self) -> NDArray[Any] | None:
+        """The match model's biases, (match.NUM_BUCKETS,); None where there are none."""
+        found = self.weights.get("match_biases")
         return found if found is not None and found.any() else None
 
     def statistics(self) -> Arrays | None:
@@ -155,10 +165,11 @@ class Checkpoint:
         path = self.path / STATISTICS_FILE
         if not path.is_file():
             return None
-        shapes = read_config(self.path)[0].shapes()  # a style may be folded into these weights
-        shapes.pop("recall_boosts", None)  # no gradient trains them
+        # `self.config` may lack the labels of the folder, where a style is folded into the weights.
+        shapes = read_config(self.path)[0].shapes()
+        shapes.pop("match_biases", None)  # They are not trained by gradients.
         if self.config.tied:
-            del shapes["output.weight"]  # one matrix, which has the embedding's name
+            del shapes["output.weight"]  # The tied matrix has the embedding's name.
         with _of_a_model():
             statistics = read_arrays(path, shapes, STATISTICS_TYPES)[0]
         if min(array.min() for array in statistics.values()) < 0:
@@ -183,7 +194,7 @@ class Checkpoint:
 
 
 def shipped_models() -> dict[str, Path]:
-    """The models that come with the package, by name."""
+    """The folders of the models that ship with the package, by name."""
     for folder in SHIPPED_FOLDERS:
         if folder.is_dir():
             found = {p.parent.name: p.parent for p in sorted(folder.glob(f"*/{CONFIG_FILE}"))}
@@ -245,12 +256,7 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
     """
     with _of_a_model():
         values = _read_config_file(path)
-    version = values.get("format")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{shown(path / CONFIG_FILE)}: format {version!r:.30}, this version reads "
-            f"{FORMAT_VERSION}; upgrade generative or train the model anew"
-        )
+    version = _known_format(path, values)
     if not is_sealed(values):
         raise CheckpointError(
             f"{shown(path / CONFIG_FILE)}: damaged or edited: "
@@ -258,7 +264,10 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         )
     values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:
-        config = ModelConfig.from_dict(values.pop("model"))
+        settings = values.pop("model")
+        if version == 1:
+            settings = _renamed(settings, RENAMED_SETTINGS)
+        config = ModelConfig.from_dict(settings)
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{shown(path / CONFIG_FILE)}: {error}") from error
     for key, value in values.items():
@@ -269,6 +278,34 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
                 f"{shown(path / CONFIG_FILE)}: {key!r:.50} is nothing that training notes"
             )
     return config, values
+
+
+def read_format(path: Path) -> int:
+    """The number of the format of a model folder.
+
+    Raises:
+        CheckpointError: missing or damaged, or of another version.
+    """
+    with _of_a_model():
+        return _known_format(path, _read_config_file(path))
+
+
+def _known_format(path: Path, values: dict[str, Any]) -> int:
+    version = values.get("format")
+    if version not in READABLE_FORMATS or not isinstance(version, int):
+        raise CheckpointError(
+            f"{shown(path / CONFIG_FILE)}: format {version!r:.30}, this version reads "
+            f"{' and '.join(map(str, READABLE_FORMATS))}; upgrade generative or train the model "
+            "anew"
+        )
+    return version
+
+
+def _renamed(values: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V]:
+    """The same values under new names; a new name is refused where an old one is expected."""
+    if unknown := set(names.values()) & set(values):
+        raise ValueError(f"names of a later format: {', '.join(sorted(unknown))}")
+    return {names.get(name, name): value for name, value in values.items()}
 
 
 def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
@@ -312,7 +349,7 @@ def _read_config_file(path: Path) -> dict[str, Any]:
 def save_description(
     path: Path, config: ModelConfig, tokenizer: tokenizers.Tokenizer, details: dict[str, Any]
 ) -> None:
-    """Write all of a model folder but weights and card; `details` are plain JSON values.
+    """Write everything in a model folder but weights and card; `details` are plain JSON values.
 
     Raises:
         FileError: it cannot be written.
@@ -329,7 +366,7 @@ def save_description(
 def save_weights(
     path: Path, weights: Mapping[str, NDArray[Any]], notes: Mapping[str, str] | None = None
 ) -> None:
-    """Write the weights of a model folder; `notes` lie in the same file."""
+    """Write the weights of a model folder, with `notes` in the same file."""
     write_arrays(path / WEIGHTS_FILE, weights, notes)
 
 
@@ -343,11 +380,17 @@ def load_weights(path: Path, config: ModelConfig | None = None) -> tuple[Arrays,
     """
     config = config or read_config(path)[0]
     file = path / WEIGHTS_FILE
+    shapes = config.shapes()
+    is_old = read_format(path) == 1
+    if is_old:
+        shapes = _renamed(shapes, {new: old for old, new in RENAMED_WEIGHTS.items()})
     with _of_a_model():
-        weights, notes = read_arrays(file, config.shapes(), WEIGHT_TYPES)
+        weights, notes = read_arrays(file, shapes, WEIGHT_TYPES)
+    if is_old:
+        weights = _renamed(weights, RENAMED_WEIGHTS)
     for name, array in weights.items():
-        if max(float(array.max()), -float(array.min())) > LARGEST_WEIGHT:
-            raise CheckpointError(f"{shown(file)}: a number beyond {LARGEST_WEIGHT:,.0f} in {name}")
+        if max(float(array.max()), -float(array.min())) > MAX_WEIGHT:
+            raise CheckpointError(f"{shown(file)}: a number beyond {MAX_WEIGHT:,.0f} in {name}")
     if config.tied and not np.array_equal(weights["embedding.weight"], weights["output.weight"]):
         raise CheckpointError(f"{shown(file)}: the tied matrices of the model differ")
     return weights, notes

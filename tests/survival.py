@@ -30,7 +30,7 @@ from generative.checkpoint import CheckpointError
 from generative.data import store
 from generative.errors import FileError
 from generative.training.reports import EventLog
-from generative.training.run import Interrupted
+from generative.training.signals import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,11 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "constraints": {"automata", "numpy"},
     "engine": {"llvmlite", "machine", "model", "numba", "numpy", "sampling"},
     "training": {
-        "checkpoint", "data", "engine", "files", "machine", "matplotlib", "model", "numpy",
-        "sampling", "scoring", "tensorboardX", "tokenizers", "torch", "tqdm", "wandb",
+        "checkpoint", "data", "engine", "filelock", "files", "machine", "matplotlib", "model",
+        "numpy", "sampling", "scoring", "tensorboardX", "tokenizers", "torch", "tqdm", "wandb",
     },
     "api": {
-        "checkpoint", "constraints", "data", "engine", "filelock", "files", "machine", "model",
+        "checkpoint", "constraints", "data", "engine", "files", "machine", "model",
         "music", "numpy", "sampling", "scoring", "tokenizers", "training",
     },
     "cli": {"api", "click", "files"},

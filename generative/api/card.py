@@ -69,7 +69,7 @@ def _score_lines(scores: dict[str, Any], in_styles: bool) -> list[str]:
     held_out = Likelihood(**scores["held_out"])
     lines = [
         "On held-out data that no gradient saw (the best weights on the way, one temperature and "
-        "the boosts of recall were chosen on part of it), state carried through each document, "
+        "the match model's biases were chosen on part of it), state carried through each document, "
         f"{'each in its own style, ' if in_styles else ''}"
         f"{held_out.tokens:,} tokens:",
         "",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from generative import engine
 from generative.api.styles import in_style, shares
-from generative.engine.recalling import RecallStepper
+from generative.engine.matching import MatchStepper
 from generative.errors import OptionError
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ class Runtime:
         if compiled is None:  # what was loaded once costs nothing more
             compiled = tokens >= LONG_REQUEST or True in self._steppers
         if compiled not in self._steppers:
-            length, boosts = self.checkpoint.config.recall_length, self.checkpoint.boosts
+            length, biases = self.checkpoint.config.match_length, self.checkpoint.match_biases
             layers = self._layers(compiled)
-            made = layers if boosts is None else RecallStepper(layers, length, boosts)
+            made = layers if biases is None else MatchStepper(layers, length, biases)
             self._steppers[compiled] = made
         return self._steppers[compiled]
 

@@ -1,57 +1,55 @@
-"""From a corpus to a model folder: joins the rooms in order and does none of their work."""
+"""Training from a corpus to a model folder: `train`, and the order of its steps.
+
+It must not know how a model learns. Whatever needs torch is imported once the options are checked.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, fields
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint
 from generative.api import card
 from generative.api.evaluation import score_ids
-from generative.checkpoint import CheckpointError
+from generative.api.training_options import TrainOptions, TrainSettings, as_list
 from generative.data.ingest import ingest, load_ingested
 from generative.data.labels import NO_LABEL
 from generative.data.request import make_request
-from generative.errors import OptionError
-from generative.files import make_folder, shown
-from generative.model.config import ModelConfig
-from generative.training.config import UNITS, Budget, TrainingConfig
-from generative.training.reports import Watching
+from generative.files import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Unpack
 
+    from generative.data.request import Request
     from generative.data.store import TokenStore
     from generative.scoring.likelihood import Likelihood
     from generative.tokenizers import Tokenizer
+    from generative.training.processes import Processes
     from generative.training.recipe import Recipe
     from generative.training.resume import Progress
+    from generative.training.speed import Machine
 
-DEFAULT_MINUTES = 10.0
-EXIT_SECONDS = 0.4  # of a budget in minutes, for the last files and for leaving
-NOT_HELD_OUT = "none"  # as `held_out`: learn from everything
-SHORT_NAMES = {
-    "layers": "num_layers",
-    "hidden": "hidden_size",
-    "recall": "recall_length",
-}  # of options -> fields
+__all__ = ["TrainOptions", "TrainingResult", "train"]
+
+EXIT_SECONDS = 0.4  # A budget in minutes keeps this time for the last files and for leaving.
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         path: the model folder.
         steps, seconds: how long it trained, over all sessions.
-        validation_loss: the best on the way, nats per token, on part of the held-out data.
-        held_out: the kept weights' exact score on (about 250,000 tokens at most of) that data;
-            None where the corpus is too small to hold anything out.
+        validation_loss: the lowest during the run, nats per token, on part of the held-out data.
+        held_out: the exact score of the kept weights on the held-out data, of which about 250,000
+            tokens are read at most; None where nothing is held out.
         recipe: what was chosen and why, in one line.
         skipped: (file, reason) for each file of the corpus that could not be read.
     """
@@ -69,26 +67,9 @@ def train(
     sources: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
-    minutes: float | None = None,
-    steps: int | None = None,
-    epochs: float | None = None,
-    held_out: str | Sequence[str | Path] = (),
-    styles: str | Path | Mapping[str, str] | None = None,
-    tokenizer: str = "auto",
-    vocab_size: int | None = None,
-    grid: str = "auto",
-    encoding: str = "utf-8",
-    resume: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
-    threads: int | None = None,
-    licence: str = "",
-    histograms: bool = False,
-    wandb: str | None = None,
     report: Callable[[str], None] | None = None,
     seconds_spent: float = 0.0,
-    **choices: Any,
+    **options: Unpack[TrainOptions],
 ) -> TrainingResult:
     """Train a model on a corpus and leave it in a folder.
 
@@ -97,305 +78,239 @@ def train(
     Args:
         sources: files, folders or globs of text or MIDI.
         output: the folder to make.
-        minutes, steps, epochs: how long; one of them, or 10 minutes.
-        held_out: what to validate on; by default the last tenth of the text, or a tenth of the
-            music files; with `styles` the last tenth of each style's text. "none" learns from
-            everything: the last weights are kept, and nothing is fitted or scored.
-        styles: what a document is called, to ask for it later: "folders" for the folder that it
-            lies in, right below one of `sources`; or a CSV file, path,label; or a table.
-        tokenizer: "auto", "char", "byte", "sentencepiece" or "music".
-        vocab_size: of the char or sentencepiece tokenizer at most.
-        grid: of music: "score" (beats), "performance" (10 ms) or "auto", which looks at the files.
-        encoding: of text files.
-        resume: continue the run in `output`, on the same corpus; its recipe stands.
-        device: "auto", "cpu", "cuda", ...
-        precision: "auto" (bfloat16 where the processor has it), "float32" or "bfloat16".
-        seed: of everything that is drawn.
-        threads: that share each batch; by default as many as there are cores for this process. The
-            number is part of the recipe, since it decides in which order gradients are added up.
-        licence: the corpus's, for the model card.
-        histograms: of the weights, among the TensorBoard events.
-        wandb: a project of Weights & Biases to report to as well.
-        report: called with one line at a time; None is silent.
-        seconds_spent: of a budget in minutes, before this call.
-        choices: any field of `ModelConfig` or `TrainingConfig` (cell, dropout, learning_rate,
-            batch_size, sequence_length, patience ...); `layers` and `hidden` are short for
-            `num_layers` and `hidden_size`.
+        report: called with one line at a time; None reports nothing.
+        seconds_spent: time before this call that counts against a budget in minutes.
+        options: see `TrainOptions`.
 
     Raises:
         CorpusError: the corpus cannot be read.
         CheckpointError: `output` holds a model or a run already, is in use by another run, or holds
             nothing fit to resume.
-        ValueError: an option that is out of range.
+        ValueError: an option that is unknown or out of range.
         TrainingError: the loss is no longer finite; the last good weights are kept.
         Interrupted: SIGINT, SIGTERM or SIGHUP came; the run is saved.
+
+    Example:
+        train(["my_corpus/"], output="checkpoints/mine", minutes=10, layers=2)
     """
     began = time.monotonic() - seconds_spent
-    folder = Path(output)
-    budget = _budget({"minutes": minutes, "steps": steps, "epochs": epochs})
-    chosen = _sort_choices({"seed": seed, **choices})
-    watching = Watching(histograms=histograms, wandb=wandb)
-    if threads is not None and threads < 1:
-        raise OptionError(f"threads must be at least 1, not {threads}")
+    settings = TrainSettings.from_options(options)
     is_first = os.environ.get("RANK", "0") == "0"
-    say = _steadily(report) if report is not None and is_first else lambda _: None
-    names = _as_list(sources)
+    say = _until_broken(report) if report is not None and is_first else lambda _: None
+    names = as_list(sources)
     say(f"reading {', '.join(map(shown, names[:3]))}{' ...' if len(names) > 3 else ''}")
-    nothing = held_out in (NOT_HELD_OUT, [NOT_HELD_OUT], (NOT_HELD_OUT,))
-    asked = make_request(
+    corpus = make_request(
         names,
-        tokenizer=tokenizer,
-        vocab_size=vocab_size,
-        encoding=encoding,
-        held_out=None if nothing else _as_list(held_out),
-        seed=seed,
-        grid=None if grid == "auto" else grid,
-        styles=styles,
+        tokenizer=settings.tokenizer,
+        vocab_size=settings.vocab_size,
+        encoding=settings.encoding,
+        held_out=settings.held_out,
+        seed=settings.seed,
+        grid=None if settings.grid == "auto" else settings.grid,
+        styles=settings.styles,
     )
-    from generative.machine.threads import Workers, available_threads, single_threaded
-    from generative.training import processes as shared
-    from generative.training import recorded
-    from generative.training import run as training_run
-    from generative.training.recipe import Machine, choose
+    return _Session(Path(output), settings, corpus, say, began).train()
 
-    wanted = training_run.precision(precision)
-    count = threads or available_threads()
-    with (
-        single_threaded(),
-        shared.joined(training_run.device(device)) as processes,
-        _locked(folder, resume) if processes.is_first else nullcontext(),
-        Workers(count if processes.device.type == "cpu" else 1) as workers,
-    ):
-        launch = shared.launch()
-        resume = resume or (processes.is_first and _goes_on(folder, launch, shared.restarted()))
-        resume = processes.from_first(float(resume)) > 0
-        with processes.first_then_others():
-            if processes.is_first:
-                _check_output(folder, resume)
-                made, tokens = ingest(asked, folder, use_tokenizer=resume)
-                for file, reason in tokens.notes["skipped"]:
-                    say(f"skipped {file}: {reason}")
-                if not resume:
-                    recipe = choose(
-                        kind=asked.kind,
-                        counts=tokens.counts("train", made.vocab_size),
-                        documents=tokens.parts["train"].documents,
-                        budget=budget,
-                        machine=Machine(processes=processes, workers=workers, precision=wanted),
-                        model_choices={**chosen[0], "labels": tokens.labels},
-                        training_choices=chosen[1],
-                        seconds_spent=time.monotonic() - began,
-                    )
-                    details = recorded.details(tokens, recipe, budget, licence, launch)
-                    checkpoint.save_description(folder, recipe.model, made, details)
-                    recorded.save_recipe(
-                        folder,
-                        recipe,
-                        tokenizer=asked.tokenizer,
-                        vocab_size=asked.vocab_size,
-                        grid=asked.grid,
-                    )
-            else:
-                made, tokens = load_ingested(folder)
-        recipe = recorded.load_recipe(folder)
-        _check_labels(folder, tokens, recipe)
-        say(f"resuming {shown(folder)}: {recipe.reason}" if resume else recipe.reason)
-        progress = training_run.run(
-            folder=folder,
-            tokenizer=made,
-            recipe=recipe,
-            tokens=tokens,
-            budget=budget,
-            processes=processes,
-            workers=workers,
-            uses_held_out=asked.held_out is not None,
-            resume_run=resume,
-            say=say,
-            watching=watching,
-            seconds_spent=time.monotonic() - began,
+
+@dataclass(frozen=True)
+class _Session:
+    """One call of `train` in one process.
+
+    Attributes:
+        folder: of the model.
+        settings: from the call's options.
+        corpus: the files, and how they are read.
+        say: called with each line of text.
+        began: when the time of a budget in minutes began, by `time.monotonic`.
+    """
+
+    folder: Path
+    settings: TrainSettings
+    corpus: Request
+    say: Callable[[str], None]
+    began: float
+
+    def train(self) -> TrainingResult:
+        """Train, score and describe the model."""
+        from generative.machine.threads import Workers, available_threads, single_threaded
+        from generative.training import recorded, run_folder
+        from generative.training.hardware import find_device, find_precision
+        from generative.training.processes import joined
+        from generative.training.run import Run
+        from generative.training.speed import Machine
+
+        settings = self.settings
+        precision = find_precision(settings.precision)
+        threads = settings.threads or available_threads()
+        with (
+            single_threaded(),
+            joined(find_device(settings.device)) as processes,
+            run_folder.locked(self.folder, settings.resume)
+            if processes.is_first
+            else nullcontext(),
+            Workers(threads if processes.device.type == "cpu" else 1) as workers,
+        ):
+            resume = self._resumes(processes)
+            machine = Machine(processes=processes, workers=workers, precision=precision)
+            tokenizer, tokens = self._prepare(machine, resume)
+            recipe = recorded.load_recipe(self.folder)
+            run_folder.check_labels(self.folder, tokens, recipe)
+            self.say(f"{f'resuming {shown(self.folder)}: ' if resume else ''}{recipe.reason}")
+            run = Run(
+                folder=self.folder,
+                tokenizer=tokenizer,
+                tokens=tokens,
+                recipe=recipe,
+                budget=settings.budget,
+                processes=processes,
+                workers=workers,
+                uses_held_out=self.corpus.held_out is not None,
+            )
+            progress = run.train(
+                self.say,
+                reporting=settings.reporting,
+                resume=resume,
+                seconds_spent=self._seconds,
+            )
+            score = self._finish(tokenizer, tokens, progress) if processes.is_first else None
+            processes.wait()
+        return TrainingResult(
+            path=self.folder,
+            steps=progress.step,
+            seconds=progress.seconds,
+            validation_loss=progress.best_loss,
+            held_out=score,
+            recipe=recipe.reason,
+            skipped=tuple((file, reason) for file, reason in tokens.notes["skipped"]),
         )
-        score = None
-        if processes.is_first:
-            deadline = began + 60.0 * budget.amount if budget.unit == "minutes" else math.inf
-            score = _finish(folder, made, tokens, budget, progress, deadline)
-        processes.wait()
-    return TrainingResult(
-        path=folder,
-        steps=progress.step,
-        seconds=progress.seconds,
-        validation_loss=progress.best_loss,
-        held_out=score,
-        recipe=recipe.reason,
-        skipped=tuple((file, reason) for file, reason in tokens.notes["skipped"]),
-    )
+
+    @property
+    def _seconds(self) -> float:
+        """The seconds since the session began."""
+        return time.monotonic() - self.began
+
+    def _resumes(self, processes: Processes) -> bool:
+        """Whether the run in the folder is continued; rank 0 decides for all processes."""
+        from generative.training.processes import launch, restarted
+        from generative.training.run_folder import is_restarted
+
+        resume = self.settings.resume or (
+            processes.is_first and is_restarted(self.folder, launch(), restarted())
+        )
+        return processes.from_first(float(resume)) > 0
+
+    def _prepare(self, machine: Machine, resume: bool) -> tuple[Tokenizer, TokenStore]:
+        """The tokens of the corpus; a new run's recipe and description are written as well.
+
+        Rank 0 does the work, and the other processes read its files.
+        """
+        from generative.training import run_folder
+
+        with machine.processes.first_then_others():
+            if not machine.processes.is_first:
+                return load_ingested(self.folder)
+            run_folder.check(self.folder, resume)
+            tokenizer, tokens = ingest(self.corpus, self.folder, use_tokenizer=resume)
+            for file, reason in tokens.notes["skipped"]:
+                self.say(f"skipped {file}: {reason}")
+            if not resume:
+                self._save_recipe(self._choose(machine, tokenizer, tokens), tokenizer, tokens)
+            return tokenizer, tokens
+
+    def _choose(self, machine: Machine, tokenizer: Tokenizer, tokens: TokenStore) -> Recipe:
+        from generative.training.recipe import Corpus, choose
+
+        return choose(
+            Corpus(
+                kind=self.corpus.kind,
+                counts=tokens.counts("train", tokenizer.vocab_size),
+                documents=tokens.parts["train"].documents,
+            ),
+            self.settings.budget,
+            machine,
+            model_choices={**self.settings.model_choices, "labels": tokens.labels},
+            training_choices=self.settings.training_choices,
+            seconds_spent=self._seconds,
+        )
+
+    def _save_recipe(self, recipe: Recipe, tokenizer: Tokenizer, tokens: TokenStore) -> None:
+        """Write the description of a model that is to be trained, and its recipe."""
+        from generative.training import recorded
+        from generative.training.processes import launch
+
+        details = recorded.details(
+            tokens, recipe, self.settings.budget, self.settings.licence, launch()
+        )
+        checkpoint.save_description(self.folder, recipe.model, tokenizer, details)
+        recorded.save_recipe(
+            self.folder,
+            recipe,
+            tokenizer=self.corpus.tokenizer,
+            vocab_size=self.corpus.vocab_size,
+            grid=self.corpus.grid,
+        )
+
+    def _finish(
+        self, tokenizer: Tokenizer, tokens: TokenStore, progress: Progress
+    ) -> Likelihood | None:
+        """Score the kept weights on held-out documents, and write score and model card.
+
+        With a budget in minutes, tokens that cannot be read in time are left out of the score.
+        """
+        from generative.api.load import load
+
+        budget = self.settings.budget
+        deadline = self.began + 60.0 * budget.amount if budget.unit == "minutes" else math.inf
+        score = _held_out_score(load(self.folder), tokens, deadline - EXIT_SECONDS)
+        config, details = checkpoint.read_config(self.folder)
+        details["recipe"]["budget"] = asdict(budget)  # A resumed run may have another budget.
+        details["scores"] = {
+            "steps": progress.step,
+            "validation_loss": progress.best_loss,
+            "held_out": asdict(score) if score else None,
+        }
+        checkpoint.save_description(self.folder, config, tokenizer, details)
+        card.write(self.folder)
+        return score
 
 
-def _steadily(report: Callable[[str], None]) -> Callable[[str], None]:
-    """The same, but silent from the first line on that cannot be told: training goes on."""
-    gone = False
+def _until_broken(report: Callable[[str], None]) -> Callable[[str], None]:
+    """The same function, but it does nothing after its first `OSError`: training goes on."""
+    is_broken = False
 
     def say(line: str) -> None:
-        nonlocal gone
-        if not gone:
+        nonlocal is_broken
+        if not is_broken:
             try:
                 report(line)
             except OSError:
-                gone = True
+                is_broken = True
 
     return say
 
 
-@contextmanager
-def _locked(folder: Path, resume: bool) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made if it is not there.
-
-    Raises:
-        CheckpointError: another run is in it, or it holds what this one must not touch.
-    """
-    from filelock import FileLock, Timeout
-
-    from generative.training.resume import FOLDER
-
-    if os.environ.get("WORLD_SIZE", "1") == "1":  # before anything is made; restarts may go on
-        _check_output(folder, resume)
-    make_folder(folder / FOLDER)
-    lock = FileLock(folder / FOLDER / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise CheckpointError(
-            f"{shown(folder)}: in use by another run; wait for it, or name another folder with -o"
-        ) from None
-    except OSError as error:
-        raise CheckpointError(
-            f"{shown(folder)}: cannot be written to: {error.strerror}; name another folder with -o"
-        ) from error
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            if [path.name for path in (folder / FOLDER).iterdir()] == [
-                "lock"
-            ]:  # nothing came of it
-                (folder / FOLDER / "lock").unlink()
-                (folder / FOLDER).rmdir()
-                folder.rmdir()
-        lock.release()
-
-
-def _as_list(sources: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    return [sources] if isinstance(sources, str | Path) else list(sources)
-
-
-def _budget(amounts: dict[str, float | None]) -> Budget:
-    given = {unit: amount for unit, amount in amounts.items() if amount is not None}
-    if len(given) > 1:
-        raise ValueError(f"give one of {', '.join(UNITS)}, not {' and '.join(given)}")
-    unit, amount = next(iter(given.items()), ("minutes", DEFAULT_MINUTES))
-    return Budget(unit=unit, amount=amount)
-
-
-def _sort_choices(choices: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options by where they belong: (of the model, of the training). None means not chosen."""
-    named = {SHORT_NAMES.get(k, k): v for k, v in choices.items() if v is not None}
-    parts: list[dict[str, Any]] = []
-    for config in (ModelConfig, TrainingConfig):
-        known = {field.name for field in fields(config)} - {"vocab_size", "labels"}
-        parts.append({k: named.pop(k) for k in list(named) if k in known})
-    if named:
-        raise ValueError(f"unknown training options: {', '.join(sorted(named))}")
-    return parts[0], parts[1]
-
-
-def _check_output(folder: Path, resume: bool) -> None:
-    """Refuse to train over a model or a run, or to continue where there is none.
-
-    Raises:
-        CheckpointError: saying which, and what to do.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise CheckpointError(f"{folder}: not a folder; name another with -o")
-    from generative.training.resume import holds_run
-
-    if resume and not (folder / checkpoint.CONFIG_FILE).is_file():
-        raise CheckpointError(f"{folder}: no run to resume; leave out --resume to start one")
-    if resume:
-        return
-    held = "a model" if (folder / checkpoint.WEIGHTS_FILE).exists() else None
-    held = held or ("a run" if holds_run(folder) else None)
-    if held:
-        raise CheckpointError(
-            f"{shown(folder)}: holds {held} already; continue it with --resume "
-            "or name another folder"
-        )
-
-
-def _check_labels(folder: Path, tokens: TokenStore, recipe: Recipe) -> None:
-    """Refuse to continue a run with other styles than it began with.
-
-    Raises:
-        CheckpointError: saying which it began with.
-    """
-    if tokens.labels != recipe.model.labels:
-        began, now = (", ".join(n) or "none" for n in (recipe.model.labels, tokens.labels))
-        raise CheckpointError(
-            f"{folder}: the run began with the styles {began}, and now there are {now}: "
-            "give the same --styles"
-        )
-
-
-def _goes_on(folder: Path, launch: str | None, restarted: bool) -> bool:
-    """Whether the launcher that began the run in `folder` has started its processes again."""
-    if not (folder / checkpoint.CONFIG_FILE).is_file():
-        return False
-    recipe = checkpoint.read_config(folder)[1].get("recipe", {})
-    return restarted or (launch is not None and recipe.get("launch") == launch)
-
-
-def _finish(
-    folder: Path,
-    tokenizer: Tokenizer,
-    tokens: TokenStore,
-    budget: Budget,
-    progress: Progress,
-    deadline: float,
-) -> Likelihood | None:
-    """Score the kept weights on held-out documents, state carried through each, and note it.
-
-    deadline: of `time.monotonic`, by which the score should be there; what has not been read then
-        is left out of it.
-    """
-    from generative.api.load import load
-
-    score = _held_out_score(load(folder), tokens, deadline - EXIT_SECONDS)
-    config, details = checkpoint.read_config(folder)
-    details["recipe"]["budget"] = asdict(budget)  # a resumed run may have been given more
-    details["scores"] = {
-        "steps": progress.step,
-        "validation_loss": progress.best_loss,
-        "held_out": asdict(score) if score else None,
-    }
-    checkpoint.save_description(folder, config, tokenizer, details)
-    card.write(folder)
-    return score
-
-
 def _held_out_score(model: Any, tokens: TokenStore, deadline: float) -> Likelihood | None:
-    """Of held-out documents, each in its own style, and as many tokens of each."""
+    """The score of held-out documents, each in its own style, with as many tokens of each style.
+
+    Args:
+        model: a `TextModel` or `MusicModel`.
+        tokens: of the corpus.
+        deadline: by `time.monotonic`; scoring ends then.
+    """
     from generative.training.finish import SCORED_TOKENS
 
     part = tokens.parts["held_out"]
-    numbers = part.labels or (NO_LABEL,) * part.documents
-    different = sorted(set(numbers))
+    labels = part.labels or (NO_LABEL,) * part.documents
+    distinct = sorted(set(labels))
     total: Likelihood | None = None
-    for place, number in enumerate(different):
-        pairs = zip(tokens.documents("held_out"), numbers, strict=True)
-        left = (deadline - time.monotonic()) / (len(different) - place)
+    for index, label in enumerate(distinct):
+        pairs = zip(tokens.documents("held_out"), labels, strict=True)
+        seconds = (deadline - time.monotonic()) / (len(distinct) - index)
         score = score_ids(
-            model.in_style(tokens.labels[number - 1] if number else None),
-            (document for document, its_number in pairs if its_number == number),
-            SCORED_TOKENS // len(different),
-            left,
+            model.in_style(tokens.labels[label - 1] if label else None),
+            (document for document, its_label in pairs if its_label == label),
+            SCORED_TOKENS // len(distinct),
+            seconds,
         )
         total = score if total is None or score is None else total + score
     return total

@@ -107,7 +107,7 @@ model_options = [
     ),
     option(
         Section.MODEL,
-        "--recall",
+        "--match-length",
         type=click.IntRange(0),
         metavar="N",
         help="Length in tokens from which a repeated passage predicts what followed it before; "

@@ -1,4 +1,7 @@
-"""The recurrent language model: knows tensors and layers, not tokenizers, training or sampling.
+"""The recurrent language model, its state, and its match model.
 
-Import from the modules: `config` (needs no torch), `state`, `cells`, `language_model`, `stepper`.
+It must not know tokenizers, training or sampling.
+
+Import from the modules: `config` and `match`, which need no torch, `state`, `cells`,
+`language_model`, `stepper`.
 """

@@ -1,16 +1,16 @@
-"""The loop over time of a recurrent layer, compiled: forward and backward, float32 on a CPU.
+"""The compiled loop over time of an LSTM layer: forward and backward, float32 on a CPU.
 
-A step multiplies a few rows, h (R, H), by a matrix that no cache next to the core holds. The matrix
-is laid out once in panels of 16 columns, (H, 16) each without a gap (`pack`), so that the product
-reads them in a line: 4 rows by one panel are summed in registers while h is broadcast. The loop
-holds no lock of the interpreter and starts no threads of its own, so several Python threads can
-each take rows of one batch, all with the same packed matrix. The sums of a row run over k in order,
-whatever rows are beside it: the loop's result does not depend on how a batch is split.
+A step multiplies a few rows, h (R, H), by a matrix that is too large for the cache next to the
+core. `pack` lays the matrix out in contiguous panels of 16 columns, (H, 16) each, so that the
+product reads memory in order: 4 rows by one panel are summed in registers while h is broadcast. The
+loop releases the interpreter's lock and starts no threads of its own, so several Python threads can
+each take rows of one batch, all with the same packed matrix. The sums of a row run over k in order
+whatever other rows there are, so the result does not depend on how a batch is split.
 
-Where this was measured (Zen 3, AVX2, 94 billion operations a second at best), products with 8 rows
-ran at 85-95 billion, where a library's LSTM got 50 from them; tiles of 8 rows by 8 columns ran at
-61-81, and 6 by 16 at 65. Rows split over threads inside the layer, with OpenMP around it, were
-slower than a thread to each part of the batch: idle OpenMP threads keep the cores for a while.
+On the machine of the measurements (Zen 3, AVX2, a peak of 94 billion operations a second) products
+with 8 rows ran at 85-95 billion, and a library's LSTM at 50; tiles of 8 rows by 8 columns ran at
+61-81, and tiles of 6 by 16 at 65. Splitting rows over OpenMP threads inside the layer was slower
+than one thread for each part of the batch, since idle OpenMP threads keep the cores for a while.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ if TYPE_CHECKING:
 
 NOTE = "compiling the recurrent layer for this machine: once, some seconds"
 LANES = 16  # columns of a panel
-# Rows of a tile: all its sums fit into the registers, and are enough to hide an addition's latency.
+# The rows of a tile. All sums of a tile fit into the registers, and there are enough sums to hide
+# the latency of an addition.
 ROWS = 8 if binding.get_host_cpu_features().get("avx512f") else 4
-PANELS = 4  # of a tile with a single row
+PANELS = 4  # panels of a tile with a single row
 _ONE = np.float32(1.0)
 
 
 class Packed(NamedTuple):
-    """A recurrent matrix (G, H) as the loop reads it, G = 4H; columns are padded with zeros."""
+    """A recurrent matrix (G, H), G = 4H, in the layout of the loop, padded with zero columns."""
 
     forward: Tensor  # (ceil(G / 16), H, 16): h @ weight.T
     backward: Tensor  # (ceil(H / 16), G, 16): dgates @ weight
 
 
 def pack(weight_hidden: Tensor) -> Packed:
-    """Lay out weight_hidden (G, H) for the loop: once an optimizer step, for all threads."""
+    """Lay out weight_hidden (G, H) for the loop. It is needed once an optimizer step."""
     weight = weight_hidden.detach()
     return Packed(_panels(weight.t()), _panels(weight))
 
@@ -65,9 +66,10 @@ def _panels(matrix: Tensor) -> Tensor:
 
 
 def _tile(rows: int, panels: int) -> Any:
-    """A function that makes out[row:, 16 * panel:] = a[row:] @ matrix, so many rows and panels.
+    """A compiled function that computes one tile of out = a @ matrix.
 
-    Rows and panels past the last are the last again.
+    The tile has so many rows and panels from `row` and `panel` on. Rows and panels beyond the last
+    one repeat the last one.
     """
     fuse = ("contract",)
 
@@ -81,8 +83,8 @@ def _tile(rows: int, panels: int) -> Any:
         number = row.type
         lanes = ir.Constant(number, LANES)
         height, depth = cgutils.unpack_tuple(builder, a.shape)
-        count, _, _ = cgutils.unpack_tuple(builder, matrix.shape)
-        _, width = cgutils.unpack_tuple(builder, out.shape)
+        count = cgutils.unpack_tuple(builder, matrix.shape)[0]
+        width = cgutils.unpack_tuple(builder, out.shape)[1]
 
         def numbers(first: Any, how_many: int, end: Any) -> list[Any]:
             last = builder.sub(end, ir.Constant(number, 1))
@@ -105,8 +107,8 @@ def _tile(rows: int, panels: int) -> Any:
         streams = [builder.gep(matrix.data, [builder.mul(i, size)]) for i in panels_at]
         zeros = ir.Constant(wide, [0.0] * LANES)
         sums = [[cgutils.alloca_once_value(builder, zeros) for _ in streams] for _ in lines]
-        start, step = ir.Constant(number, 0), ir.Constant(number, 1)
-        with cgutils.for_range_slice(builder, start, depth, step) as (k, _):
+        bounds = (ir.Constant(number, 0), depth, ir.Constant(number, 1))  # start, stop, step
+        with cgutils.for_range_slice(builder, *bounds) as (k, _):
             offset = builder.mul(k, lanes)
             weights = [builder.load(vector(stream, offset), align=4) for stream in streams]
             for line, totals in zip(lines, sums, strict=True):
@@ -145,9 +147,15 @@ def _product(a: Any, panels: Any, out: Any) -> None:
 
 @smooth
 def _lstm(gates: Any, from_state: Any, old_c: Any, c: Any, h: Any) -> None:
-    """See `cells.LSTM`. gates (4H,), which become i, f, g, o; (4H padded,), (H,) -> (H,), (H,)
+    """One step of one row, by the formulas of `cells.LSTM`.
 
-    Each loop has few arrays, so that the compiler sees that it may go a vector at a time.
+    Each loop has few arrays, so that the compiler can prove that it may use vector instructions.
+
+    Args:
+        gates: x @ weight_input.T + bias; they become the gates i, f, g, o. (4H,)
+        from_state: h @ weight_hidden.T. (4H padded,)
+        old_c: the cell state before the step. (H,)
+        c, h: the state after the step, to be filled. (H,)
     """
     size = c.shape[0]
     i, f, g, o = (
@@ -175,14 +183,15 @@ def _lstm(gates: Any, from_state: Any, old_c: Any, c: Any, h: Any) -> None:
 
 @cached
 def lstm_forward(gates: Any, panels: Any, h: Any, c: Any, from_state: Any) -> None:
-    """Read T steps of R rows.
+    """Run T steps of R rows.
 
     Args:
         gates: x @ weight_input.T + bias; they become the gates i, f, g, o. (T, R, 4H)
         panels: `Packed.forward`.
         h: the first is the state; the others are filled. (T + 1, R, H)
-        c: the same; or a ring of at least 2, where step t fills number (t + 1) % N. (N, R, H)
-        from_state: scratch. (R, 4H padded)
+        c: as `h`, or a ring buffer with N of at least 2, where step t fills index (t + 1) % N.
+            (N, R, H)
+        from_state: scratch memory. (R, 4H padded)
     """
     steps, rows, _ = gates.shape
     for t in range(steps):
@@ -199,12 +208,12 @@ def _lstm_gradients(
     """The gradients of `_lstm` by the chain rule.
 
     Args:
-        gates: i, f, g, o; they become the gradients of what the sigmoids and tanh were of. (4H,)
-        old_c, c: (H,)
-        dout: the gradient of h that comes from outside the layer. (H,)
-        dh: that which comes from the next step. (H padded,)
-        dc: that of c from the next step; becomes that of `old_c`. (H,)
-        tanh_c: scratch. (H,)
+        gates: i, f, g, o; they become the gradients of the arguments of sigmoid and tanh. (4H,)
+        old_c, c: the cell state before and after the step. (H,)
+        dout: the gradient of h from outside the layer. (H,)
+        dh: the gradient of h from the next step. (H padded,)
+        dc: the gradient of c from the next step; it becomes the gradient of `old_c`. (H,)
+        tanh_c: scratch memory. (H,)
     """
     size = c.shape[0]
     i, f, g, o = (
@@ -235,16 +244,16 @@ def _lstm_gradients(
 def lstm_backward(
     gates: Any, panels: Any, c: Any, dout: Any, dh: Any, dc: Any, scratch: Any
 ) -> None:
-    """Go back through `lstm_forward`.
+    """Backpropagate through `lstm_forward`.
 
     Args:
-        gates: as it left them; they become their own gradients, before sigmoid and tanh.
-            (T, R, 4H)
+        gates: the result of `lstm_forward`; they become the gradients of the arguments of sigmoid
+            and tanh. (T, R, 4H)
         panels: `Packed.backward`.
-        c: as it left it. (T + 1, R, H)
+        c: the result of `lstm_forward`. (T + 1, R, H)
         dout: the gradient of each h. (T, R, H)
         dh: zeros, which become the gradient of the first h. (R, H padded)
-        dc: that of the last c; becomes that of the first. (R, H)
+        dc: the gradient of the last c; it becomes the gradient of the first c. (R, H)
         scratch: (H,)
     """
     steps, rows, _ = dout.shape
@@ -257,7 +266,7 @@ def lstm_backward(
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    """Without gaps, as the compiled functions take it for granted."""
+    """A contiguous copy, which the compiled functions need."""
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
@@ -279,7 +288,7 @@ def _forward(
 
 
 class _LSTMScan(torch.autograd.Function):
-    """The layer over time, which keeps what its gradient needs."""
+    """The layer over time with its gradient."""
 
     @staticmethod
     def forward(
@@ -288,11 +297,11 @@ class _LSTMScan(torch.autograd.Function):
         h: Tensor,
         c: Tensor,
         weight_input: Tensor,
-        weight_hidden: Tensor,  # noqa: ARG004  (its numbers come packed; its gradient goes here)
+        _weight_hidden: Tensor,  # Its numbers come in `packed`; autograd needs it for the gradient.
         bias: Tensor,
         packed: Packed,
     ) -> tuple[Tensor, Tensor]:
-        """See `lstm_scan`. -> out (T, R, H), the last c (R, H)"""
+        """Arguments as in `lstm_scan` -> out (T, R, H), the last c (R, H)."""
         gates, hs, cs = _forward(x, h, c, weight_input, bias, packed, len(x) + 1)
         ctx.save_for_backward(x, weight_input, gates, hs, cs)
         ctx.panels = packed.backward
@@ -301,13 +310,13 @@ class _LSTMScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dout: Tensor, dc: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of what `forward` was given."""
+        """The gradients of the arguments of `forward`."""
         x, weight_input, gates, hs, cs = ctx.saved_tensors
         rows, size = dc.shape
         dh, dc = torch.zeros(rows, len(ctx.panels) * LANES), _copy(dc)
         arrays = (gates, ctx.panels, cs, dout.contiguous(), dh, dc, torch.empty(size))
         call(lstm_backward, NOTE, *_numpy(*arrays))
-        torch.autograd.graph.increment_version(gates)  # a second time would be refused
+        torch.autograd.graph.increment_version(gates)  # A second backward pass is refused by this.
         flat = gates.flatten(0, 1)
         wanted = ctx.needs_input_grad
         return (

@@ -1,4 +1,7 @@
-"""The shape of a model as plain numbers: knows what a checkpoint stores, needs no torch."""
+"""The shape of a model as plain numbers, and the arrays that such a model is stored as.
+
+It must not need torch.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from generative.model.recall import BUCKETS, LONGEST
+from generative.model.match import MAX_MATCH_LENGTH, NUM_BUCKETS
 
-GATES = {"lstm": 4, "gru": 3}  # cell -> gates, each of which has H rows in a layer's weights
-# What a config may ask for: far beyond what trains here, and safe to add up and to allocate.
-MAX_VOCAB_SIZE = 0x110000  # recall keeps every token as a character
+# The number of gates of each cell. Each gate has H rows in a layer's weights.
+GATES = {"lstm": 4, "gru": 3}
+# These limits are far beyond what trains here, and safe to add up and to allocate.
+MAX_VOCAB_SIZE = 0x110000  # The match model keeps every token as a character.
 MAX_SIZES = {
     "vocab_size": MAX_VOCAB_SIZE,
     "embedding_size": 1 << 16,
@@ -19,7 +23,7 @@ MAX_SIZES = {
 }
 MAX_LABELS = 1 << 16
 MAX_PARAMETERS = 1 << 30
-# type of a field -> what JSON has for it
+# The type of a field -> the types that JSON may have for it.
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "float": (int, float),
@@ -39,19 +43,21 @@ class ModelConfig:
         cell: a key of `GATES`, and of `cells.CELLS`.
         embedding_size: width of a token's vector; must equal `hidden_size` when `tied`.
         hidden_size: width of each layer, H.
-        num_layers: recurrent layers, each reading the one below.
+        num_layers: recurrent layers, each of which reads the output of the one below.
         tied: the output layer reuses the embedding matrix (Press & Wolf 2017).
         sum_layers: the output layer reads the sum of all layers' outputs, not the top one's,
             which gives every layer a short path to the loss (skip connections as in Graves 2013).
         embedding_dropout: probability that a token's whole vector is dropped for a window
             (Gal & Ghahramani 2016).
-        dropout: locked dropout on what each layer reads: one mask a window (Gal & Ghahramani 2016).
-        output_dropout: locked dropout on what the output layer reads.
+        dropout: locked dropout on each layer's input: one mask a window (Gal & Ghahramani 2016).
+        output_dropout: locked dropout on the output layer's input.
         weight_drop: probability that a recurrent weight is dropped for a window
             (DropConnect; Merity et al. 2018).
-        recall_length: where the last so many tokens stood before, what followed there is expected
-            again, as far as held-out data trust it (`generative.model.recall`); 0 is off.
-        labels: names that a document may have, of which each shifts every token's vector.
+        match_length: the match model (`generative.model.match`) expects what followed the latest
+            passage that agrees with the last so many tokens; 0 is off.
+        labels: the names of the conditioning labels, which users call styles. A label is stored and
+            passed as a number: 0 for none, else one more than its index here. Each label has a
+            vector that is added to every token's.
     """
 
     vocab_size: int
@@ -65,7 +71,7 @@ class ModelConfig:
     dropout: float = 0.0
     output_dropout: float = 0.0
     weight_drop: float = 0.0
-    recall_length: int = 0
+    match_length: int = 0
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,7 +79,7 @@ class ModelConfig:
 
         Raises:
             ValueError: an unknown cell, a size below 1 or beyond `MAX_SIZES`, a probability outside
-                [0, 1), a `recall_length` that is none, a tie of unequal widths, one label twice, or
+                [0, 1), a `match_length` out of range, a tie of unequal widths, one label twice, or
                 too many labels or parameters.
         """
         if self.cell not in GATES:
@@ -88,9 +94,9 @@ class ModelConfig:
         for name in ("embedding_dropout", "dropout", "output_dropout", "weight_drop"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)!r:.30}")
-        if not 0 <= self.recall_length <= LONGEST:
+        if not 0 <= self.match_length <= MAX_MATCH_LENGTH:
             raise ValueError(
-                f"recall_length must be from 0 to {LONGEST}, not {self.recall_length!r:.30}"
+                f"match_length must be from 0 to {MAX_MATCH_LENGTH}, not {self.match_length!r:.30}"
             )
         if self.tied and self.embedding_size != self.hidden_size:
             raise ValueError(
@@ -126,8 +132,8 @@ class ModelConfig:
             shapes[f"layers.{layer}.bias"] = (rows,)
         shapes["output.weight"] = (self.vocab_size, size)
         shapes["output.bias"] = (self.vocab_size,)
-        if self.recall_length:
-            shapes["recall_boosts"] = (BUCKETS,)
+        if self.match_length:
+            shapes["match_biases"] = (NUM_BUCKETS,)
         if self.labels:
             shapes["labels.weight"] = (1 + len(self.labels), self.embedding_size)
         return shapes

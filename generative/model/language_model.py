@@ -1,4 +1,7 @@
-"""The language model: knows token ids in and logits out, not text, music, losses or schedules."""
+"""The language model: token ids to logits, by an embedding, recurrent layers and an output layer.
+
+It must not know text, music, losses or schedules.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from generative.model import recall
 from generative.model.cells import CELLS
+from generative.model.match import NUM_BUCKETS
 from generative.model.state import State
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ class LanguageModel(nn.Module):
         logits, state = model(tokens, model.initial_state(8))   # tokens (T, 8) -> (T, 8, 96)
     """
 
-    recall_boosts: Tensor  # (recall.BUCKETS,), where the config asks for recall
+    match_biases: Tensor  # (NUM_BUCKETS,); a model without `match_length` has none.
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -44,21 +47,23 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if config.tied:
             self.output.weight = self.embedding.weight
-        if config.recall_length:
-            # Set when the layers have learnt; who knows what was read before adds them to logits.
-            self.register_buffer("recall_boosts", torch.zeros(recall.BUCKETS))
+        if config.match_length:
+            # The biases are fitted after the layers. Callers that keep the history add them to
+            # logits: `scoring.loss` and `engine.matching`.
+            self.register_buffer("match_biases", torch.zeros(NUM_BUCKETS))
         if config.labels:
-            # Row 0 is "no label" and stays zero: what it could say, the first layer's bias says.
+            # Row 0 stands for "no label" and stays zero, since the first layer's bias can do all
+            # that it could.
             self.labels = nn.Embedding(1 + len(config.labels), config.embedding_size, padding_idx=0)
             nn.init.zeros_(self.labels.weight)
 
     @property
     def num_parameters(self) -> int:
-        """Numbers that training sets; a tied matrix counts once."""
+        """The number of trained parameters; a tied matrix counts once."""
         return sum(p.numel() for p in self.parameters())
 
     def set_unigram_bias(self, counts: Sequence[int] | Tensor) -> None:
-        """Start from the corpus's token frequencies, so that no step is spent on learning them.
+        """Set the output bias to the corpus's token frequencies, so that no step is spent on them.
 
         counts: (V,) occurrences in the training data; half a count is added to each.
         """
@@ -84,7 +89,7 @@ class LanguageModel(nn.Module):
                     rule(gate)
 
     def initial_state(self, batch_size: int) -> State:
-        """The empty memory of `batch_size` sequences: all zeros."""
+        """The state of `batch_size` sequences before their first token: zeros."""
         zeros = self.output.bias.new_zeros(batch_size, self.config.hidden_size)
         names = CELLS[self.config.cell].state_names
         return State(tuple(tuple(zeros for _ in names) for _ in self.layers))
@@ -96,14 +101,14 @@ class LanguageModel(nn.Module):
         labels: Tensor | None = None,
         noise: Noise | None = None,
     ) -> tuple[Tensor, State]:
-        """The sum of what the layers put out, or the top layer's, see `config.sum_layers`.
+        """What the output layer reads: the sum of all layers' outputs, or the top layer's outputs.
 
         Args:
             tokens: (T, B) ids.
             state: of B rows, before the first token.
-            labels: (T, B), of the document that each token belongs to: 0 for none, else one more
-                than its place in `config.labels`; None is none for all.
-            noise: drops what `config` says; None drops nothing.
+            labels: (T, B), of the document that each token belongs to, numbered as in
+                `ModelConfig.labels`; None means no label anywhere.
+            noise: random numbers for the dropout of `config`; None drops nothing.
 
         Returns:
             (T, B, H), and the state after the last token.
@@ -111,7 +116,7 @@ class LanguageModel(nn.Module):
         config = self.config
         weight, drop_weights = self.embedding.weight, None
         if noise is not None:
-            weight = noise.drop_types(weight, config.embedding_dropout)
+            weight = noise.drop_vectors(weight, config.embedding_dropout)
             drop_weights = partial(noise.drop_weights, probability=config.weight_drop)
         x = F.embedding(tokens, weight)
         if labels is not None:

@@ -1,8 +1,8 @@
-"""The random numbers of dropout: knows generators and rows of a batch, not what is dropped.
+"""The random numbers of dropout, the same however many threads and processes share a batch.
 
-A run draws its noise for all rows of the batch, and each part of the run (a thread, a process)
-keeps its own rows. All parts hold generators in the same state, so nothing depends on how many
-parts share the batch.
+Each part of a run (a thread of a process) draws the noise of all rows of the batch and keeps its
+own rows. The generators of all parts are in the same state, so the result does not depend on the
+number of parts.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Noise:
     """A source of random numbers for one of `count` equal parts of a batch.
 
     Attributes:
-        generator: advances with each draw, by the same amount in every part.
-        number: which part this is, 0 .. count - 1.
-        count: how many parts share the batch.
+        generator: it advances with each draw, by the same amount in every part.
+        number: the index of this part, 0 .. count - 1.
+        count: the number of parts that share the batch.
     """
 
     generator: torch.Generator
@@ -35,22 +35,22 @@ class Noise:
     def seeded(
         cls, seed: int, device: torch.device | str = "cpu", number: int = 0, count: int = 1
     ) -> Noise:
-        """A new source that begins at `seed`."""
+        """A new source with a generator of this seed."""
         return cls(torch.Generator(device).manual_seed(seed), number, count)
 
     def rows(self, shape: tuple[int, ...], draw: Callable[[Tensor], Tensor]) -> Tensor:
-        """Numbers of this part's rows.
+        """Random numbers for the rows of this part.
 
         Args:
-            shape: (A, B, ...), where B counts the rows of this part.
-            draw: fills a tensor (A, B * count, ...) of the whole batch from `generator`.
+            shape: (A, B, ...) with B rows of this part.
+            draw: fills a tensor (A, B * count, ...) for the whole batch from `generator`.
         """
         steps, rows, *rest = shape
         whole = torch.empty(steps, rows * self.count, *rest, device=self.generator.device)
         return draw(whole).narrow(1, self.number * rows, rows)
 
     def keep_rows(self, shape: tuple[int, ...], keep: float) -> Tensor:
-        """1 / keep with probability `keep`, else 0. (A, B, ...) as in `rows`."""
+        """A dropout mask: 1 / keep with probability `keep`, else 0. (A, B, ...) as in `rows`."""
         return self.rows(shape, lambda t: t.bernoulli_(keep, generator=self.generator).div_(keep))
 
     def exponential_rows(self, shape: tuple[int, ...]) -> Tensor:
@@ -62,10 +62,10 @@ class Noise:
         return self.rows(shape, lambda t: t.uniform_(generator=self.generator))
 
     def drop_weights(self, weight: Tensor, probability: float) -> Tensor:
-        """A matrix with some numbers at 0 and the others scaled up (DropConnect; Wan et al. 2013).
+        """A matrix with some weights at 0 and the others scaled up (DropConnect; Wan et al. 2013).
 
-        One random byte a number, so the probability is rounded to 256ths: on a CPU ten times as
-        fast as `F.dropout`, which would take a sixth of a training step.
+        Each weight uses one random byte, so the probability is rounded to 256ths. On a CPU this is
+        ten times as fast as `F.dropout`, which would take a sixth of a training step.
         """
         levels = min(255, round(256 * probability))
         if levels == 0:
@@ -75,8 +75,8 @@ class Noise:
         keep = (words.view(torch.uint8)[: weight.numel()] >= levels).view_as(weight)
         return weight * (keep * (256 / (256 - levels)))
 
-    def drop_types(self, embedding: Tensor, probability: float) -> Tensor:
-        """An embedding with the whole vectors of some token types at 0. (V, E) -> (V, E)"""
+    def drop_vectors(self, embedding: Tensor, probability: float) -> Tensor:
+        """An embedding with the whole vectors of some ids set to 0. (V, E) -> (V, E)"""
         if probability == 0.0:
             return embedding
         keep = torch.empty_like(embedding[:, :1]).bernoulli_(

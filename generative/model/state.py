@@ -1,4 +1,7 @@
-"""What a recurrent model remembers between tokens: knows rows and tensors, not which cell."""
+"""The recurrent state of a batch of sequences, as an immutable value.
+
+It must not know which cell the state belongs to.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class State:
-    """The memory of B sequences. Immutable: every method returns a new state.
+    """The state of B sequences. It is immutable: every method returns a new state.
 
     Attributes:
         layers: one tuple a layer with the cell's tensors, each (B, H).
@@ -42,10 +45,10 @@ class State:
         return State(tuple(tuple(t.index_select(0, index) for t in layer) for layer in self.layers))
 
     def detach(self) -> State:
-        """The same numbers, cut off from the graph that made them."""
+        """The same numbers without their autograd graph."""
         return State(tuple(tuple(t.detach() for t in layer) for layer in self.layers))
 
     def cleared(self, rows: Tensor) -> State:
-        """The same state with some rows empty, as at a start. rows: (B,) bool."""
+        """The same state with some rows set to zero, as at a start. rows: (B,) bool."""
         keep = (~rows).unsqueeze(1)  # (B, 1)
         return State(tuple(tuple(t * keep for t in layer) for layer in self.layers))

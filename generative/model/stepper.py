@@ -1,4 +1,7 @@
-"""The torch model as a stepper: NumPy tokens in, NumPy logits out; knows nothing of samplers."""
+"""The torch model as a stepper, with NumPy tokens in and NumPy logits out.
+
+It must not know samplers.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,22 @@ if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
     from generative.model.state import State
 
-PREFILL_CHUNK = 1024  # bounds the memory of a long prompt
+PREFILL_CHUNK = 1024  # tokens; it bounds the memory that a long prompt takes
 
 
 class TorchStepper:
-    """One token a row and call, through the model's own `forward`: the reference, not the fast way.
+    """One token a row and call through the model's own `forward`, as the reference.
 
-    `generative.engine` steps the same weights without torch and an order of magnitude faster.
+    `generative.engine` steps the same weights without torch, an order of magnitude faster.
     """
 
     def __init__(self, model: LanguageModel) -> None:
-        """`model` is put in evaluation mode."""
+        """Put `model` into evaluation mode."""
         self._model = model.eval()
         self.vocab_size = model.config.vocab_size
 
     def initial_state(self, batch_size: int) -> State:
-        """The empty memory of `batch_size` sequences."""
+        """The state of `batch_size` sequences before their first token."""
         return self._model.initial_state(batch_size)
 
     @torch.no_grad()

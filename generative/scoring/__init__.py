@@ -1,1 +1,1 @@
-"""How likely a model finds data: the loss, its units, scoring while learning, copied runs."""
+"""How likely data is under a model: the loss, its units, dynamic evaluation, copied passages."""

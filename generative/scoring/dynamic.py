@@ -1,9 +1,12 @@
-"""A model that learns from what it reads: knows weights and ids, no media and no files.
+"""Dynamic evaluation: scoring while the weights learn from what has been read.
 
-Source: Krause et al., "Dynamic Evaluation of Neural Sequence Models" (2018): after each segment one
-gradient step, each weight's scaled by the root mean square (RMS) of its gradient, and a pull back
-to the trained weights that is stronger where that is large. Training gathers these statistics from
-its own text; for a model without them they are a running mean over the segments read so far.
+It must not know media or files.
+
+Source: Krause et al., "Dynamic Evaluation of Neural Sequence Models" (2018). Each segment is
+followed by one gradient step, which is divided by the root mean square (RMS) of each weight's
+gradient. A decay towards the trained weights is stronger where that RMS is large. Training gathers
+the RMS from its own text; for a model without it, it is a running mean over the segments read so
+far.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import torch
 from torch import Tensor
 
 from generative.machine.threads import ALONE, Workers
-from generative.scoring.loss import cross_entropy, recalled
+from generative.scoring.loss import cross_entropy, match_biases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,10 +30,11 @@ if TYPE_CHECKING:
 
 SEGMENT_TOKENS = 64
 LEARNING_RATE = 1.6e-3
-DECAY = 0.005  # of the way back to the trained weights, each segment, where the RMS is the mean one
-MOST_DECAY = 0.5
-MEMORY = 0.999  # of the running mean of squared gradients
-# Added to each weight's RMS, as a part of the mean one, so that rarely used weights stay put.
+# A weight of mean RMS moves by this part of the way back to its trained value, each segment.
+DECAY = 0.005
+MAX_DECAY = 0.5
+SQUARES_DECAY = 0.999  # The running mean of squared gradients keeps this part of itself.
+# This multiple of the mean RMS is added to each weight's, so that rarely used weights stay put.
 DAMPING = 1.0
 STATISTICS_SEGMENTS = 200
 
@@ -41,15 +45,16 @@ def dynamic_token_nats(
     start_id: int,
     statistics: Mapping[str, NDArray[np.floating]] | None = None,
 ) -> NDArray[np.float64]:
-    """-ln p of each token, the weights following the text one segment behind. -> (T,)
+    """-ln p of each token, where the weights have learnt from all segments before its own. -> (T,)
 
     Every token is scored before the model learns from it. The state runs on through the document.
 
     Args:
-        model: it is changed, and afterwards it has learnt from all of `ids`.
+        model: its weights are changed, and afterwards have learnt from all of `ids`.
         ids: one document, T tokens.
         start_id: the token that stands before the first.
-        statistics: what `gradient_statistics` gave for this model; None gathers while reading.
+        statistics: the result of `gradient_statistics` for this model; None gathers it while
+            reading.
     """
     scales: Scales = RunningScales(model)
     if statistics is not None:
@@ -61,10 +66,10 @@ def dynamic_token_nats(
     for nats, gradients in _gradients(model, weights, stream):
         parts.append(nats)
         with torch.no_grad():
-            steps, pulls = scales.next(gradients)
-            torch._foreach_addcdiv_(weights, gradients, steps, -LEARNING_RATE)
-            ways = torch._foreach_sub(trained, weights)
-            torch._foreach_addcmul_(weights, ways, pulls)
+            divisors, decays = scales.next(gradients)
+            torch._foreach_addcdiv_(weights, gradients, divisors, -LEARNING_RATE)
+            differences = torch._foreach_sub(trained, weights)
+            torch._foreach_addcmul_(weights, differences, decays)
     return np.concatenate(parts)
 
 
@@ -75,36 +80,40 @@ def gradient_statistics(
     *,
     workers: Workers = ALONE,
 ) -> dict[str, NDArray[np.float32]]:
-    """The root mean square of each weight's gradient over segments of a text. name -> as the weight
+    """The root mean square of each weight's gradient over segments of a text.
 
     Args:
-        model: it is left as it is.
-        stream: (N,) ids of the training text; segments from all over it are read.
-        labels: of its places, where the model has labels.
-        workers: share the segments.
+        model: it is not changed.
+        stream: (N,) ids of the training text; evenly spaced segments of it are read.
+        labels: of its positions, where the model has labels.
+        workers: the threads that share the segments.
+
+    Returns:
+        By the weight's name, an array of the weight's shape.
     """
     weights: list[Tensor] = list(model.parameters())
     count = max(1, min(STATISTICS_SEGMENTS, (len(stream) - 1) // SEGMENT_TOKENS))
-    run = max(1, count // 10)  # segments that follow each other, so that the state is a usual one
-    begins = np.linspace(0, max(0, len(stream) - 1 - run * SEGMENT_TOKENS), max(1, count // run))
+    consecutive = max(1, count // 10)  # segments of one run, so that most states are not empty
+    run_tokens = consecutive * SEGMENT_TOKENS
+    begins = np.linspace(0, max(0, len(stream) - 1 - run_tokens), max(1, count // consecutive))
 
     def read(begin: int) -> tuple[list[Tensor], int]:
-        """The squares of the gradients, added up, of the segments that begin there."""
-        part = stream[begin : begin + run * SEGMENT_TOKENS + 1].astype(np.int64)
+        """The sum of squared gradients over the run of segments at `begin`, and their number."""
+        part = stream[begin : begin + run_tokens + 1].astype(np.int64)
         ids = torch.from_numpy(part).to(weights[0].device)
-        theirs = None
+        part_labels = None
         if labels is not None:
-            theirs = torch.from_numpy(labels.at(begin + np.arange(len(part)))).to(ids.device)
+            part_labels = torch.from_numpy(labels.at(begin + np.arange(len(part)))).to(ids.device)
         squares, segments = [torch.zeros_like(w) for w in weights], 0
-        for _, gradients in _gradients(model, weights, ids, theirs):
+        for _, gradients in _gradients(model, weights, ids, part_labels):
             torch._foreach_addcmul_(squares, gradients, gradients)
             segments += 1
         return squares, segments
 
     (squares, segments), *others = workers.map(read, begins.astype(int).tolist())
-    for more, count_more in others:
-        torch._foreach_add_(squares, more)
-        segments += count_more
+    for other_squares, other_segments in others:
+        torch._foreach_add_(squares, other_squares)
+        segments += other_segments
     names = [name for name, _ in model.named_parameters()]
     return {
         name: np.asarray((s / max(1, segments)).sqrt().cpu().numpy(), dtype=np.float32)
@@ -115,14 +124,19 @@ def gradient_statistics(
 def _gradients(
     model: LanguageModel, weights: list[Tensor], stream: Tensor, labels: Tensor | None = None
 ) -> Iterator[tuple[NDArray[np.float64], tuple[Tensor, ...]]]:
-    """(nats of each token, gradient of their mean) segment by segment. stream, labels: (N,)"""
+    """The nats of each token and the gradient of their mean, one pair a segment.
+
+    stream, labels: (N,)
+    """
     state = model.initial_state(1)
-    boosts = recalled(model, stream[:-1].unsqueeze(1))
+    biases = match_biases(model, stream[:-1].unsqueeze(1))
     for begin in range(0, len(stream) - 1, SEGMENT_TOKENS):
         segment = stream[begin : begin + SEGMENT_TOKENS + 1].unsqueeze(1)  # (T + 1, 1)
-        theirs = None if labels is None else labels[begin : begin + len(segment) - 1].unsqueeze(1)
-        logits, state = model(segment[:-1], state, theirs)
-        logits = boosts.added(logits, begin)
+        segment_labels = None
+        if labels is not None:
+            segment_labels = labels[begin : begin + len(segment) - 1].unsqueeze(1)
+        logits, state = model(segment[:-1], state, segment_labels)
+        logits = biases.added_to(logits, begin)
         state = state.detach()
         nats = cross_entropy(logits, segment[1:], "none")
         gradients = torch.autograd.grad(nats.mean(), weights)
@@ -130,7 +144,7 @@ def _gradients(
 
 
 class StoredScales:
-    """How far each weight moves and how strongly it is pulled back, from stored statistics."""
+    """Divisors of the gradients and decays towards the trained weights, by stored RMS."""
 
     def __init__(
         self, model: LanguageModel, statistics: Mapping[str, NDArray[np.floating]]
@@ -138,39 +152,40 @@ class StoredScales:
         names = [name for name, _ in model.named_parameters()]
         device = model.output.bias.device
         rms = [torch.from_numpy(statistics[n].astype(np.float32)).to(device) for n in names]
-        self._scales = _damped(rms), _pulls(rms)
+        self._scales = _damped(rms), _decays(rms)
 
-    def next(self, gradients: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:  # noqa: ARG002
-        """What the step is divided by, and the part of the way back, for each weight."""
+    def next(self, _: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """The divisors and the decays, as each weight's shape; the same after every segment."""
         return self._scales
 
 
 class RunningScales:
-    """The same from the gradients that have come so far."""
+    """Divisors and decays as in `StoredScales`, by a running RMS of the gradients so far."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._squares = [torch.zeros_like(w) for w in model.parameters()]
         self._steps = 0
 
     def next(self, gradients: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """See `StoredScales`; the present gradients count."""
+        """The divisors and the decays after one more segment's gradients."""
         self._steps += 1
-        torch._foreach_mul_(self._squares, MEMORY)
-        torch._foreach_addcmul_(self._squares, gradients, gradients, 1.0 - MEMORY)
-        corrected = torch._foreach_div(self._squares, 1.0 - MEMORY**self._steps)
+        torch._foreach_mul_(self._squares, SQUARES_DECAY)
+        torch._foreach_addcmul_(self._squares, gradients, gradients, 1.0 - SQUARES_DECAY)
+        corrected = torch._foreach_div(self._squares, 1.0 - SQUARES_DECAY**self._steps)
         rms = list(torch._foreach_sqrt(corrected))
-        return _damped(rms), _pulls(rms)
+        return _damped(rms), _decays(rms)
 
 
 Scales = StoredScales | RunningScales
 
 
 def _damped(rms: list[Tensor]) -> list[Tensor]:
+    """Each RMS plus `DAMPING` times the mean of all."""
     mean = sum(float(r.sum()) for r in rms) / sum(r.numel() for r in rms)
     return list(torch._foreach_add(rms, DAMPING * mean + torch.finfo(torch.float32).tiny))
 
 
-def _pulls(rms: list[Tensor]) -> list[Tensor]:
-    """DECAY in the mean of each tensor, in proportion to its damped RMS."""
+def _decays(rms: list[Tensor]) -> list[Tensor]:
+    """Decays in proportion to the damped RMS, with the mean `DECAY` over each tensor."""
     damped = _damped(rms)
-    return [(DECAY * d / d.mean()).clamp(max=MOST_DECAY) for d in damped]
+    return [(DECAY * d / d.mean()).clamp(max=MAX_DECAY) for d in damped]

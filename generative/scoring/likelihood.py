@@ -1,7 +1,7 @@
-"""How likely something was under a model: knows sums and units, not models or tokens.
+"""Negative log-likelihood and its units: perplexity, bits per character, per byte, per note.
 
-Sum, count, divide last: every ratio here is of two totals, so adding two likelihoods and dividing
-is exact where averaging their ratios would not be.
+It must not know models or tokenizers. Every ratio is of two totals, so the ratio of a sum of
+likelihoods is exact, where the mean of their ratios would not be.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ NATS_PER_BIT = math.log(2.0)
 
 
 def _ratio(total_nats: float, count: float, unit: float = 1.0) -> float | None:
-    """total / count in the unit; None where nothing was counted."""
+    """total / count / unit; None where the count is 0."""
     return total_nats / count / unit if count else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """Negative log-likelihood and what it was spread over.
+    """Negative log-likelihood of some data, and the counts that it can be divided by.
 
     Attributes:
         nats: the sum over all tokens of -ln p(token | all before it).
-        tokens, chars, bytes, notes: how many there were; None for what does not apply.
+        tokens, chars, bytes, notes: the counts of each in the data; None for what does not apply.
         seconds: how long the music lasts; None for text.
     """
 
@@ -36,7 +36,7 @@ class Likelihood:
 
     @property
     def nats_per_token(self) -> float | None:
-        """Mean loss."""
+        """Mean loss a token."""
         return _ratio(self.nats, self.tokens)
 
     @property
@@ -73,7 +73,7 @@ class Likelihood:
         return _ratio(self.nats, self.notes or 0, NATS_PER_BIT)
 
     def __add__(self, other: Likelihood) -> Likelihood:
-        """The likelihood of both together. A count that one of them lacks is lacking."""
+        """The likelihood of both together; a count is None where it is None in either."""
 
         def both(name: str) -> float | None:
             mine, its = getattr(self, name), getattr(other, name)

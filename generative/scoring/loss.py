@@ -1,4 +1,7 @@
-"""The one loss, for training and for reports: knows models and ids, not text or music."""
+"""The cross-entropy, as training minimises it and as reports give it, token by token.
+
+It must not know text or music.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generative.machine.threads import ALONE, Workers
-from generative.model.recall import NOTHING, follow
+from generative.model.match import NO_MATCH, predict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
 
     from generative.model.language_model import LanguageModel
 
-CHUNK_TOKENS = 1024  # how much of a stream one forward pass reads; no effect on the result
-MAX_ROWS = 32  # how many cold blocks are scored side by side
+CHUNK_TOKENS = 1024  # One forward pass reads so much of a stream; the result does not depend on it.
+MAX_ROWS = 32  # So many blocks with cleared states are scored side by side.
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
@@ -51,9 +54,9 @@ def token_nats(
         model: the weights.
         ids: one document, T tokens.
         start_id: the token that stands before the first.
-        reset_every: clear the state every so many tokens, as models that read blocks do: the
-            first token of a block sees the token before it and nothing else. None never clears.
-        workers: share the blocks; a stream is read by one thread.
+        reset_every: clear the state every so many tokens, as models that read blocks do. The
+            context of a block's first token is then the one token before it. None never clears.
+        workers: the threads that share the blocks; a stream is read by one thread.
 
     Returns:
         (T,) nats.
@@ -79,19 +82,19 @@ def token_nats(
 
 
 @dataclass(frozen=True)
-class Boosts:
-    """What recall adds to one logit after each token; None is nothing anywhere.
+class MatchBiases:
+    """The match model's bias of one logit after each token; None where there is no match model.
 
     Attributes:
-        expected: the token whose logit it is. (T, B)
-        values: what is added. (T, B)
+        expected: the expected token, whose logit is biased. (T, B)
+        values: the bias; 0 where there is no match. (T, B)
     """
 
     expected: Tensor | None = None
     values: Tensor | None = None
 
-    def added(self, logits: Tensor, begin: int = 0) -> Tensor:
-        """Logits after the tokens from `begin` on, raised. (T, B, V) -> (T, B, V)"""
+    def added_to(self, logits: Tensor, begin: int = 0) -> Tensor:
+        """Biased logits, where the first of them follow token `begin`. (T, B, V) -> (T, B, V)"""
         if self.expected is None or self.values is None:
             return logits
         window = slice(begin, begin + len(logits))
@@ -100,40 +103,41 @@ class Boosts:
         )
 
 
-def recalled(model: LanguageModel, tokens: Tensor) -> Boosts:
-    """What a model adds to its logits as it reads `tokens`, (T, B), from the first one on.
+def match_biases(model: LanguageModel, tokens: Tensor) -> MatchBiases:
+    """The biases of `generative.model.match` as a model reads `tokens` from an empty history.
 
-    Source: `generative.model.recall`.
+    tokens: (T, B)
     """
-    if not model.config.recall_length or not model.recall_boosts.any():
-        return Boosts()
-    rows = [follow(ids, model.config.recall_length) for ids in tokens.T.tolist()]
+    if not model.config.match_length or not model.match_biases.any():
+        return MatchBiases()
+    rows = [predict(ids, model.config.match_length) for ids in tokens.T.tolist()]
     expected, buckets = (
         torch.from_numpy(np.stack(arrays, axis=1)).to(tokens.device)
         for arrays in zip(*rows, strict=True)
     )  # (T, B)
-    known = expected != NOTHING
-    return Boosts(expected * known, model.recall_boosts[buckets * known] * known)
+    has_match = expected != NO_MATCH
+    values = model.match_biases[buckets * has_match] * has_match
+    return MatchBiases(expected * has_match, values)
 
 
 def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """One sequence, state carried from beginning to end. (T,), (T,) -> (T,)"""
     state = model.initial_state(1)
-    boosts = recalled(model, inputs.unsqueeze(1))
+    biases = match_biases(model, inputs.unsqueeze(1))
     parts = [np.zeros(0)]
     for begin in range(0, len(inputs), CHUNK_TOKENS):
         x, y = (t[begin : begin + CHUNK_TOKENS].unsqueeze(1) for t in (inputs, targets))
         logits, state = model(x, state)
-        logits = boosts.added(logits, begin)
+        logits = biases.added_to(logits, begin)
         parts.append(_to_numpy(cross_entropy(logits, y, "none")[:, 0]))
     return np.concatenate(parts)
 
 
-@torch.no_grad()  # which holds in one thread only
+@torch.no_grad()  # The caller's `no_grad` does not reach the workers' threads.
 def _block_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """Blocks side by side, each from an empty state. (T, B), (T, B) -> (B * T,) block by block."""
     logits, _ = model(inputs, model.initial_state(inputs.shape[1]))
-    logits = recalled(model, inputs).added(logits)
+    logits = match_biases(model, inputs).added_to(logits)
     return _to_numpy(cross_entropy(logits, targets, "none").T.flatten())
 
 

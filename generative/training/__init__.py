@@ -1,1 +1,4 @@
-"""Learning: from token arrays to trained weights; knows no text, no MIDI and no command line."""
+"""Training: from token arrays to trained weights.
+
+It must not know text, MIDI or the command line.
+"""

@@ -1,4 +1,6 @@
-"""Data augmentation of documents while a model learns; knows ranges of ids, not their meaning.
+"""Data augmentation: documents that are moved along ranges of ids in each epoch.
+
+It must not know what ids mean.
 
 An augmentation axis is a range of ids in rising order: pitches by semitones, velocities by levels,
 tempos by beats a minute. Adding one offset to all ids of a document on an axis transposes the
@@ -20,23 +22,24 @@ if TYPE_CHECKING:
     from generative.training.batches import Ids
     from generative.training.config import TrainingConfig
 
-# axis -> the field of `TrainingConfig` that says how far a document may move on it
+# The axis -> the field of `TrainingConfig` with the largest offset on it.
 RANGE_FIELDS = {"pitch": "transpose", "velocity": "velocity_jitter", "tempo": "tempo_jitter"}
-# In another key a piece is as good as before, but a corpus of one tempo or loudness keeps to it.
+# A piece may be transposed beyond the pitches of its corpus, but tempo and velocity stay within
+# those that occur.
 UNBOUNDED = frozenset({"pitch"})
 
 
 @runtime_checkable
 class Augmentable(Protocol):
-    """A tokenizer of documents that may be varied: music's; text has no axes."""
+    """A tokenizer whose documents can be augmented, as that of music; text has no axes."""
 
     @property
     def augmentation_axes(self) -> Mapping[str, range]:
-        """A key of `RANGE_FIELDS` -> ids in rising order."""
+        """The ids of each axis in rising order, by keys of `RANGE_FIELDS`."""
         ...
 
     def shifted(self, ids: Ids, axis: str, offset: int) -> Ids:
-        """All ids on an axis moved, and what depends on them. (T,) -> (T,)"""
+        """A document with all ids on an axis moved, and those that depend on them. (T,) -> (T,)"""
         ...
 
 
@@ -46,7 +49,7 @@ class Axis:
 
     Attributes:
         name: a key of `RANGE_FIELDS`.
-        first, last: the lowest and highest id on it; nothing is moved beyond them.
+        first, last: the lowest and highest id; nothing is moved beyond them.
         max_offset: the largest offset, up or down.
     """
 
@@ -56,7 +59,7 @@ class Axis:
     max_offset: int
 
     def shifts(self, document: Ids) -> tuple[int, int]:
-        """How far the document may move, down (negative or 0) and up. (T,) -> (low, high)"""
+        """The smallest and largest offset of a document, (T,); the smallest is 0 or negative."""
         ids = document[self.holds(document)]
         if not ids.size:
             return 0, 0
@@ -64,13 +67,13 @@ class Axis:
         return max(-self.max_offset, low), min(self.max_offset, high)
 
     def holds(self, document: Ids) -> NDArray[np.bool_]:
-        """Which ids stand on it. (T,) -> (T,)"""
+        """Which ids lie on the axis. (T,) -> (T,)"""
         return (document >= self.first) & (document <= self.last)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A document moved on each axis by an offset drawn anew; the axes are independent."""
+    """Moves a document on each axis by a random offset; the axes are independent."""
 
     tokenizer: Augmentable
     axes: tuple[Axis, ...]
@@ -79,12 +82,12 @@ class Augmentation:
     def of(
         cls, tokenizer: Augmentable, counts: NDArray[np.integer], config: TrainingConfig
     ) -> Self:
-        """The axes of a tokenizer; those of tempo and velocity as far as a corpus uses them.
+        """The augmentation of a corpus; tempo and velocity keep to the range that occurs in it.
 
         Args:
             tokenizer: of the corpus.
-            counts: (V,) how often each id occurs in it.
-            config: how far a document may move.
+            counts: (V,) how often each id occurs.
+            config: has the largest offset on each axis.
         """
         found = []
         for name, ids in tokenizer.augmentation_axes.items():
@@ -94,8 +97,8 @@ class Augmentation:
         return cls(tokenizer, tuple(found))
 
     def __call__(self, document: Ids, rng: np.random.Generator) -> Ids:
-        """(T,) -> (T,)"""
-        varied: Ids = document.astype(np.int32)  # a shift may be negative
+        """A document after random offsets. (T,) -> (T,)"""
+        varied: Ids = document.astype(np.int32)  # A signed type, since an offset may be negative.
         for axis in self.axes:
             low, high = axis.shifts(document)
             offset = int(rng.integers(low, high, endpoint=True))
@@ -103,7 +106,7 @@ class Augmentation:
         return varied
 
     def reachable(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The ids that documents of these ids may come to hold. (K,) -> (at least K,)"""
+        """All ids that augmented documents of these ids can hold. (K,) -> (at least K,)"""
         found: list[Ids] = [used]
         for axis in self.axes:
             for offset in range(-axis.max_offset, axis.max_offset + 1):

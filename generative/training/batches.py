@@ -1,9 +1,11 @@
-"""A token stream as batches of B rows and T tokens; knows windows, not what the tokens mean.
+"""A token stream as batches of B rows and T tokens.
 
-The stream is cut into B contiguous rows, and a batch is the next T tokens of each row. The state
-left by one batch is therefore the right one to begin the next with (truncated backpropagation
-through time). The rows are those of the whole run: where several processes share it, each takes its
-own rows of the same batches.
+It must not know what tokens mean.
+
+The stream is cut into B contiguous rows, and a batch is the next T tokens of each row. The next
+batch therefore continues with the state after this one (truncated backpropagation through time).
+The rows are those of the whole run: where several processes share it, each takes its own rows of
+the same batches.
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ Augment = Callable[[Ids, np.random.Generator], Ids]
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One window of every row: predict `targets` from `inputs`, both (T, B) int64.
+    """One window of every row.
 
-    `fresh` says that the window does not continue the one before: begin with an empty state.
-    `labels`, (T, B), are those of the inputs; None where the corpus has none.
+    Attributes:
+        inputs: (T, B) ids.
+        targets: (T, B) the id after each input.
+        fresh: whether the window begins with an empty state, since it continues no other.
+        labels: (T, B) of the inputs; None where the corpus has none.
     """
 
     inputs: NDArray[np.int64]
@@ -47,13 +52,13 @@ def windows(
     """The batches of one stream in order; up to B * T - 1 tokens at its end are left out.
 
     Args:
-        stream: (N,) ids; only what a batch needs is read, so a memory map will do.
+        stream: (N,) ids, which may be a memory map: only the tokens of a batch are read.
         batch_size: rows, B.
         sequence_length: tokens a window, T.
-        offset: where in the stream to begin; what lies before comes last.
+        offset: the position in the stream to begin at; the tokens before it come last.
         first: the number of the first batch to yield.
         rows: which rows to yield; all by default.
-        labels: of the stream's places.
+        labels: of the stream's positions.
     """
     row_length = (len(stream) - 1) // batch_size
     starts = offset + row_length * np.arange(batch_size)[rows]
@@ -71,15 +76,15 @@ def windows(
 
 @dataclass(frozen=True, kw_only=True)
 class StreamBatches:
-    """The training batches, epoch after epoch, the same for the same seed.
+    """The training batches of all epochs, which the seed determines.
 
-    One kind of corpus is long and ordered (a book): its stream keeps its order and is rotated by
-    a random offset each epoch, so that windows begin elsewhere. The other is a collection (tunes):
+    A corpus may be long and ordered (a book). Its stream keeps its order and is rotated by a random
+    offset each epoch, so that windows begin elsewhere. Or it may be a collection (tunes): then
     `shuffle` draws a new order each epoch, and `augment` may vary each document.
 
     Attributes:
         stream: (N,) ids, a start token before every document and after the last.
-        labels: of its places, of which each epoch withholds the part `label_dropout`.
+        labels: of its positions; each epoch withholds the part `label_dropout` of them.
     """
 
     stream: Ids
@@ -94,13 +99,13 @@ class StreamBatches:
 
     @property
     def windows_per_epoch(self) -> int:
-        """How many batches `epoch` yields; `augment` keeps lengths."""
+        """The number of batches of an epoch, which does not vary, since `augment` keeps lengths."""
         return (len(self.stream) - 1) // self.batch_size // self.sequence_length
 
     def epoch(self, number: int, *, first: int = 0, rows: slice = slice(None)) -> Iterator[Batch]:
         """The batches of epoch `number` (0, 1, ...) from batch `first` on, or some rows of them.
 
-        They depend on nothing but (seed, number).
+        They depend only on the seed and the number.
         """
         rng = np.random.default_rng([self.seed, number])
         stream, labels, offset = self.stream, self.labels, 0
@@ -121,7 +126,7 @@ class StreamBatches:
         )
 
     def _shuffled(self, rng: np.random.Generator) -> tuple[Ids, Labels | None]:
-        """The documents in another order, each of them varied, as a stream; and their labels."""
+        """A stream of the documents in another order, each of them augmented, and its labels."""
         starts = np.flatnonzero(self.stream == self.start_id)
         order = rng.permutation(len(starts) - 1)
         parts: list[Ids] = []

@@ -1,4 +1,7 @@
-"""The choices of a training run as plain numbers: knows names and ranges, not how to train."""
+"""The settings of a training run as plain numbers, with their ranges: budget and training config.
+
+It must not know how training is done.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,30 @@ if TYPE_CHECKING:
 
 UNITS = ("minutes", "steps", "epochs")
 INITS = ("uniform", "xavier", "orthogonal")
-MAX_STEP_TOKENS = 1 << 22  # of all rows together; more would be a slip, or an attack by a folder
-# The learning rate over its peak, by the part of the budget that is spent. The cosine is that of
-# Loshchilov & Hutter (2017); "trapezoid" stays at the peak for most of the time.
+MAX_STEP_TOKENS = 1 << 22  # More tokens a step would be a slip, or an attack by a folder.
+# Each schedule gives the learning rate as a multiple of its peak, from the part of the budget that
+# is spent. The cosine is that of Loshchilov & Hutter (2017); "trapezoid" stays at the peak for most
+# of the time.
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1.0 + math.cos(math.pi * progress)),
     "linear": lambda progress: 1.0 - progress,
     "trapezoid": lambda progress: min(1.0, (1.0 - progress) / 0.3),
-    "constant": lambda progress: 1.0,  # noqa: ARG005
+    "constant": lambda _: 1.0,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long to train: an amount of minutes, optimizer steps or passes over the corpus.
+    """The length of training: an amount of minutes, optimizer steps or passes over the corpus.
 
-    The learning-rate schedule spans exactly this, in whichever unit it is given.
+    The learning-rate schedule spans exactly this length, in each of the units.
     """
 
     unit: str
     amount: float
 
     def __post_init__(self) -> None:
-        """Refuse what is not a length.
+        """Refuse an amount or unit that is no length.
 
         Raises:
             ValueError: an unknown unit, or an amount that is not a positive number.
@@ -48,7 +52,7 @@ class Budget:
     ) -> float:
         """The part of the budget that is spent: 0 at the start, 1 at the end.
 
-        reserved_seconds: of a budget in minutes, what is left for the work after training.
+        reserved_seconds: the part of a budget in minutes that is kept for the work after training.
         """
         if self.unit == "minutes":
             left = 60.0 * self.amount - reserved_seconds
@@ -58,32 +62,34 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How a model learns. Together with the model's shape and the data it decides everything.
+    """How a model learns. Together with the model's shape and the data it determines the weights.
 
     Attributes:
         batch_size: rows that are read in parallel, B.
-        sequence_length: tokens a window, T; gradients reach that far back.
+        sequence_length: tokens a window, T; gradients reach so far back.
         learning_rate: the peak, after warm-up.
-        schedule: how it falls from there, a key of `SCHEDULES`.
-        warmup_steps: steps of linear rise.
+        schedule: the decay of the learning rate, a key of `SCHEDULES`.
+        warmup_steps: the number of steps over which the learning rate rises linearly.
         weight_decay: decoupled (Loshchilov & Hutter 2019), on matrices only.
-        beta1, beta2: AdamW's averages of gradient and squared gradient.
-        gradient_clip: the gradient's norm is scaled down to this (Pascanu et al. 2013).
-        average_decay: of the exponential moving average of the weights, which is what is
-            validated and saved (Polyak & Juditsky 1992).
-        clear_probability: how often a row's state is emptied before a window, so that the model
-            also learns to begin without one.
-        activation_penalty, activation_change_penalty: weights of the mean square of what the output
-            layer reads, and of its change from token to token (AR and TAR; Merity et al. 2018).
-        scheduled_sampling: this part of the inputs, reached linearly, is drawn from the model
-            itself (Bengio et al. 2015); 0 is teacher forcing.
-        label_dropout: how often a document's label is withheld, so that the model also speaks
-            without one (as in classifier-free guidance; Ho & Salimans 2022).
-        init: how recurrent weights begin, one of `INITS`, see `LanguageModel.initialise`.
-        transpose, velocity_jitter, tempo_jitter: in each epoch a piece of music is moved by up to
-            so many semitones, levels of velocity and beats a minute, up or down; see `augment`.
+        beta1, beta2: decays of AdamW's averages of gradient and squared gradient.
+        gradient_clip: the largest norm of the gradient, which is scaled down to it (Pascanu et al.
+            2013).
+        average_decay: decay of the exponential moving average of the weights, which is validated
+            and saved (Polyak & Juditsky 1992).
+        clear_probability: how often a row's state is cleared before a window, so that the model
+            also learns to begin with an empty state.
+        activation_penalty, activation_change_penalty: weights of the mean square of the output
+            layer's input, and of its change from token to token (AR and TAR; Merity et al. 2018).
+        scheduled_sampling: the part of the inputs that is sampled from the model at the end of
+            training, after a linear rise (Bengio et al. 2015); 0 is teacher forcing.
+        label_dropout: how often a document's label is withheld, so that the model also learns to
+            do without one (as in classifier-free guidance; Ho & Salimans 2022).
+        init: the initialisation of recurrent weights, one of `INITS`, see
+            `LanguageModel.initialise`.
+        transpose, velocity_jitter, tempo_jitter: the largest offsets of a piece of music in each
+            epoch, in semitones, levels of velocity and beats a minute; see `augment`.
         patience: stop after so many validations without a better one; None never stops early.
-        seed: of everything that is drawn.
+        seed: for everything that is drawn.
     """
 
     batch_size: int = 16
@@ -143,7 +149,7 @@ class TrainingConfig:
         """Linear warm-up, then the schedule.
 
         Args:
-            step: steps taken so far.
+            step: steps taken before.
             progress: the part of the budget that is spent, 0..1.
         """
         warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))

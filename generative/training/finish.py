@@ -1,6 +1,6 @@
-"""What follows training: numbers fitted on held-out data, statistics, and how long all of it takes.
+"""The work that follows training: fitted numbers, gradient statistics, and an estimate of its time.
 
-Knows models and token streams, no terminal and no budget.
+It must not know terminals or how weights are trained.
 """
 
 from __future__ import annotations
@@ -12,28 +12,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from generative import checkpoint
 from generative.scoring.dynamic import SEGMENT_TOKENS, STATISTICS_SEGMENTS, gradient_statistics
 from generative.scoring.loss import CHUNK_TOKENS, token_nats
-from generative.training.validation import (
-    FITTED_TOKENS,
-    GROUP_ROWS,
+from generative.training.fitting import (
+    MATCH_TOKENS,
     TEMPERATURES_TRIED,
-    VALIDATION_TOKENS,
     calibrate,
-    fit_recall,
-    validation_labels,
+    fit_match_biases,
+)
+from generative.training.validation import (
+    GROUP_ROWS,
+    VALIDATION_TOKENS,
+    part_labels,
     validation_stream,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from generative.data.store import TokenStore
     from generative.machine.threads import Workers
     from generative.model.language_model import LanguageModel
 
-SCORED_TOKENS = 250_000  # the score after training reads at most about this much held-out data
-CLOSING_SECONDS = 0.5  # loading, writing and leaving
+SCORED_TOKENS = 250_000  # The score after training reads about so much held-out data at most.
+CLOSING_SECONDS = 0.5  # the time to load and write files and to leave
+TEMPERATURE_NOTE = "temperature"  # The weights file has this note once the weights are calibrated.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +47,49 @@ class Finish:
 
     Attributes:
         tokens: of the corpus.
-        workers: share it.
-        fits: whether held-out data choose a temperature, and boosts where the model has recall.
+        workers: the threads that share the work.
+        fits: whether a temperature, and the biases of a match model, are fitted on held-out data.
     """
 
     tokens: TokenStore
     workers: Workers
     fits: bool
 
+    def run(self, folder: Path, model: LanguageModel, say: Callable[[str], None]) -> None:
+        """Fit the best weights in a folder, and add the gradients' statistics.
+
+        Fitted weights carry a note and are not fitted again. So a run that was killed here, or is
+        continued and finds no better weights, comes to the same weights as an undisturbed one.
+
+        model: it takes on the best weights.
+        """
+        best, notes = checkpoint.load_weights(folder, model.config)
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
+        if self.fits and self._held_out_tokens and TEMPERATURE_NOTE not in notes:
+            temperature = self.fit(model, say)
+            weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+            checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
+        checkpoint.save_statistics(folder, self.statistics(model))
+
     def fit(self, model: LanguageModel, say: Callable[[str], None]) -> float:
-        """Fit a temperature, and boosts, into the weights. Returns the temperature."""
+        """Fit a temperature, and the match model's biases, into the weights.
+
+        Returns:
+            The temperature.
+        """
         stream, labels = validation_stream(self.tokens, "held_out")
         temperature = calibrate(model, stream, labels, workers=self.workers)
         say(f"temperature fitted on held-out data: {temperature:.2f}")
-        if model.config.recall_length:
-            stream, labels = validation_stream(self.tokens, "held_out", FITTED_TOKENS)
-            gained = fit_recall(model, stream, self.tokens.start_id, labels, workers=self.workers)
-            say(f"recall fitted on held-out data: {gained:.3f} nats per token less there")
+        if model.config.match_length:
+            stream, labels = validation_stream(self.tokens, "held_out", MATCH_TOKENS)
+            start_id = self.tokens.start_id
+            gained = fit_match_biases(model, stream, start_id, labels, workers=self.workers)
+            say(f"match model fitted on held-out data: {gained:.3f} nats per token less there")
         return temperature
 
     def statistics(self, model: LanguageModel) -> dict[str, np.ndarray]:
         """The root mean square of each weight's gradient over the training data."""
-        labels = validation_labels(self.tokens, "train")
+        labels = part_labels(self.tokens, "train")
         stream = self.tokens.stream("train")
         return gradient_statistics(model, stream, labels, workers=self.workers)
 
@@ -80,18 +106,20 @@ class Finish:
         began = time.monotonic()
         gradient_statistics(model, ids[: 2 * SEGMENT_TOKENS])
         segment = (time.monotonic() - began) / 2
-        held_out = self.tokens.parts["held_out"].tokens
-        total = min(STATISTICS_SEGMENTS, self.tokens.parts["train"].tokens / SEGMENT_TOKENS)
-        total *= segment / threads
-        total += read * min(held_out, SCORED_TOKENS)
+        held_out = self._held_out_tokens
+        segments = min(STATISTICS_SEGMENTS, self.tokens.parts["train"].tokens / SEGMENT_TOKENS)
+        total = segments * segment / threads + read * min(held_out, SCORED_TOKENS)
         if self.fits and held_out:
-            total += read * min(held_out, VALIDATION_TOKENS) / threads
-            if model.config.recall_length:
-                total += 1.3 * read * min(held_out, FITTED_TOKENS) / threads
-            total += (
-                _loss_seconds(model.config.vocab_size) * min(held_out, VALIDATION_TOKENS) / threads
-            )
+            calibrated = min(held_out, VALIDATION_TOKENS)
+            total += read * calibrated / threads
+            if model.config.match_length:
+                total += 1.3 * read * min(held_out, MATCH_TOKENS) / threads
+            total += _loss_seconds(model.config.vocab_size) * calibrated / threads
         return total + CLOSING_SECONDS
+
+    @property
+    def _held_out_tokens(self) -> int:
+        return self.tokens.parts["held_out"].tokens
 
 
 def _loss_seconds(vocab_size: int) -> float:

@@ -1,6 +1,6 @@
-"""The training loss of a model as one module: teacher forcing, what is dropped, what is penalised.
+"""The training loss of one window: teacher forcing, dropout, penalties, scheduled sampling.
 
-Knows tensors of one window; how weights then move is the trainer's.
+It must not know how the weights are updated.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 
 class Learner(nn.Module):
-    """A model with its loss over the tokens that the training data has.
+    """A model with its loss over the tokens that occur in the training data.
 
-    A token that never occurs is never a target: its logit stays the constant that its bias is set
-    to, with no output weights. So one column of logits, the logarithm of all their exponentials,
-    stands for all of them, which is exact, and the output layer costs as much as the corpus's own
-    alphabet rather than the whole vocabulary.
+    A token that never occurs is never a target: its output weights are zero and its logit stays the
+    constant of its bias. One column of logits, the log-sum-exp of these constants, stands for all
+    such tokens. This is exact, and the output layer costs as much as the tokens that occur and not
+    as the whole vocabulary.
     """
 
     known: Tensor  # (K,) ids that occur
-    column: Tensor  # (V,) id -> its column of logits
-    rest: Tensor  # (1,) log sum exp of the other ids' logits
+    column: Tensor  # (V,) the column of logits of each id
+    rest: Tensor  # (1,) log-sum-exp of the other ids' logits
 
     def __init__(self, model: LanguageModel, config: TrainingConfig, known: Tensor) -> None:
-        """`known`: (K,) ids that may be targets, ascending; `model` forgets its others."""
+        """Zero the output weights of all ids that are not `known`, (K,), ascending."""
         super().__init__()
         self.model = model
         self.config = config
@@ -46,7 +46,9 @@ class Learner(nn.Module):
             model.output.weight[unknown] = 0.0
         column = torch.full((vocab_size,), len(known), device=known.device)
         column[known] = torch.arange(len(known), device=known.device)
-        rest = model.output.bias.detach()[unknown].logsumexp(0, keepdim=True)  # -inf without any
+        rest = model.output.bias.detach()[unknown].logsumexp(
+            0, keepdim=True
+        )  # It is -inf where every id is known.
         self.register_buffer("known", known, persistent=False)
         self.register_buffer("column", column, persistent=False)
         self.register_buffer("rest", rest, persistent=False)
@@ -60,14 +62,14 @@ class Learner(nn.Module):
         labels: Tensor | None = None,
         noise: Noise | None = None,
     ) -> tuple[Tensor, Tensor, State]:
-        """What to minimise, the nats per token in it, and the state to go on with.
+        """The loss to minimise, the nats per token in it, and the state after the window.
 
         Args:
             inputs, targets: (T, B) ids.
             state: of B rows.
             progress: the part of the budget that is spent.
             labels: (T, B), see `LanguageModel.outputs`.
-            noise: for dropout and scheduled sampling; None does without both.
+            noise: random numbers for dropout and scheduled sampling; None switches both off.
         """
         config = self.config
         model = self.model
@@ -100,7 +102,7 @@ class Learner(nn.Module):
         noise: Noise,
         labels: Tensor | None = None,
     ) -> Tensor:
-        """Some inputs replaced by what the model itself would have written there. (T, B)
+        """The inputs, of which some are replaced by samples from the model. (T, B)
 
         Source: scheduled sampling (Bengio et al. 2015), in two parallel passes instead of a loop
         over time (Mihaylova & Martins 2019).
@@ -108,7 +110,7 @@ class Learner(nn.Module):
         model = self.model
         outputs, _ = model.outputs(inputs, state, labels, noise)
         logits = self._logits(outputs)[:-1, :, : len(self.known)].float()
-        # the largest of logits plus Gumbel noise is a draw from their softmax
+        # The argmax of logits plus Gumbel noise is a sample from their softmax.
         gumbel = noise.exponential_rows(logits.shape).log_().neg_()
         drawn = self.known[(logits + gumbel).argmax(-1)]  # (T - 1, B)
         chance = noise.uniform_rows(drawn.shape)

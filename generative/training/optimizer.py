@@ -1,7 +1,7 @@
-"""Weights in motion: AdamW over a model's parameters, and their moving average.
+"""AdamW over a model's parameters, and the moving average of the weights.
 
-Every thread updates its own stretch of each parameter, so that the update takes as long as the
-memory of all cores needs and not that of one.
+Every thread updates its own stretch of each parameter, so that the update is limited by the memory
+bandwidth of all cores and not of one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from generative.model.language_model import LanguageModel
     from generative.training.config import TrainingConfig
 
-SLOTS = ("exp_avg", "exp_avg_sq")  # what AdamW keeps for each number
-VECTOR_NUMBERS = 64  # a multiple of what any processor's vector loop takes at a time
+SLOTS = ("exp_avg", "exp_avg_sq")  # the state that AdamW keeps for each weight
+VECTOR_NUMBERS = 64  # a multiple of the width of any processor's vector loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Optimizer:
         config: TrainingConfig,
         workers: Workers,
     ) -> None:
-        """`average` follows `model`; both keep the parameters that they have."""
+        """Set up for a model and its average; their parameter tensors must not be replaced."""
         self.parameters = list(model.parameters())
         self._names = [name for name, _ in model.named_parameters()]
         self._config = config
@@ -84,7 +84,7 @@ class Optimizer:
             )
 
     def sum(self, gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Add up the gradients of all shards of a batch into those of the first.
+        """Sum the gradients of all shards of a batch, in place of those of the first.
 
         gradients: one sequence a shard, one tensor a parameter.
         """
@@ -109,7 +109,7 @@ class Optimizer:
     def step(
         self, gradients: Sequence[Tensor], *, scale: float, learning_rate: float, step: int
     ) -> None:
-        """Move the weights by `scale` times the gradients, and the average towards the weights.
+        """Update the weights by `scale` times the gradients, and their moving average.
 
         After `step` steps the weight of the old average is
         min(average_decay, (1 + step) / (10 + step)): lower at first, when there is little to
@@ -117,7 +117,7 @@ class Optimizer:
         """
         decay = min(self._config.average_decay, (1 + step) / (10 + step))
 
-        def move(number: int) -> None:
+        def update(number: int) -> None:
             stretch = self._stretches[number]
             cut = partial(_stretch, number=number, count=self._workers.count)
             mine = [cut(g) for g in gradients]
@@ -129,10 +129,10 @@ class Optimizer:
             stretch.optimizer.step()
             torch._foreach_lerp_(stretch.averages, stretch.weights, 1.0 - decay)
 
-        self._workers.map(move, range(self._workers.count))
+        self._workers.map(update, range(self._workers.count))
 
     def state(self) -> dict[str, Tensor]:
-        """All that continuing needs: "NAME.SLOT" -> flat tensor, and "step"."""
+        """Everything that continuing needs: "NAME.SLOT" -> flat tensor, and "step"."""
         slots = [
             [stretch.optimizer.state[w] for w in stretch.weights] for stretch in self._stretches
         ]
@@ -146,13 +146,13 @@ class Optimizer:
         return {**found, "step": slots[0][0]["step"].clone()}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of what `state` gives once a step was taken."""
+        """The shapes of the result of `state` after the first step."""
         sizes = zip(self._names, self.parameters, strict=True)
         found: dict[str, tuple[int, ...]] = {"step": ()}
         return found | {f"{name}.{slot}": (p.numel(),) for name, p in sizes for slot in SLOTS}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state` gave, by however many threads.
+        """Restore the result of `state`, from any number of threads.
 
         Raises:
             KeyError, ValueError: it belongs to another model.
@@ -176,8 +176,8 @@ class Optimizer:
 def _stretch(tensor: Tensor, number: int, count: int) -> Tensor:
     """The `number`-th of `count` stretches of nearly equal size, as a flat view.
 
-    All but the last end at a multiple of `VECTOR_NUMBERS`: the numbers that do not fill a vector
-    may be rounded otherwise than those that do, so they must be the same ones for every `count`.
+    All but the last end at a multiple of `VECTOR_NUMBERS`. Numbers that do not fill a vector may be
+    rounded differently, so they must be the same ones for every `count`.
     """
     flat = tensor.view(-1)
     vectors = -(-flat.numel() // VECTOR_NUMBERS)

@@ -1,7 +1,7 @@
-"""The processes that share a run: knows ranks and what they tell each other, not what they train.
+"""The processes that share a run, and the collective operations between them.
 
-`torchrun` starts them and says by environment variables which is which. A run without it is one
-process that tells itself everything, by the same calls.
+It must not know what is trained. `torchrun` starts the processes and gives each its rank in
+environment variables. A run without it is a single process, for which the same calls do nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-# Before there is a group: the default arguments of its functions would keep the group alive.
+# This must be imported before there is a process group, since the default arguments of its
+# functions would keep the group alive.
 import torch.distributed.nn
 from torch import Tensor, distributed
 from torch.distributed.distributed_c10d import PrefixStore
@@ -30,9 +31,9 @@ class Processes:
     """This process among those of its run.
 
     Attributes:
-        device: what it trains on, and where tensors that are exchanged lie.
-        rank: 0 .. size - 1; rank 0 writes files and speaks.
-        size: how many there are.
+        device: holds the model and the tensors that are exchanged.
+        rank: 0 .. size - 1; rank 0 writes files and reports.
+        size: the number of processes.
     """
 
     device: torch.device
@@ -41,13 +42,13 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes and speaks."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """Which of the run's rows are this process's."""
-        share = batch_size // self.size
-        return slice(self.rank * share, (self.rank + 1) * share)
+        """The rows of a batch that are this process's."""
+        rows = batch_size // self.size
+        return slice(self.rank * rows, (self.rank + 1) * rows)
 
     def sums(self, *values: float) -> list[float]:
         """Each value summed over all processes."""
@@ -58,13 +59,13 @@ class Processes:
         return [float(value) for value in tensor.tolist()]
 
     def from_first(self, value: float) -> float:
-        """What rank 0 has, whatever the others hand in."""
+        """The value of rank 0; the values of other ranks are ignored."""
         return self.sums(value if self.is_first else 0.0)[0]
 
     def average(self, tensors: list[Tensor]) -> None:
-        """Put each tensor's mean over all processes in its place, by one exchange.
+        """Replace each tensor by its mean over all processes, in one all-reduce.
 
-        tensors: as many and of the same shapes in each.
+        tensors: the same number and shapes in each process.
         """
         if self.size == 1:
             return
@@ -74,8 +75,8 @@ class Processes:
         for tensor, mean in zip(tensors, together.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(mean.view_as(tensor))
 
-    def take_first(self, tensors: Iterable[Tensor]) -> None:
-        """Put what rank 0 has in the place of each tensor."""
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Replace each tensor by that of rank 0."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
@@ -89,13 +90,13 @@ class Processes:
         return torch.cat(parts)
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes have called this."""
         if self.size > 1:
             distributed.barrier()
 
     @contextmanager
     def first_then_others(self) -> Iterator[None]:
-        """The block runs in rank 0, and once that is done in all others."""
+        """Run the block in rank 0, and then in all others."""
         if not self.is_first:
             self.wait()
         yield
@@ -105,10 +106,10 @@ class Processes:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that `torchrun` started; alone without it.
+    """Join the process group of `torchrun`; without it, a single process.
 
-    When it is left nothing of the group is: a thread of gloo's that gave back a tensor while Python
-    ends would take the process with it.
+    The group is destroyed at the end of the block, since a thread of gloo that releases a tensor
+    while Python exits would crash the process.
 
     Raises:
         ValueError: the environment describes no such group.
@@ -121,8 +122,8 @@ def joined(device: torch.device) -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         device = torch.device("cuda", torch.cuda.current_device())
     store, rank, size = next(rendezvous("env://"))
-    # The launcher keeps one store through all restarts: without a name of its own, a group could
-    # read the addresses of processes that are gone.
+    # The launcher keeps one store through all restarts. Without a prefix of its own, a group could
+    # read the addresses of processes that have ended.
     attempt = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {size}"
     distributed.init_process_group(
         BACKENDS.get(device.type, "gloo"),
@@ -137,7 +138,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def launch() -> str | None:
-    """Names the `torchrun` that started this process; None without one, or without a name."""
+    """The name of the `torchrun` launch of this process; None without one, or without a name."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return None if name == "none" else name
 

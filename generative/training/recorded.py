@@ -1,4 +1,7 @@
-"""What a model folder keeps of how its model was trained: knows recipes and files, not training."""
+"""What a model folder records of its training: notes in config.json, and recipe.toml.
+
+It must not know how training is done.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from generative import checkpoint
 from generative.checkpoint import CheckpointError
 from generative.files import shown, write_text
 from generative.training.config import TrainingConfig
-from generative.training.recipe import PRECISIONS, Recipe, precision_name
+from generative.training.hardware import PRECISIONS, precision_name
+from generative.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +22,13 @@ if TYPE_CHECKING:
     from generative.data.store import TokenStore
     from generative.training.config import Budget
 
-RECIPE_FILE = "recipe.toml"  # what was chosen, as options for another run
+RECIPE_FILE = "recipe.toml"  # It has the choices as options for another run.
 
 
 def details(
     tokens: TokenStore, recipe: Recipe, budget: Budget, licence: str, launch: str | None
 ) -> dict[str, Any]:
-    """What the folder's config notes about where the model comes from."""
+    """The notes about corpus and recipe in a model's config.json."""
     notes = tokens.notes
     return {
         "corpus": {
@@ -51,7 +55,7 @@ def details(
 def save_recipe(
     folder: Path, recipe: Recipe, *, tokenizer: str, vocab_size: int | None, grid: str | None
 ) -> None:
-    """Leave what was chosen as options: `train --config FILE --steps N` repeats it."""
+    """Write the choices as options: `train --config FILE --steps N` repeats the run."""
     model = {k: v for k, v in recipe.model.to_dict().items() if k not in ("vocab_size", "labels")}
     tables: dict[str, dict[str, Any]] = {
         "run": {
@@ -67,7 +71,7 @@ def save_recipe(
     lines = [f"# {recipe.reason}", ""]
     for table, values in tables.items():
         lines += [f"[{table}]"]
-        # A string, a number and a truth value are the same in JSON and in TOML.
+        # Strings, numbers and booleans are written alike in JSON and TOML.
         lines += [f"{key} = {json.dumps(v)}" for key, v in values.items() if v is not None]
         lines += [""]
     write_text(folder / RECIPE_FILE, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: metrics.csv, learning_curve.png, events for TensorBoard or W&B."""
+"""The reports of a run: metrics.csv, learning_curve.png, and events for TensorBoard or W&B."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ HISTOGRAM_BINS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watching:
-    """What is reported beyond the usual.
+class ReportOptions:
+    """Reports that a run makes only where they are asked for.
 
     Attributes:
-        histograms: of the averaged weights, at each validation.
-        wandb: a project of Weights & Biases to report to as well; None for none.
+        histograms: whether events have histograms of the averaged weights.
+        wandb: the project of Weights & Biases to report to as well; None for none.
     """
 
     histograms: bool = False
     wandb: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be done here.
+        """Refuse what this machine cannot do.
 
         Raises:
             ValueError: Weights & Biases is not installed.
@@ -53,7 +53,10 @@ class Watching:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """One validation. Losses are nats per token; `train_loss` is a running mean with dropout on."""
+    """The figures of one validation.
+
+    Losses are nats per token; `train_loss` is a running mean with dropout on.
+    """
 
     step: int
     epoch: float
@@ -66,7 +69,7 @@ class Metrics:
 
 
 def write_metrics(folder: Path, history: Sequence[Metrics]) -> None:
-    """The whole history as metrics.csv, one row a validation."""
+    """Write the whole history as metrics.csv, one row a validation."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=[field.name for field in fields(Metrics)])
     writer.writeheader()
@@ -78,7 +81,7 @@ def write_metrics(folder: Path, history: Sequence[Metrics]) -> None:
 
 
 def draw_curve(folder: Path, history: Sequence[Metrics]) -> None:
-    """Training and validation loss over steps as learning_curve.png, the best point marked."""
+    """Draw training and validation loss over steps as learning_curve.png, the best point marked."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -105,13 +108,13 @@ def draw_curve(folder: Path, history: Sequence[Metrics]) -> None:
 
 
 class EventLog:
-    """TensorBoard events of one run, beside those of the runs it continues.
+    """TensorBoard events of one run, in a file beside those of the runs that it continues.
 
-    They are written at once and in this thread: a full disk is then an error like any other.
+    They are written at once and in this thread, so that a full disk is an error like any other.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Begin a new file of events in `folder`."""
+        """Begin a new file of events in a model folder."""
         from tensorboardX.event_file_writer import EventsWriter
 
         self._path = folder / EVENTS_FOLDER
@@ -121,7 +124,7 @@ class EventLog:
     def add(
         self, metrics: Metrics, sample: str | None, histograms: Mapping[str, NDArray[np.floating]]
     ) -> None:
-        """One validation: losses, rate, gradient norm, speed, a sample, and any histograms.
+        """Add one validation: its figures, a sample of text, and histograms.
 
         Raises:
             FileError: they cannot be written.
@@ -147,13 +150,13 @@ class EventLog:
         self._writer.write_event(Event(wall_time=time.time(), step=step, summary=part))
 
     def close(self) -> None:
-        """Close the file; all that was added is in it already."""
+        """Close the file, which has all that was added already."""
         with contextlib.suppress(OSError):
             self._writer.close()
 
 
 class WandbLog:
-    """The same for Weights & Biases, where that is installed and asked for."""
+    """A run of Weights & Biases with the same reports as `EventLog`."""
 
     def __init__(self, folder: Path, project: str, notes: dict[str, Any]) -> None:
         """Begin a run of `project`; `notes` are its configuration."""
@@ -165,7 +168,7 @@ class WandbLog:
     def add(
         self, metrics: Metrics, sample: str | None, histograms: Mapping[str, NDArray[np.floating]]
     ) -> None:
-        """One validation."""
+        """Add one validation, as `EventLog.add` does."""
         values: dict[str, Any] = {**scalars(metrics)}
         if sample is not None:
             values["sample"] = sample
@@ -178,7 +181,7 @@ class WandbLog:
 
 
 def scalars(metrics: Metrics) -> dict[str, float]:
-    """What is plotted over steps, by its tag."""
+    """The figures that are plotted over steps, by tag."""
     return {
         "loss/training": metrics.train_loss,
         "loss/validation": metrics.validation_loss,

@@ -1,6 +1,7 @@
-"""All that continuing a run needs, in one verified file: knows tensors and places, not learning.
+"""The saved states of a run: everything that continuing it needs, in one verified file each.
 
-The newest two states are kept, so that a damaged one leaves the one before it.
+It must not know how weights are trained. The newest two states are kept, so that the older one is
+left where the newest is damaged.
 """
 
 from __future__ import annotations
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 FOLDER = layout.RESUME_FOLDER
 PATTERN = layout.RESUME_PATTERN
 KEPT = 2
-FIRST = "step-000000000.safetensors"  # of a run that was stopped before its first step
-
+FIRST = "step-000000000.safetensors"  # The optimizer has no state before the first step.
 
 _NUMBER = (int, float)
 _FORM = {
@@ -47,16 +47,16 @@ _FORM = {
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a run stands; the one thing here that changes as it goes.
+    """The position of a run, which is updated as it goes on.
 
     Attributes:
         step: optimizer steps taken.
-        epoch, window: the place in the data: windows of this epoch that are done.
+        epoch, window: the position in the data: the epoch, and the windows of it that are done.
         seconds: training time spent, over all sessions.
         best_loss: the lowest validation loss, nats per token.
-        stale: validations since then.
+        stale: validations since the one with the lowest loss.
         train_loss: running mean of the training loss; None before the first step.
-        learning_rate_scale: lowered each time that the loss was no longer finite.
+        learning_rate_scale: halved each time that a step was not finite.
         history: one entry a validation.
     """
 
@@ -71,7 +71,7 @@ class Progress:
     history: list[Metrics] = field(default_factory=list)
 
     def to_json(self) -> str:
-        """As text; floats come back bit for bit."""
+        """As text, from which `from_json` restores floats bit for bit."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -79,7 +79,7 @@ class Progress:
         """The inverse of `to_json`.
 
         Raises:
-            ValueError: not that, or numbers that no run comes to.
+            ValueError: another form, or numbers that no run has.
         """
         values = untrusted.parse_json(text.encode("utf-8"))
         if not untrusted.fits(values, _FORM):
@@ -101,9 +101,9 @@ def save(
 
     Args:
         folder: of the model.
-        fingerprint: names model, recipe and data; `load` refuses a state of another run.
-        progress: where the run stands.
-        tensors: what `TrainingStep.tensors` gave.
+        fingerprint: a hash of model, recipe and data; `load` refuses a state of another run.
+        progress: the position of the run.
+        tensors: the result of `TrainingStep.tensors`.
         state: of all rows of the batch, (B, H) each.
     """
     arrays = {
@@ -125,7 +125,7 @@ def save(
 def load(
     folder: Path, fingerprint: str, step: TrainingStep, batch_size: int
 ) -> tuple[Progress, State, list[str]] | None:
-    """Put a training step where the newest whole state has it.
+    """Restore a training step from the newest whole state.
 
     Nothing is changed before all of a state was checked.
 
@@ -159,7 +159,7 @@ def load(
             continue
         except CheckpointError:
             raise
-        except (ValueError, RuntimeError) as error:  # torch's of its generator
+        except (ValueError, RuntimeError) as error:  # torch refuses a generator's state so.
             warnings.append(f"{shown(path)}: damaged: {error}")
             continue
         state = State(

@@ -1,4 +1,6 @@
-"""One optimizer step after another: knows batches, shards of rows and threads; no budget, no files.
+"""The training step: from a batch, cut into shards of rows, to updated weights.
+
+It must not know budgets or files.
 
 The rows of a batch are cut into shards of equal size. Each shard is read by one thread from
 embedding to gradient, and the threads meet when the gradients are added up. The number of shards is
@@ -29,17 +31,17 @@ if TYPE_CHECKING:
     from generative.training.config import TrainingConfig
     from generative.training.processes import Processes
 
-SHARD_ROWS = 4  # fewer rows a thread would read the weights too often for what they compute
+SHARD_ROWS = 4  # With fewer rows, reading the weights would take most of a thread's time.
 
 
 def shards_for(rows: int, threads: int) -> int:
-    """The shards that a process cuts its rows into: equal ones, at most one a thread."""
+    """The number of equal shards that a process cuts its rows into, at most one a thread."""
     most = min(threads, max(1, rows // SHARD_ROWS))
     return max(count for count in range(1, most + 1) if rows % count == 0)
 
 
 class NotFiniteError(ArithmeticError):
-    """A step whose loss or gradient is not finite, before it touched anything."""
+    """The loss or gradient of a step is not finite; the step has changed nothing."""
 
     def __init__(self, loss: float, norm: float) -> None:
         super().__init__(f"loss {loss}, gradient norm {norm}")
@@ -47,14 +49,14 @@ class NotFiniteError(ArithmeticError):
 
 
 class Outcome(NamedTuple):
-    """What a step came to: mean nats per token, and the gradient's norm before clipping."""
+    """The figures of a step: mean nats per token, and the gradient's norm before clipping."""
 
     nats: float
     norm: float
 
 
 class _Read(NamedTuple):
-    """What a shard's reading of a batch gave."""
+    """The results of one shard of a batch."""
 
     nats: Tensor
     gradients: list[Tensor]
@@ -66,14 +68,16 @@ class TrainingStep:
     """A model being trained, its optimizer and the state of each row.
 
     Attributes:
-        model: what is trained; `average`, its moving average, follows it.
+        model: the model that is trained.
+        average: its moving average.
         config: how it learns.
-        known: (K,) ids that the training data may ask for.
-        precision: torch.float32 or torch.bfloat16, what the matrix products run in.
-        workers: the threads.
-        processes: who shares the batch; each has its rows.
-        shards: how many parts the rows of this process are cut into, or as many of them as divide
-            the rows: a run may go on with more processes, which have fewer rows each.
+        known: (K,) ids that may be targets.
+        precision: torch.float32 or torch.bfloat16, the type of matrix products.
+        workers: the threads of this process.
+        processes: the processes that share the batch; each has its own rows.
+        shards: the number of parts that the rows of this process are cut into. It is reduced to a
+            divisor of the rows, since a run may be continued by more processes with fewer rows
+            each.
     """
 
     model: LanguageModel
@@ -86,16 +90,16 @@ class TrainingStep:
     shards: int = 1
 
     def __post_init__(self) -> None:
-        """Set up what changes during the run."""
+        """Set up the learner, the optimizer and the states of the rows."""
         self.device = self.model.output.bias.device
         self.learner = Learner(self.model, self.config, self.known)
-        # The weights were drawn alike, but perhaps by other libraries on another machine.
-        self.processes.take_first(self.model.state_dict().values())
+        # All processes drew the same weights, unless libraries on another machine differ.
+        self.processes.broadcast(self.model.state_dict().values())
         self.average.load_state_dict(self.model.state_dict())
         self.optimizer = Optimizer(self.model, self.average, self.config, self.workers)
         rows = self.processes.rows(self.config.batch_size)
         self.shards = math.gcd(self.shards, rows.stop - rows.start)
-        self._rows = (rows.stop - rows.start) // self.shards  # of one shard
+        self._rows = (rows.stop - rows.start) // self.shards  # rows of one shard
         first = self.processes.rank * self.shards
         count = self.processes.size * self.shards
         self._noises = [
@@ -117,7 +121,7 @@ class TrainingStep:
         ]
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that continuing needs beside the state of the rows, by name."""
+        """Everything that continuing needs beside the state of the rows, by name."""
         parts = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
@@ -127,7 +131,7 @@ class TrainingStep:
         return {**named, "random": self._noises[0].generator.get_state()}
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up what `tensors` gave.
+        """Restore the result of `tensors`.
 
         Raises:
             KeyError, ValueError, RuntimeError: it belongs to another model.
@@ -136,14 +140,14 @@ class TrainingStep:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
 
-        for noise in self._noises:  # first, since torch may refuse it
+        for noise in self._noises:  # This comes first, since torch may refuse a generator's state.
             noise.generator.set_state(tensors["random"])
         self.model.load_state_dict(part("model."))
         self.average.load_state_dict(part("average."))
         self.optimizer.load_state(part("optimizer."))
 
     def shapes(self, *, begun: bool) -> dict[str, tuple[int, ...]]:
-        """The shapes of what `tensors` gives, before the first step or after it."""
+        """The shapes of the result of `tensors`, before the first step or after it."""
         shapes = {"random": tuple(self._noises[0].generator.get_state().shape)}
         for name, tensor in self.model.state_dict().items():
             shapes[f"model.{name}"] = shapes[f"average.{name}"] = tuple(tensor.shape)
@@ -154,7 +158,7 @@ class TrainingStep:
     def __call__(
         self, batch: Batch, *, learning_rate: float, progress: float, step: int
     ) -> Outcome:
-        """Learn from one batch.
+        """Update the weights by one batch.
 
         Args:
             batch: (T, B) ids of this process's rows.

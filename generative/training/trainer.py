@@ -1,4 +1,7 @@
-"""The loop that learns: knows batches, the model and its loss; no text, MIDI or terminals."""
+"""The training loop: steps, validations, saved states, and the best weights.
+
+It must not know text, MIDI or terminals.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from generative import checkpoint
+from generative.checkpoint import CheckpointError
 from generative.model.state import State
 from generative.training import resume
 from generative.training.reports import Metrics
@@ -24,12 +29,12 @@ if TYPE_CHECKING:
     from generative.training.config import Budget
     from generative.training.step import Outcome, TrainingStep
 
-VALIDATIONS = 10  # in a whole run
-VALIDATION_SHARE = 0.1  # of a budget in minutes that validations may take
-FIRST_VALIDATION_SECONDS = 1.0  # until one was timed
-SAVE_SECONDS = 60.0
-LOSS_MEMORY = 0.99  # of the running training loss
-LEAST_SCALE = 2.0**-4  # of the learning rate: so often is it halved before training gives up
+VALIDATIONS = 10  # evenly spaced over a run
+VALIDATION_FRACTION = 0.1  # Validations take at most this part of a budget in minutes.
+FIRST_VALIDATION_SECONDS = 1.0  # The estimate for a validation before one was timed.
+SAVE_SECONDS = 60.0  # The time between saved states, where no validation comes first.
+LOSS_DECAY = 0.99  # The running training loss keeps this part of itself at each step.
+MIN_SCALE = 2.0**-4  # The learning rate is halved down to this scale before training gives up.
 
 
 class TrainingError(RuntimeError):
@@ -37,38 +42,38 @@ class TrainingError(RuntimeError):
 
 
 class Observer(Protocol):
-    """Who is told how it goes; nothing here depends on what they do with it."""
+    """A reporter of a run; nothing about the run depends on it."""
 
     def on_step(self, progress: Progress, fraction: float) -> None:
         """After every optimizer step; `fraction` of the budget is spent."""
         ...
 
-    def on_validation(self, metrics: Metrics, average: LanguageModel, is_best: bool) -> None:
-        """After every validation of the averaged weights."""
+    def on_validation(self, progress: Progress, average: LanguageModel, is_best: bool) -> None:
+        """After every validation of the averaged weights, whose metrics end the history."""
         ...
 
-    def on_trouble(self, messages: list[str]) -> None:
-        """When something went wrong and was mended."""
+    def on_warning(self, messages: list[str]) -> None:
+        """After something went wrong and was mended."""
         ...
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One run: a model, what it reads, how it learns and how long.
+    """The loop of one run.
 
     Attributes:
-        step: the model, its moving average, which is what is validated and kept, and how it
-            learns; its processes share the run, and rank 0 validates, saves and decides.
+        step: the model, how it learns, and its moving average, which is validated and kept. The
+            step's processes share the run; rank 0 validates, saves and decides.
         batches: the training batches of the whole run.
-        validation: one stream of ids, start tokens included, and the labels of its places.
+        validation: one stream of ids, start tokens included, and the labels of its positions.
         selects: whether the average with the lowest validation loss is the best; else the last is.
         budget: how long.
-        finishing_seconds: asked after every validation: how much of a budget in minutes is to be
-            left for what comes after training.
-        folder: where `resume/` is written.
-        fingerprint: names model, recipe and data, so that only the same run is continued.
-        observer: is told how it goes.
-        should_stop: asked after every step; True in any process ends the run after saving it.
+        finishing_seconds: called after every validation; the seconds of a budget in minutes that
+            the work after training will take.
+        folder: the model folder, which gets the best weights and `resume/`.
+        fingerprint: a hash of model, recipe and data, so that only the same run is continued.
+        observer: reports the run.
+        should_stop: called after every step; True in any process ends the run after saving it.
     """
 
     step: TrainingStep
@@ -83,7 +88,7 @@ class Trainer:
     should_stop: Callable[[], bool]
 
     def __post_init__(self) -> None:
-        """Set up what changes during the run."""
+        """Set up the progress at the start of a run."""
         self.processes = self.step.processes
         self.config = self.step.config
         self.rows = self.processes.rows(self.config.batch_size)
@@ -93,20 +98,34 @@ class Trainer:
         self._validation_seconds = FIRST_VALIDATION_SECONDS
 
     def restore(self) -> list[str]:
-        """Continue where `folder` left off. Returns a warning for each damaged state.
+        """Take up the newest whole state in the folder.
+
+        Returns:
+            A warning for each damaged file.
 
         Raises:
-            CheckpointError: nothing whole to continue, or another run's state.
+            CheckpointError: all states are damaged, or they belong to another run.
         """
         found = resume.load(self.folder, self.fingerprint, self.step, self.config.batch_size)
         if found is None:
             return ["nothing to resume: training from the start"]
         self.progress, state, warnings = found
         self.step.state = state.select(range(self.config.batch_size)[self.rows])
-        return warnings
+        return warnings + self._check_best()
+
+    def _check_best(self) -> list[str]:
+        """Forget the best loss where its weights are damaged, so that the next weights are kept."""
+        if self.progress.best_loss == math.inf:
+            return []
+        try:
+            checkpoint.load_weights(self.folder)
+        except CheckpointError as error:
+            self.progress.best_loss = math.inf
+            return [f"{error}; the next validation's weights replace it"]
+        return []
 
     def save(self) -> None:
-        """Write all that continuing needs."""
+        """Save a state with everything that continuing needs."""
         state = State(
             tuple(tuple(map(self.processes.gather_rows, layer)) for layer in self.step.state.layers)
         )
@@ -114,22 +133,23 @@ class Trainer:
             resume.save(self.folder, self.fingerprint, self.progress, self.step.tensors(), state)
 
     def run(self, seconds_spent: float = 0.0) -> bool:
-        """Train until the budget is spent, patience ends, or `should_stop` says so.
+        """Train until the budget is spent, patience ends, or `should_stop` returns True.
 
-        A loss or gradient that is not finite touches no weight: the run goes back to its last saved
-        state and on from there with half the learning rate.
+        A step whose loss or gradient is not finite changes no weight. The run goes back to its last
+        saved state and continues with half the learning rate.
 
         Args:
             seconds_spent: time that already counts against a budget in minutes.
 
         Returns:
-            False if `should_stop` ended it before its time.
+            False if `should_stop` ended the run before the budget was spent.
 
         Raises:
-            TrainingError: not finite again and again; the last good state is on the disk.
+            TrainingError: losses are not finite even with the lowest learning rate; the last good
+                state is on the disk.
         """
         if self.progress.step == 0:
-            self.save()  # somewhere to go back to
+            self.save()  # A first step that is not finite goes back to this state.
         self._began = time.monotonic() - seconds_spent - self.progress.seconds
         while True:
             try:
@@ -138,7 +158,7 @@ class Trainer:
                 self._go_back(error)
 
     def _run(self) -> bool:
-        """As `run`, until a step is not finite."""
+        """Train as in `run`, where a step that is not finite raises `NotFiniteError`."""
         progress, config = self.progress, self.config
         saved = time.monotonic()
         measured_step, measured_at = progress.step, saved
@@ -175,46 +195,47 @@ class Trainer:
         return True
 
     def _note(self, outcome: Outcome) -> float:
-        """Take a step into account. Returns the gradient's norm."""
+        """Count a step and update the running loss. Returns the gradient's norm."""
         progress = self.progress
         progress.step += 1
         old = progress.train_loss
         progress.train_loss = (
-            outcome.nats if old is None else LOSS_MEMORY * old + (1 - LOSS_MEMORY) * outcome.nats
+            outcome.nats if old is None else LOSS_DECAY * old + (1 - LOSS_DECAY) * outcome.nats
         )
         return outcome.norm
 
     def _validation_after(self, fraction: float) -> float:
         """The part of the budget after which to validate next.
 
-        A budget in minutes leaves validations out that would take more than a part of it.
+        With a budget in minutes, validations are left out that would take more than
+        `VALIDATION_FRACTION` of it.
         """
         least = fraction
         if self.budget.unit == "minutes":
             seconds = self.processes.from_first(self._validation_seconds)
-            least += seconds / (VALIDATION_SHARE * 60.0 * self.budget.amount)
-        due = math.ceil(least * VALIDATIONS + 1e-9)  # 0.57 * 100 is less than 57
+            least += seconds / (VALIDATION_FRACTION * 60.0 * self.budget.amount)
+        due = math.ceil(least * VALIDATIONS + 1e-9)  # In floating point 0.57 * 100 is less than 57.
         if due <= fraction * VALIDATIONS + 1e-9:
             due += 1
         return min(1.0, due / VALIDATIONS)
 
     def _go_back(self, error: NotFiniteError) -> None:
-        """Take up the last saved state with a lower learning rate, or give up."""
+        """Restore the last saved state with half the learning rate, or give up."""
         scale = 0.5 * self.progress.learning_rate_scale
-        said = f"at step {self.progress.step} the loss is {error.loss} and the gradient's norm "
-        said += f"{error.norm}; the weights are untouched"
-        if scale < LEAST_SCALE:
+        message = f"at step {self.progress.step} the loss is {error.loss} and the gradient's norm "
+        message += f"{error.norm}; the weights are untouched"
+        if scale < MIN_SCALE:
             raise TrainingError(
-                f"{said}; going back and halving the learning rate did not help: "
+                f"{message}; going back and halving the learning rate did not help: "
                 "try a lower --learning-rate"
             ) from error
         warnings = self.restore()
         self.progress.learning_rate_scale = scale
-        said = f"{said}; back at step {self.progress.step} with half the learning rate"
-        self.observer.on_trouble([*warnings, said])
+        message = f"{message}; back at step {self.progress.step} with half the learning rate"
+        self.observer.on_warning([*warnings, message])
 
     def _agree(self) -> tuple[float, bool]:
-        """The part of the budget that is spent by rank 0's clock, and whether anyone must stop."""
+        """The part of the budget spent by rank 0's clock, and whether any process must stop."""
         progress = self.progress
         progress.seconds = time.monotonic() - self._began
         epochs = progress.epoch + progress.window / self.batches.windows_per_epoch
@@ -229,7 +250,7 @@ class Trainer:
         return fraction, stops > 0
 
     def _batches(self) -> Iterator[Batch]:
-        """Batches from the present place in the data on, without end."""
+        """Batches from the present position in the data on, without end."""
         progress = self.progress
         while True:
             epoch = self.batches.epoch(progress.epoch, first=progress.window, rows=self.rows)
@@ -246,7 +267,7 @@ class Trainer:
     def _validate(
         self, learning_rate: float, gradient_norm: float, tokens_per_second: float
     ) -> None:
-        """Measure the averaged weights on held-out data and tell the observer."""
+        """Measure the averaged weights on held-out data, keep them if they are best, and report."""
         progress = self.progress
         first = self.processes.is_first
         began = time.monotonic()
@@ -269,7 +290,10 @@ class Trainer:
         is_best = loss < progress.best_loss or not self.selects
         progress.best_loss = min(loss, progress.best_loss)
         progress.stale = 0 if is_best else progress.stale + 1
-        self.observer.on_validation(metrics, self.step.average, is_best)
+        if is_best and first:
+            weights = self.step.average.state_dict()
+            checkpoint.save_weights(self.folder, {k: v.cpu().numpy() for k, v in weights.items()})
+        self.observer.on_validation(progress, self.step.average, is_best)
         if first:
             self._reserve = self.finishing_seconds()
         self._validation_seconds = time.monotonic() - began

@@ -24,7 +24,8 @@ from generative.model.cells import CELLS
 from generative.scoring.dynamic import dynamic_token_nats
 from generative.scoring.loss import token_nats
 from generative.tokenizers.byte import ByteTokenizer
-from generative.training import run
+from generative.training import monitor
+from generative.training.signals import Interrupted
 from tests.conftest import TUNES
 from tests.data.test_labels import NAMES, every_cell, labelled
 from tests.model.test_model import B, T, tokens
@@ -51,7 +52,7 @@ def stored(model: Any) -> Checkpoint:
 def _no_pictures() -> Iterator[None]:
     """Drawing takes longer than learning here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "draw_curve", lambda *_: None)
+        patch.setattr(monitor, "draw_curve", lambda *_: None)
         yield
 
 
@@ -252,7 +253,7 @@ def weights(folder: Path) -> dict[str, Any]:
 def test_a_run_with_styles_resumes_bit_for_bit(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = run._Watch.on_step
+    usual = monitor.Monitor.on_step
 
     def interrupted(self: Any, progress: Any, fraction: float) -> None:
         usual(self, progress, fraction)
@@ -260,8 +261,8 @@ def test_a_run_with_styles_resumes_bit_for_bit(
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run._Watch, "on_step", interrupted)
-        with pytest.raises(run.Interrupted):
+        patch.setattr(monitor.Monitor, "on_step", interrupted)
+        with pytest.raises(Interrupted):
             generative.train(corpus, tmp_path / "parts", steps=20, **SMALL)
     parts = generative.train(corpus, tmp_path / "parts", steps=20, resume=True, **SMALL)
     whole = generative.train(corpus, tmp_path / "whole", steps=20, **SMALL)

@@ -12,18 +12,17 @@ import click
 import pytest
 
 from generative import cli
-from generative.api import choices, training
+from generative.api import choices, training_options
 from generative.api.music_model import MusicModel
 from generative.cli import music, sections
 from generative.cli.main import cli as group
 from generative.cli.sections import Section, gathered, given, option
 from generative.engine import PRECISIONS
-from generative.model.config import GATES, ModelConfig
+from generative.model.config import GATES
 from generative.music import formats
 from generative.music.jam import Settings
 from generative.music.quantise import PERFORMANCE, SCORE
-from generative.training.config import TrainingConfig
-from generative.training.run import precision
+from generative.training.hardware import find_precision
 
 COMMANDS = sorted(group.commands)
 # values of the command line that the library has under another form
@@ -86,9 +85,9 @@ def test_choices_are_the_registries() -> None:
     assert set(choices.GRIDS) == {choices.AUTO, SCORE, PERFORMANCE}
     assert choices.SAMPLING_PRECISIONS == PRECISIONS
     for name in choices.TRAINING_PRECISIONS:
-        precision(name)
+        find_precision(name)
     with pytest.raises(ValueError, match=", ".join(choices.TRAINING_PRECISIONS)):
-        precision("float8")
+        find_precision("float8")
     for name, values in {
         "tokenizer": choices.TOKENIZERS,
         "grid": choices.GRIDS,
@@ -151,19 +150,21 @@ def test_music_has_the_parameters_of_the_model() -> None:
 def test_train_has_the_parameters_of_the_library() -> None:
     from generative.cli import train
 
-    parameters = inspect.signature(training.train).parameters
-    fields = {
-        field.name for cls in (ModelConfig, TrainingConfig) for field in dataclasses.fields(cls)
-    }
+    known = {*training_options.TrainOptions.__annotations__, "sources"}
     options = options_of("train")
     settings = set(options) - {"output", "config", "as_json"}
-    assert settings <= {*parameters, *fields, *training.SHORT_NAMES}
+    assert settings - {"corpus"} <= known
     assert settings == members(
         *train.duration_options, *train.corpus_options, *train.model_options,
         *train.optimization_options, *train.machine_options,
     )  # fmt: skip
-    defaults = {name: p.default for name, p in parameters.items() if name in settings}
-    check_defaults(options, {**defaults, "minutes": f"{training.DEFAULT_MINUTES:g}"})
+    fields = dataclasses.fields(training_options.TrainSettings)
+    defaults = {
+        field.name: field.default
+        for field in fields
+        if field.name in settings and field.default is not dataclasses.MISSING
+    }
+    check_defaults(options, {**defaults, "minutes": f"{training_options.DEFAULT_MINUTES:g}"})
 
 
 def test_gathered_options_are_one_argument() -> None:

@@ -69,11 +69,11 @@ def replace_file(folder: Path, name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "tied", "labels", "recall"),
+    ("cell", "tied", "labels", "match_length"),
     list(itertools.product(GATES, [False, True], [(), ("a", "b")], [0, 4])),
 )
 def test_shapes_are_those_of_the_torch_model(
-    cell: str, tied: bool, labels: tuple[str, ...], recall: int
+    cell: str, tied: bool, labels: tuple[str, ...], match_length: int
 ) -> None:
     config = ModelConfig(
         vocab_size=9,
@@ -83,7 +83,7 @@ def test_shapes_are_those_of_the_torch_model(
         num_layers=2,
         tied=tied,
         labels=labels,
-        recall_length=recall,
+        match_length=match_length,
     )
     state = LanguageModel(config).state_dict()
     assert config.shapes() == {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -239,7 +239,7 @@ def test_a_headers_length_is_checked_before_it_is_read(folder: Path, length: int
 
 
 def test_the_largest_weights_give_finite_logits_without_a_warning(folder: Path) -> None:
-    largest = {n: np.full_like(a, checkpoint.LARGEST_WEIGHT) for n, a in weights().items()}
+    largest = {n: np.full_like(a, checkpoint.MAX_WEIGHT) for n, a in weights().items()}
     checkpoint.save_weights(folder, largest)
     found = checkpoint.load(folder)
     for precision in ("float32", "int8"):

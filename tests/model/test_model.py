@@ -189,10 +189,10 @@ def test_dropped_weights_are_zero_or_scaled_up() -> None:
 
 def test_dropped_token_types_lose_their_whole_vector() -> None:
     noise = Noise.seeded(0)
-    out = noise.drop_types(torch.ones(400, 3), 0.25)
+    out = noise.drop_vectors(torch.ones(400, 3), 0.25)
     assert sorted(out.unique().tolist()) == [0.0, pytest.approx(4 / 3)]
     assert (out == out[:, :1]).all()
-    assert noise.drop_types(out, 0.0) is out
+    assert noise.drop_vectors(out, 0.0) is out
 
 
 def test_noise_does_not_depend_on_how_many_parts_share_it() -> None:

@@ -14,9 +14,10 @@ from generative.model.language_model import LanguageModel
 from generative.model.noise import Noise
 from generative.scoring.loss import cross_entropy
 from generative.training.config import TrainingConfig
+from generative.training.fitting import calibrate
 from generative.training.learner import Learner
 from generative.training.optimizer import Optimizer
-from generative.training.validation import calibrate, validation_loss
+from generative.training.validation import validation_loss
 from tests.model.test_model import B, T, V, small
 
 KNOWN = torch.tensor([0, 2, 3, 5])

@@ -12,7 +12,7 @@ import pytest
 
 import generative
 from generative.errors import FileError
-from generative.training.reports import EventLog, Metrics, WandbLog, Watching
+from generative.training.reports import EventLog, Metrics, ReportOptions, WandbLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def test_weights_and_biases_are_told_where_they_are_installed(
     module.init = init
     module.Histogram = len
     monkeypatch.setitem(sys.modules, "wandb", module)
-    project = Watching(wandb="songs").wandb
+    project = ReportOptions(wandb="songs").wandb
     assert project is not None
     log = WandbLog(tmp_path, project, {"seed": 1})
     log.add(METRICS, "la", {"weights/bias": np.arange(10.0)})
