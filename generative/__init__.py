@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from generative.api.load import load, mix
-    from generative.api.music_model import MusicModel, Tune
+    from generative.api.music_model import MusicModel
     from generative.api.text_model import TextModel
     from generative.api.training import TrainingResult, train
     from generative.checkpoint import CheckpointError
@@ -39,7 +39,7 @@ _HOMES = {
     "Piece": "generative.music.piece",
     "TextModel": "generative.api.text_model",
     "TrainingResult": "generative.api.training",
-    "Tune": "generative.api.music_model",
+    "Tune": "generative.api.tune",
     "formats": "generative.music.formats",
     "load": "generative.api.load",
     "midi": "generative.music.midi",

@@ -581,7 +581,7 @@ def _load(
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from generative.api import load as api
 
-    names = api.shares_of_models(name or api.default_model(kind or "text"), mix)
+    names = api.mixture_weights(name or api.default_model(kind or "text"), mix)
     loaded = api.mix(names, precision=precision, compiled=compiled)
     if kind is not None and loaded.kind != kind:
         raise ValueError(
