@@ -1,4 +1,4 @@
-"""A style is a constant: whatever runs a model in it says what torch says with labels."""
+"""A style is a constant: every runtime in a style computes what torch computes with labels."""
 
 from __future__ import annotations
 
