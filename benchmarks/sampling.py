@@ -361,8 +361,10 @@ def _process(command: Sequence[str]) -> float:
 
 def int8_bits_per_char(text: Path) -> None:
     """What int8 costs on the end of a text, read as many parts side by side."""
-    found = generative.load("shakespeare").checkpoint
-    ids = np.array(found.tokenizer.encode(text.read_text(encoding="utf-8")[-INT8_CHARS:]))
+    model = generative.load("shakespeare")
+    assert isinstance(model, TextModel)
+    found = model.checkpoint
+    ids = np.array(model.tokenizer.encode(text.read_text(encoding="utf-8")[-INT8_CHARS:]))
     ids = ids[: len(ids) // BATCH * BATCH].reshape(BATCH, -1).T  # (T, B)
     bits = {}
     for precision in engine.PRECISIONS:

@@ -136,8 +136,10 @@ def main() -> None:
     for name, value in ours.items():
         print(f"generative  {name:>9}  {value:.4f} nats per char")
     print(f"small GPT   {f'cold-{BLOCK}':>9}  {peer:.4f} nats per char")
-    same_block = ours[f"cold-{BLOCK}"]
-    print(f"ratio: stream {ours['stream'] / peer:.3f}, same block {same_block / peer:.3f}")
+    stream, same_block = ours["stream"], ours[f"cold-{BLOCK}"]
+    assert stream is not None
+    assert same_block is not None
+    print(f"ratio: stream {stream / peer:.3f}, same block {same_block / peer:.3f}")
 
 
 if __name__ == "__main__":

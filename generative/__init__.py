@@ -6,7 +6,8 @@ Example:
     model = generative.load("shakespeare")
     print(model.generate("ROMEO:", max_new_tokens=200, temperature=0.8, seed=1).text)
 
-The names below are loaded when first used, so that importing the package costs nothing.
+The public names are imported when they are first used, so that `import generative` loads neither
+torch nor NumPy.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from generative.api.load import load, mix
-    from generative.api.music_model import MusicModel, Tune
+    from generative.api.music_model import MusicModel
     from generative.api.text_model import TextModel
     from generative.api.training import TrainingResult, train
+    from generative.api.tune import Tune
     from generative.checkpoint import CheckpointError
     from generative.errors import CorpusError, FileError, OptionError
     from generative.music import formats, midi
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# public name -> the module that defines it
 _HOMES = {
     "CheckpointError": "generative.checkpoint",
     "CorpusError": "generative.errors",
@@ -39,14 +42,14 @@ _HOMES = {
     "Piece": "generative.music.piece",
     "TextModel": "generative.api.text_model",
     "TrainingResult": "generative.api.training",
-    "Tune": "generative.api.music_model",
+    "Tune": "generative.api.tune",
     "formats": "generative.music.formats",
     "load": "generative.api.load",
     "midi": "generative.music.midi",
     "mix": "generative.api.load",
     "train": "generative.api.training",
 }
-_MODULES = {"formats", "midi"}  # names that are modules themselves
+_MODULES = {"formats", "midi"}  # public names of modules
 
 __all__ = [
     "CheckpointError",

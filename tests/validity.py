@@ -23,7 +23,7 @@ from generative.music import midi
 from generative.tokenizers.music.tokenizer import MusicGrammar
 
 if TYPE_CHECKING:
-    from generative.api.music_model import TuneSequence
+    from generative.api.tune import TuneSequence
 
 BARS = 4
 BATCH = 50

@@ -1,8 +1,9 @@
-"""Voices around a melody: knows how a model is made to hear a melody, and what that makes of it.
+"""A melody in terms that a model has learnt, and the model's voices around the original melody.
 
-A model that never met a melody's meter, tempo or instrument has learnt nothing about their tokens.
-It therefore hears the melody as it would have put it (in its own meter, tempo, instrument and
-loudness), and what it adds is given back in the melody's; notes and their times are never changed.
+A model has learnt nothing about the token of a meter, a tempo, an instrument or a velocity that its
+corpus never contained. Such values are therefore replaced by those that the model finds likeliest
+before it reads the melody, and the replacement is undone in what it generates. The notes and their
+times are never changed. This module must not know how voices are sampled.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from generative.api.primer import program_number
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
 from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS, OFFSETS, VALUES, meaning
 
@@ -24,20 +26,23 @@ if TYPE_CHECKING:
     from generative.sampling import Stepper
     from generative.tokenizers.music.tokenizer import MusicTokenizer
 
-# A token that gets less than this of the probability of its kind is unknown to the model.
-KNOWN_SHARE = 0.001
-_SAID_ONCE = ("beats", "unit", "tempo", "program", "velocity")  # in a melody's opening
+# A value is unknown to a model that gives it less than this probability among the values of its
+# token type.
+MIN_KNOWN_PROBABILITY = 0.001
+# The token types whose values may be replaced. Each occurs once in the opening of a melody, and
+# "velocity" is the last of them.
+_REPLACEABLE = ("beats", "unit", "tempo", "program", "velocity")
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A melody as a model hears it.
+class MelodySubstitution:
+    """A melody, and the same notes with values that the model knows.
 
     Attributes:
-        original: one track, in token form.
-        melody: the same notes in a meter, a tempo, an instrument and velocities that it knows.
-        voices: of each instrument asked for the one that it knows instead, in the same order.
-        asked: the instruments asked for; empty where the model chooses.
+        original: the melody in token form, one track.
+        melody: its notes in a meter, a tempo, an instrument and velocities that the model knows.
+        voices: for each instrument that was asked for the one that the model knows, in that order.
+        asked: the instruments that were asked for; empty where the model chooses.
     """
 
     original: Piece
@@ -50,104 +55,113 @@ class Heard:
         """All that may play, the melody's own included; None where the model chooses."""
         if not self.asked:
             return None
-        return tuple(sorted((_program(self.melody.tracks[0]), *self.voices)))
+        return tuple(sorted((program_number(self.melody.tracks[0]), *self.voices)))
 
-    def given_back(self, piece: Piece) -> Piece:
-        """The original melody, and the voices that a model put around what it heard.
+    def undone(self, piece: Piece) -> Piece:
+        """The original melody, and the voices of a piece with the values that were asked for.
 
-        piece: the melody as heard in its first track, and the voices in the others.
+        piece: `melody` in its first track, and the model's voices in the others.
         """
         end_ticks = max(self.original.bar_lines[-1], self.original.duration_ticks)
-        before, now = self.melody.tracks[0], self.original.tracks[0]
-        louder = round(_mean_velocity(now) - _mean_velocity(before))
+        replacement, original = self.melody.tracks[0], self.original.tracks[0]
+        velocity_change = round(_mean_velocity(original) - _mean_velocity(replacement))
         renamed = list(zip(self.voices, self.asked, strict=True))
         voices = []
         for track in piece.clipped(end_ticks).tracks[1:]:
-            program = _program(track)
+            program = program_number(track)
             found = next((pair for pair in renamed if pair[0] == program), None)
             if found is not None:
                 renamed.remove(found)
                 program = found[1]
-            elif program == _program(before):
-                program = _program(now)  # they played the same instrument, and still do
+            elif program == program_number(replacement):
+                program = program_number(original)  # the voice doubles the melody's instrument
             is_drum, number = divmod(program, DRUM_PROGRAMS)
-            notes = tuple(_louder(note, louder) for note in track.notes)
+            notes = tuple(_louder(note, velocity_change) for note in track.notes)
             voices.append(Track(program=number, is_drum=bool(is_drum), notes=notes))
-        return replace(self.original, tracks=(now, *voices)).normalised()
+        return replace(self.original, tracks=(original, *voices)).normalised()
 
 
-def hear(
+def substitute_unknown(
     stepper: Stepper[Any],
     tokenizer: MusicTokenizer,
     melody: Piece,
     instruments: Sequence[int] = (),
-) -> Heard:
-    """A melody as the model of that stepper hears it.
+) -> MelodySubstitution:
+    """Replace what the model of a stepper does not know in a melody and in the instruments.
 
-    melody: one track with notes. instruments: programs of the other voices, 128 and up for drums.
+    Args:
+        stepper: steps the model.
+        tokenizer: the model's tokenizer.
+        melody: one track with notes.
+        instruments: programs of the other voices, 128 and up for drums.
     """
     original = tokenizer.normal_form(melody)
-    bare = replace(original, keys=())  # a key signature is for the reader's eyes
-    ids = [tokenizer.start_id, *tokenizer.encode(bare)]
+    without_keys = replace(original, keys=())  # The model need not know the key signature.
+    ids = [tokenizer.start_id, *tokenizer.encode(without_keys)]
     logits, state = stepper.prefill(np.array(ids[:1]), stepper.initial_state(1))
-    heard: dict[str, int] = {}
+    known: dict[str, int] = {}
     voices: tuple[int, ...] = ()
     for token in ids[1:]:
-        kind, value = meaning(token)
-        if kind in _SAID_ONCE:
-            shares = _shares(logits[0], kind)
-            value = _known(shares, kind, value)
-            heard[kind] = value
-            if kind == "program":
-                voices = tuple(_known(shares, kind, asked) for asked in instruments)
-        if kind == "velocity":
+        type_name, value = meaning(token)
+        if type_name in _REPLACEABLE:
+            probabilities = _value_probabilities(logits[0], type_name)
+            value = _known_value(probabilities, type_name, value)
+            known[type_name] = value
+            if type_name == "program":
+                voices = tuple(
+                    _known_value(probabilities, type_name, asked) for asked in instruments
+                )
+        if type_name == "velocity":
             break
-        token = OFFSETS[kind] + VALUES[kind].index(value)  # noqa: PLW2901
-        logits, state = stepper.step(np.array([token]), state)
-    return Heard(original, _as(bare, heard), voices, tuple(instruments))
+        read = OFFSETS[type_name] + VALUES[type_name].index(value)
+        logits, state = stepper.step(np.array([read]), state)
+    return MelodySubstitution(
+        original, _with_values(without_keys, known), voices, tuple(instruments)
+    )
 
 
-def _shares(logits: NDArray[np.float32], kind: str) -> NDArray[np.float64]:
-    """How the probability of a kind falls on its values. (V,) -> (values,)"""
-    own = logits[OFFSETS[kind] : OFFSETS[kind] + len(VALUES[kind])].astype(np.float64)
+def _value_probabilities(logits: NDArray[np.float32], type_name: str) -> NDArray[np.float64]:
+    """The probabilities of a token type's values, given that type. (V,) -> (values,)"""
+    first = OFFSETS[type_name]
+    own = logits[first : first + len(VALUES[type_name])].astype(np.float64)
     weights = np.exp(own - own.max())
     return np.asarray(weights / weights.sum())
 
 
-def _known(shares: NDArray[np.float64], kind: str, value: int) -> int:
-    """The value, or the likeliest of its kind where the model does not know it."""
-    is_drum = kind == "program" and value >= DRUM_PROGRAMS  # nothing stands in for drums
-    if is_drum or shares[VALUES[kind].index(value)] >= KNOWN_SHARE:
+def _known_value(probabilities: NDArray[np.float64], type_name: str, value: int) -> int:
+    """The value, or the likeliest one of its type where the model does not know it.
+
+    Drum kits are kept, since no pitched instrument can replace them, and replace no instrument.
+    """
+    is_drum = type_name == "program" and value >= DRUM_PROGRAMS
+    if is_drum or probabilities[VALUES[type_name].index(value)] >= MIN_KNOWN_PROBABILITY:
         return value
-    pitched = shares[:DRUM_PROGRAMS] if kind == "program" else shares
-    return VALUES[kind][int(pitched.argmax())]
+    candidates = probabilities[:DRUM_PROGRAMS] if type_name == "program" else probabilities
+    return VALUES[type_name][int(candidates.argmax())]
 
 
-def _as(original: Piece, heard: dict[str, int]) -> Piece:
-    """The same notes, with everything replaced that was heard as something else."""
-    track, meter, tempo = original.tracks[0], original.meters[0], original.tempos[0]
-    changed = replace(original)
-    if (heard["beats"], heard["unit"]) != (meter.numerator, meter.denominator):
-        only = Meter(at_ticks=0, numerator=heard["beats"], denominator=heard["unit"])
+def _with_values(melody: Piece, known: dict[str, int]) -> Piece:
+    """The same notes with the values of `known`, token type -> value, where they differ."""
+    track, meter, tempo = melody.tracks[0], melody.meters[0], melody.tempos[0]
+    changed = replace(melody)
+    if (known["beats"], known["unit"]) != (meter.numerator, meter.denominator):
+        only = Meter(at_ticks=0, numerator=known["beats"], denominator=known["unit"])
         changed = replace(changed, meters=(only,))
-    if heard["tempo"] != tempo.beats_per_minute:
-        rate = float(heard["tempo"])
+    if known["tempo"] != tempo.beats_per_minute:
+        rate = float(known["tempo"])
         changed = replace(changed, tempos=(Tempo(at_ticks=0, beats_per_minute=rate),))
     notes = track.notes
-    if heard["velocity"] != notes[0].velocity:
-        notes = tuple(replace(note, velocity=heard["velocity"]) for note in notes)
+    if known["velocity"] != notes[0].velocity:
+        notes = tuple(replace(note, velocity=known["velocity"]) for note in notes)
     if not track.is_drum:
-        track = replace(track, program=heard["program"])
+        track = replace(track, program=known["program"])
     return replace(changed, tracks=(replace(track, notes=notes),))
-
-
-def _program(track: Track) -> int:
-    return track.program + DRUM_PROGRAMS * track.is_drum
 
 
 def _mean_velocity(track: Track) -> float:
     return fmean(note.velocity for note in track.notes)
 
 
-def _louder(note: Note, by: int) -> Note:
-    return replace(note, velocity=min(max(note.velocity + by, 1), 127))
+def _louder(note: Note, change: int) -> Note:
+    """The note with its velocity changed, within the range of MIDI."""
+    return replace(note, velocity=min(max(note.velocity + change, 1), 127))

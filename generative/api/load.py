@@ -1,10 +1,9 @@
-"""Loading by name, one model or a mixture: picks the class for what a model was trained on."""
+"""Loading models by name, one or several as a mixture."""
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from generative import checkpoint
 from generative.api.mixture import Mixture
@@ -14,19 +13,19 @@ from generative.api.styles import in_proportion, weighted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from generative.api.runtime import Running
+    from generative.api.music_model import MusicModel
+    from generative.api.runtime import RuntimeLike
+    from generative.api.text_model import TextModel
 
-DEFAULT_MODEL = {"text": "shakespeare", "music": "chorales"}
-# kind -> (module, class); text needs no MIDI library
-MODELS = {
-    "text": ("generative.api.text_model", "TextModel"),
-    "music": ("generative.api.music_model", "MusicModel"),
-}
+AnyModel: TypeAlias = "TextModel | MusicModel"
+ModelOrName = TypeVar("ModelOrName", bound="str | os.PathLike[str] | AnyModel")
+
+DEFAULT_MODEL = {"text": "shakespeare", "music": "chorales"}  # kind -> a shipped model's name
 ENVIRONMENT_VARIABLE = "GENERATIVE_MODEL"
 
 
 def default_model(kind: str = "text") -> str:
-    """The model to use where none is named: GENERATIVE_MODEL, else one that ships."""
+    """The model to use where none is named: GENERATIVE_MODEL, else a shipped one of the kind."""
     return os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_MODEL[kind]
 
 
@@ -36,37 +35,38 @@ def load(
     *,
     precision: str = "float32",
     compiled: bool | None = True,
-) -> Any:
-    """A trained model, ready to generate and score.
+) -> AnyModel:
+    """Load a trained model, ready to generate and score.
 
     Args:
-        name: a model folder, or the name of a model that ships; None is `default_model()`.
-        device: where torch runs it.
-        precision: of the weights that are sampled from: "float32", or "int8", two to four times as
-            fast where a model is larger than the caches. Scores are float32 always.
-        compiled: False samples without the compiled loop: slower, but it begins half a second
-            sooner. None decides by what each request asks for.
+        name: a model folder, or the name of a shipped model; None is `default_model()`.
+        device: where torch runs the model.
+        precision: of the weights that are sampled from: "float32", or "int8", which is two to four
+            times as fast where a model is larger than the caches. Scores are always computed in
+            float32.
+        compiled: False samples without the compiled loop, which is slower but starts half a second
+            sooner. None decides by the size of each request.
 
     Returns:
-        A `TextModel` or a `MusicModel`, by what it was trained on. (Typed as Any because only the
-        folder knows which; where types matter, construct either class from a `Runtime`.)
+        A `TextModel` or a `MusicModel`, depending on what the model was trained on. Code that is
+        type-checked narrows it by `isinstance`.
 
     Raises:
-        CheckpointError: no such model, or a damaged one.
-        ValueError: a precision that is none.
+        CheckpointError: there is no such model, or it is damaged.
+        ValueError: there is no such precision.
     """
     found = checkpoint.load(default_model() if name is None else name)
     return _model(Runtime(found, device, precision=precision, compiled=compiled))
 
 
 def mix(
-    models: Mapping[Any, float],
+    models: Mapping[ModelOrName, float],
     device: str = "cpu",
     *,
     precision: str = "float32",
     compiled: bool | None = True,
-) -> Any:
-    """A model whose belief is that of several, in shares: p(token) = sum of share * p_i(token).
+) -> AnyModel:
+    """Mix the distributions of several models: p(token) = sum of weight_i * p_i(token).
 
     Example:
         model = generative.mix({"chorales": 0.6, "folk": 0.4})
@@ -74,19 +74,19 @@ def mix(
         model = generative.mix({bach: 0.5, generative.load("folk"): 0.5})
 
     Args:
-        models: names, as `load` takes them, or loaded models, and their weights; they must have the
-            same tokenizer.
-        device, precision, compiled: see `load`; for those that are named.
+        models: a weight for each name, as `load` takes it, or loaded model. Weights need not sum
+            to 1, and all models must have the same tokenizer.
+        device, precision, compiled: as for `load`; they apply to the models given by name.
 
     Returns:
         A `TextModel` or a `MusicModel`.
 
     Raises:
-        CheckpointError: no such model, or a damaged one.
+        CheckpointError: there is no such model, or it is damaged.
         ValueError: a weight that is no positive number, or tokenizers that differ.
     """
-    shares = in_proportion(list(models.values()))
-    loaded = [
+    weights = in_proportion(list(models.values()))
+    loaded: list[AnyModel] = [
         load(model, device, precision=precision, compiled=compiled)
         if isinstance(model, str | os.PathLike)
         else model
@@ -94,25 +94,35 @@ def mix(
     ]
     if len(loaded) == 1:
         return loaded[0]
-    return _model(Mixture([model.runtime for model in loaded], shares))
+    return _model(Mixture([model.runtime for model in loaded], weights))
 
 
-def shares_of_models(name: str, others: Sequence[str]) -> dict[str, float]:
-    """The weights of a model and of those mixed in, MODEL:SHARE each; the model has the rest.
+def mixture_weights(name: str, others: Sequence[str]) -> dict[str, float]:
+    """The weights of a model and of those that are mixed into it.
+
+    Args:
+        name: the model that gets what the others leave of 1.
+        others: "MODEL:WEIGHT" each.
 
     Raises:
-        ValueError: no such pair, a model twice, or shares that leave nothing.
+        ValueError: another form, a model named twice, or weights that leave nothing.
     """
-    shares = [weighted(other, "--mix") for other in others]
-    rest = 1.0 - sum(share for _, share in shares)
+    weights = [weighted(other, "--mix") for other in others]
+    rest = 1.0 - sum(weight for _, weight in weights)
     if rest <= 0.0:
         raise ValueError(f"the shares of --mix must leave some to {name}: together below 1")
-    together = dict([(name, rest), *shares])
-    if len(together) <= len(shares):
+    together = dict([(name, rest), *weights])
+    if len(together) <= len(weights):
         raise ValueError(f"--mix names a model twice: {', '.join(together)}")
     return together
 
 
-def _model(runtime: Running) -> Any:
-    module, cls = MODELS[runtime.checkpoint.kind]
-    return getattr(importlib.import_module(module), cls)(runtime)
+def _model(runtime: RuntimeLike) -> AnyModel:
+    """The model that `runtime` runs; only its own kind is imported, so text needs no MIDI."""
+    if runtime.checkpoint.kind == "music":
+        from generative.api.music_model import MusicModel
+
+        return MusicModel(runtime)
+    from generative.api.text_model import TextModel
+
+    return TextModel(runtime)

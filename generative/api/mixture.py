@@ -1,4 +1,7 @@
-"""Several models at work as one, in shares: the same doors as a `Runtime`; knows ids, no media."""
+"""A runtime that mixes the distributions of several models.
+
+This module must not know what tokens stand for.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +16,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from generative.api.runtime import Running
+    from generative.api.runtime import RuntimeLike
     from generative.api.styles import Style
     from generative.checkpoint import Checkpoint
 
 
 class Mixture:
-    """Steps and scores under p(token) = sum of share_i * p_i(token).
+    """Steps and scores under p(token) = sum of weight_i * p_i(token).
 
     Example:
         parts = [Runtime(checkpoint.load(name)) for name in ("one", "other")]
         logits, state = Mixture(parts, [0.6, 0.4]).stepper_for(100).prefill(...)
     """
 
-    def __init__(self, parts: Sequence[Running], shares: Sequence[float]) -> None:
-        """`shares` are positive and together 1.
+    def __init__(self, parts: Sequence[RuntimeLike], weights: Sequence[float]) -> None:
+        """Mix `parts` with `weights`, one a part, which are positive and sum to 1.
 
         Raises:
             ValueError: the tokenizers of two models differ.
@@ -39,24 +42,24 @@ class Mixture:
                     f"{first.name} and {other.name} cannot be mixed: their tokenizers differ "
                     f"({_described(first)}, {_described(other)})"
                 )
-        self._parts, self._shares = tuple(parts), tuple(shares)
+        self._parts, self._weights = tuple(parts), tuple(weights)
         names = (part.checkpoint.name for part in parts)
-        name = ",".join(f"{n}:{share:g}" for n, share in zip(names, shares, strict=True))
-        # the tokenizer is that of all, weights and notes are the first's
+        name = ",".join(f"{n}:{weight:g}" for n, weight in zip(names, weights, strict=True))
+        # All parts have this tokenizer; config, arrays and details are those of the first part.
         self.checkpoint = replace(first, name=name)
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names of styles that every one of the models has."""
+        """The names of the styles that all of the models have."""
         first, *others = (part.styles for part in self._parts)
         return tuple(name for name in first if all(name in other for other in others))
 
     def stepper_for(self, tokens: int) -> MixedStepper:
-        """What a request steps that reads and draws so many tokens, of all its rows together."""
-        return MixedStepper([part.stepper_for(tokens) for part in self._parts], self._shares)
+        """The stepper for a request that reads and draws `tokens` tokens in all its rows."""
+        return MixedStepper([part.stepper_for(tokens) for part in self._parts], self._weights)
 
     def styled(self, style: Style | None) -> Mixture:
-        """Each of the models in a style; None is as it is.
+        """A mixture of the models that are all in a style; None is this one.
 
         Raises:
             OptionError: one of them has no such style.
@@ -68,19 +71,19 @@ class Mixture:
     def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
         log_p = [-part.token_nats(ids, reset_every) for part in self._parts]
-        return -log_mixture(log_p, self._shares)
+        return -log_mixture(log_p, self._weights)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """The same while a copy of each model learns from what it has read. -> (T,)"""
+        """-ln p of each token while a copy of each model learns from those before it. -> (T,)"""
         log_p = [-part.dynamic_token_nats(ids) for part in self._parts]
-        return -log_mixture(log_p, self._shares)
+        return -log_mixture(log_p, self._weights)
 
     def adapted(self, ids: Sequence[int]) -> Mixture:
-        """The same, each of the models as it is after reading."""
+        """A mixture of the models as they are after learning from `ids`."""
         return self._of([part.adapted(ids) for part in self._parts])
 
-    def _of(self, parts: Sequence[Running]) -> Mixture:
-        return Mixture(parts, self._shares)
+    def _of(self, parts: Sequence[RuntimeLike]) -> Mixture:
+        return Mixture(parts, self._weights)
 
 
 def _same_tokenizer(one: Checkpoint, other: Checkpoint) -> bool:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from generative.api.evaluation import CopyReport, FileScores
     from generative.api.generation import TokenLogprob
-    from generative.api.music_model import Tune
     from generative.api.text_model import TextGeneration
     from generative.api.training import TrainingResult
+    from generative.api.tune import Tune
     from generative.scoring.likelihood import Likelihood
 
 # properties of `Likelihood` that apply to every medium, to text and to music

@@ -1,7 +1,7 @@
-"""A loaded model at work: builds the stepper and the scorer when first needed, from one checkpoint.
+"""What runs a checkpoint: the engine without torch steps it, torch scores under it.
 
-The one place that decides what runs a model: the torch-free engine steps, torch scores. Knows ids,
-no media.
+Steppers and the torch model are built when they are first needed. This module must not know what
+tokens stand for.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from generative.sampling import Stepper
 
 LOG = logging.getLogger(__name__)
-# The compiled loop takes half a second to load: what it saves on this many tokens.
+# Loading the compiled loop takes half a second, which it saves on a request of so many tokens.
 LONG_REQUEST = 3000
-STYLES_KEPT = 4  # blends whose steppers stay at hand
+STYLES_KEPT = 4  # The number of styles whose steppers are kept in memory.
 
 
-class Running(Protocol):
-    """What `TextModel` and `MusicModel` ask of what runs them."""
+class RuntimeLike(Protocol):
+    """What a `TrainedModel` needs of what runs it: a `Runtime` or a `Mixture`."""
 
     checkpoint: Checkpoint
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names of its styles."""
+        """The names that `styled` accepts."""
         ...
 
     def stepper_for(self, tokens: int) -> Stepper[Any]:
-        """What a request steps that reads and draws so many tokens, of all its rows together."""
+        """The stepper for a request that reads and draws `tokens` tokens in all its rows."""
         ...
 
-    def styled(self, style: Style | None) -> Running:
-        """The same in a style throughout."""
+    def styled(self, style: Style | None) -> RuntimeLike:
+        """A runtime that is in a style throughout; None is this one."""
         ...
 
     def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
@@ -56,11 +56,11 @@ class Running(Protocol):
         ...
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """The same while it learns from what it has read. -> (T,)"""
+        """-ln p of each token while the weights learn from the tokens before it. -> (T,)"""
         ...
 
-    def adapted(self, ids: Sequence[int]) -> Running:
-        """The same as it is after reading."""
+    def adapted(self, ids: Sequence[int]) -> RuntimeLike:
+        """A runtime with the weights as they are after learning from `ids`."""
         ...
 
 
@@ -75,12 +75,18 @@ class Runtime:
         precision: str = "float32",
         compiled: bool | None = True,
     ) -> None:
-        """`precision` and `compiled` are `engine.build`'s; scoring is float32 always.
+        """Run `checkpoint`, of which nothing is built yet.
 
-        compiled: None decides by what is asked for: the compiled loop is for long requests.
+        Args:
+            checkpoint: a model folder's contents.
+            device: where torch runs the model.
+            precision: of the weights that the engine steps, see `engine.build`; scores are always
+                computed in float32.
+            compiled: whether the engine steps by the compiled loop; None decides by the size of
+                each request, since the loop takes a moment to load.
 
         Raises:
-            ValueError: a precision that is none.
+            ValueError: there is no such precision.
         """
         engine.check_precision(precision)
         self.checkpoint = checkpoint
@@ -88,15 +94,15 @@ class Runtime:
         self._precision = precision
         self._compiled = compiled
         self._styled: dict[tuple[tuple[str, float], ...], Runtime] = {}
-        self._steppers: dict[bool, Stepper[Any]] = {}  # compiled or not
+        self._steppers: dict[bool, Stepper[Any]] = {}  # by whether they are compiled
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The names that `styled` may be asked for."""
+        """The names that `styled` accepts."""
         return self.checkpoint.config.labels
 
     def styled(self, style: Style | None) -> Runtime:
-        """The same in a style throughout, see `styles.shares`; None is as it is.
+        """A runtime that is in a style throughout (see `styles.shares`); None is this one.
 
         Raises:
             OptionError: the model has no such style.
@@ -120,22 +126,22 @@ class Runtime:
         return self.checkpoint.build(self._device)
 
     def stepper_for(self, tokens: int) -> Stepper[Any]:
-        """What a request steps that reads and draws so many tokens, of all its rows together.
+        """The stepper for a request that reads and draws `tokens` tokens in all its rows.
 
-        It is the engine on a CPU, torch for other devices and cells.
+        The engine steps on a CPU, torch on other devices and for cells that the engine lacks.
         """
         compiled = self._compiled
-        if compiled is None:  # what was loaded once costs nothing more
+        if compiled is None:  # A compiled stepper that is already loaded costs nothing more.
             compiled = tokens >= LONG_REQUEST or True in self._steppers
         if compiled not in self._steppers:
             length, biases = self.checkpoint.config.match_length, self.checkpoint.match_biases
-            layers = self._layers(compiled)
+            layers = self._layer_stepper(compiled)
             made = layers if biases is None else MatchStepper(layers, length, biases)
             self._steppers[compiled] = made
         return self._steppers[compiled]
 
-    def _layers(self, compiled: bool) -> Stepper[Any]:
-        """What steps the layers alone."""
+    def _layer_stepper(self, compiled: bool) -> Stepper[Any]:
+        """The stepper of the layers alone."""
         config = self.checkpoint.config
         if self._device == "cpu" and config.cell in engine.ENGINE_CELLS:
             return engine.build(
@@ -163,21 +169,28 @@ class Runtime:
             return token_nats(self.torch_model, ids, start_id, reset_every, workers=workers)
 
     def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """The same while a copy of the weights learns from what it has read. -> (T,)"""
-        return self._read(ids)[0]
+        """-ln p of each token while a copy of the weights learns from those before it. -> (T,)"""
+        return self._scored_while_learning(ids)[0]
 
     def adapted(self, ids: Sequence[int]) -> Runtime:
-        """The same with the weights as they are after reading; nothing on the disk changes."""
-        model = self._read(ids)[1]
+        """A runtime with the weights as they are after learning from `ids`.
+
+        Nothing on the disk changes. The model learns without a style, so the vectors of the styles
+        stay as they were.
+        """
+        model = self._scored_while_learning(ids)[1]
         learnt = {k: v.float().cpu().numpy() for k, v in model.state_dict().items()}
-        weights = {**self.checkpoint.weights, **learnt}  # it reads without a style
+        weights = {**self.checkpoint.weights, **learnt}
         return self._with(replace(self.checkpoint, weights=weights))
 
     def _with(self, checkpoint: Checkpoint) -> Runtime:
-        """Another model run in the same way."""
+        """A runtime of another checkpoint with the same device, precision and loop."""
         return Runtime(checkpoint, self._device, precision=self._precision, compiled=self._compiled)
 
-    def _read(self, ids: Sequence[int]) -> tuple[NDArray[np.float64], LanguageModel]:
+    def _scored_while_learning(
+        self, ids: Sequence[int]
+    ) -> tuple[NDArray[np.float64], LanguageModel]:
+        """The nats of each token, (T,), and the model that has learnt from all of them."""
         from generative.machine.threads import single_threaded
         from generative.scoring.dynamic import dynamic_token_nats
 

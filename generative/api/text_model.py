@@ -1,23 +1,25 @@
-"""A text model for its users: where strings meet ids; knows no MIDI and no command line."""
+"""A text model: turns strings into ids for generation and scoring, and ids into strings.
+
+This module must not import MIDI libraries, and torch only where a text is scored.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-import numpy as np
-
 from generative.api.generation import (
     DEFAULT_NEW_TOKENS,
     GenerateOptions,
-    TokenLogprob,
     check_length,
     generate_tokens,
-    request_tokens,
     resolve_seed,
     split_options,
-    token_logprobs,
 )
+from generative.api.request import TextOptions, TextRequest, split_request
+from generative.api.results import GeneratedSequence, Generation
+from generative.api.stops import StopFilter, cut_at_stop, stop_condition
+from generative.api.trained_model import TrainedModel
 from generative.constraints import TextConstraint, compile_text
 from generative.errors import OptionError
 from generative.sampling import Sampled, sample
@@ -26,52 +28,32 @@ from generative.scoring.likelihood import Likelihood
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from generative.api.runtime import Running
+    from generative.api.runtime import RuntimeLike
     from generative.api.styles import Style
-    from generative.sampling import Stepper, Stop
     from generative.tokenizers import TextTokenizer
-    from generative.tokenizers.text import StreamDecoder
 
-DRY_BREAKERS = ("\n", ":", '"', "*")  # what ends a repetition where nothing else is said
+# Strings that end a repetition for DRY where `dry_sequence_breakers` is not given.
+DRY_BREAKERS = ("\n", ":", '"', "*")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextSequence:
+class TextSequence(GeneratedSequence):
     """One continuation.
 
     Attributes:
-        text: what was generated, without the prompt and without a stop string, in whole characters:
-            of one whose last bytes did not come, nothing is in the text, though its tokens are
-            among `tokens` and their nats counted.
-        tokens: its ids; the end token is not among them.
-        nats: -ln p of these tokens under the model itself, before any option bent it.
-        finish_reason: "length", "end" (the model ended the text) or "stop".
-        score: what ranks beams, the stop string and the end included; for samples the
-            log-probability of all that was drawn.
-        logprobs: of each token, with alternatives; empty unless `top_logprobs` asked for them.
+        text: what was generated, without the prompt and the stop string, in whole characters. A
+            character whose last bytes are missing is left out, though its tokens are among `tokens`
+            and their nats are counted.
     """
 
     text: str
-    tokens: tuple[int, ...]
-    nats: float
-    finish_reason: str
-    score: float
-    logprobs: tuple[TokenLogprob, ...] = ()
-
-    @property
-    def perplexity(self) -> float | None:
-        """exp(nats / tokens); None for an empty text."""
-        return Likelihood(nats=self.nats, tokens=len(self.tokens)).perplexity
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextGeneration:
-    """What `TextModel.generate` made: one or more sequences, and the seed that makes them again."""
-
-    sequences: tuple[TextSequence, ...]
-    seed: int
+class TextGeneration(Generation[TextSequence]):
+    """The result of `TextModel.generate`."""
 
     @property
     def text(self) -> str:
@@ -79,65 +61,36 @@ class TextGeneration:
         return self.sequences[0].text
 
 
-class StopFilter:
-    """Text as it may be shown: whole characters, and nothing that could begin a stop string.
-
-    Example:
-        shown = StopFilter(decoder, ["\\n\\n"])
-        shown.feed(token)    # the characters that are safe to show now
-    """
-
-    def __init__(self, decoder: StreamDecoder, stops: Sequence[str]) -> None:
-        self._decoder = decoder
-        self._stops = tuple(stops)
-        self._held = ""
-        self.stopped = False
-
-    def feed(self, token: int) -> str:
-        """What `token` makes certain. After a stop string nothing more comes."""
-        return self._release(self._decoder.feed(token))
-
-    def finish(self) -> str:
-        """What was held back for a stop string that never came; not an unfinished character."""
-        return "" if self.stopped else self._held
-
-    def _release(self, new: str) -> str:
-        self._held += new
-        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if found:
-            self.stopped = True
-            # the stop that is complete first, however many characters came at once
-            shown, self._held = self._held[: min(found)[1]], ""
-            return shown
-        keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
-        cut = len(self._held) - keep
-        shown, self._held = self._held[:cut], self._held[cut:]
-        return shown
-
-
-def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` with which `stop` begins."""
-    longest = min(len(text), len(stop) - 1)
-    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
-
-
 class TextStream:
-    """A text as it comes, piece by piece; `seed` makes it again."""
+    """An iterator over the chunks of a text while it is generated, and the seed that repeats it."""
 
-    def __init__(self, pieces: Iterator[str], seed: int) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[str], seed: int) -> None:
+        self._chunks = chunks
         self.seed = seed
 
     def __iter__(self) -> Iterator[str]:
-        """The pieces."""
-        return self._pieces
+        """The chunks."""
+        return self._chunks
 
     def __next__(self) -> str:
-        """The next piece."""
-        return next(self._pieces)
+        """The next chunk."""
+        return next(self._chunks)
 
 
-class TextModel:
+@dataclass(frozen=True, kw_only=True)
+class _PreparedRequest:
+    """A request in terms of ids, ready to be sampled."""
+
+    ids: list[int]  # start token and prompt
+    max_new_tokens: int
+    stops: tuple[str, ...]
+    constraint: TextConstraint | None
+    style: Style | None
+    options: GenerateOptions
+    seed: int
+
+
+class TextModel(TrainedModel[str, str]):
     """A trained model of text.
 
     Example:
@@ -147,170 +100,118 @@ class TextModel:
 
     kind = "text"
 
-    def __init__(self, runtime: Running) -> None:
-        """`runtime` of a checkpoint of text."""
-        self.runtime = runtime
-        self.checkpoint = runtime.checkpoint
+    def __init__(self, runtime: RuntimeLike) -> None:
+        """`runtime` runs a checkpoint of text."""
+        super().__init__(runtime)
         self.tokenizer = cast("TextTokenizer", runtime.checkpoint.tokenizer)
 
-    @property
-    def styles(self) -> tuple[str, ...]:
-        """The names that `style` may take."""
-        return self.runtime.styles
-
-    def in_style(self, style: Style | None) -> TextModel:
-        """The model that generates, scores and learns in one style throughout; None is this one.
-
-        Raises:
-            ValueError: there is no such style.
-        """
-        return self if style is None else TextModel(self.runtime.styled(style))
-
-    def generate(
-        self,
-        prompt: str = "",
-        *,
-        max_new_tokens: int = DEFAULT_NEW_TOKENS,
-        stop: str | Sequence[str] = (),
-        pattern: str | None = None,
-        choices: Sequence[str] = (),
-        forbid: str | Sequence[str] = (),
-        style: Style | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> TextGeneration:
+    def generate(self, prompt: str = "", **options: Unpack[TextOptions]) -> TextGeneration:
         """Continue `prompt`.
 
         Args:
             prompt: any text; the empty one starts a new document.
-            max_new_tokens: tokens to generate at most.
-            stop: text that ends a sequence and is left out of it.
-            pattern: a regular expression that what is generated matches in full, as
-                `re.fullmatch(pattern, text, re.ASCII)` does; nothing that looks around or back.
-            choices: what is generated is one of these.
-            forbid: what is generated holds none of these.
-            style: the name of one, a blend "bach:0.6,folk:0.4", or a table name -> weight; None is
-                the model without one.
-            options: see `GenerateOptions`.
+            options: see `TextRequest` and `GenerateOptions`.
 
         Raises:
             ValueError: an option that is out of range, or a constraint that cannot be met.
         """
-        stops = _strings("stop", stop)
-        options = self._with_breakers(options)
-        options = self._with_end(options, pattern, choices)
-        constraint = self._constraint(pattern, choices, forbid, stops, max_new_tokens, options)
-        seed = resolve_seed(options.get("seed"))
-        ids = self._prompt_ids(prompt)
+        request = self._prepare(prompt, options)
+        stops = request.stops
         sampled = generate_tokens(
-            self._stepper(style, request_tokens(ids, max_new_tokens, options)),
-            ids,
+            self._stepper(request.style, request.ids, request.max_new_tokens, request.options),
+            request.ids,
             end_id=self.tokenizer.start_id,
-            max_new_tokens=max_new_tokens,
-            options=options,
-            seed=seed,
-            constraint=constraint,
-            stop=self._listener(stops) if stops else None,
+            max_new_tokens=request.max_new_tokens,
+            options=request.options,
+            seed=request.seed,
+            constraint=request.constraint,
+            stop=stop_condition(self.tokenizer.token_bytes, stops) if stops else None,
         )
         return TextGeneration(
-            sequences=tuple(self._sequence(one, stops) for one in sampled), seed=seed
+            sequences=tuple(self._sequence(one, stops) for one in sampled), seed=request.seed
         )
 
-    def stream(
-        self,
-        prompt: str = "",
-        *,
-        max_new_tokens: int = DEFAULT_NEW_TOKENS,
-        stop: str | Sequence[str] = (),
-        pattern: str | None = None,
-        choices: Sequence[str] = (),
-        forbid: str | Sequence[str] = (),
-        style: Style | None = None,
-        **options: Unpack[GenerateOptions],
-    ) -> TextStream:
-        """`generate`'s text as it comes: never half a character, never part of a stop string.
+    def stream(self, prompt: str = "", **options: Unpack[TextOptions]) -> TextStream:
+        """Yield the text of `generate` while it is generated.
 
-        Raises:
-            ValueError: an option out of range, beams or several sequences, which cannot stream.
-        """
-        stops = _strings("stop", stop)
-        options = self._with_breakers(options)
-        options = self._with_end(options, pattern, choices)
-        sampling, rest = split_options(options)
-        check_length(max_new_tokens, sampling)
-        if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
-            raise ValueError("only a single sampled sequence can be streamed; use generate()")
-        shown = StopFilter(self.tokenizer.decoder(), stops)
-        seed = resolve_seed(options.get("seed"))
-        ids = self._prompt_ids(prompt)
-        draws = sample(
-            self._stepper(style, request_tokens(ids, max_new_tokens, options)),
-            ids,
-            max_new_tokens=max_new_tokens,
-            options=sampling,
-            seed=seed,
-            end_id=self.tokenizer.start_id,
-            constraint=self._constraint(pattern, choices, forbid, stops, max_new_tokens, options),
-        )
-        return TextStream(_streamed(draws, shown), seed)
-
-    def score(self, text: str, *, reset_every: int | None = None) -> Likelihood:
-        """How likely the model finds a text, every token counted, the first one too.
+        A chunk never ends within a character, and never contains a part of a stop string.
 
         Args:
-            text: any text.
-            reset_every: clear the state every so many tokens; None carries it through.
+            prompt: any text; the empty one starts a new document.
+            options: see `TextRequest` and `GenerateOptions`.
 
-        Returns:
-            Its `.nats`, `.perplexity`, `.bits_per_char`, `.bits_per_byte` ...
+        Raises:
+            ValueError: an option that is out of range, a constraint that cannot be met, or beams or
+                several sequences, which cannot be streamed.
         """
-        return self.likelihood(text, self.token_nats(self.tokenizer.encode(text), reset_every))
-
-    def adapt(self, text: str) -> TextModel:
-        """A model that has learnt from a text by reading it once.
-
-        It takes on the manner and the vocabulary in seconds; this model stays as it is, on the disk
-        and here. Source: Krause et al. (2018); see `generative.scoring.dynamic`.
-        """
-        return TextModel(self.runtime.adapted(self.tokenizer.encode(text)))
-
-    def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
-        """-ln p of each token given all before it. -> (T,)"""
-        return self.runtime.token_nats(ids, reset_every)
-
-    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """The same while a copy of the model learns from what it has read (dynamic evaluation)."""
-        return self.runtime.dynamic_token_nats(ids)
+        request = self._prepare(prompt, options)
+        sampling, rest = split_options(request.options)
+        check_length(request.max_new_tokens, sampling)
+        if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
+            raise ValueError("only a single sampled sequence can be streamed; use generate()")
+        draws = sample(
+            self._stepper(request.style, request.ids, request.max_new_tokens, request.options),
+            request.ids,
+            max_new_tokens=request.max_new_tokens,
+            options=sampling,
+            seed=request.seed,
+            end_id=self.tokenizer.start_id,
+            constraint=request.constraint,
+        )
+        shown = StopFilter(self.tokenizer.decoder(), request.stops)
+        return TextStream(_chunks(draws, shown), request.seed)
 
     @staticmethod
-    def likelihood(text: str, nats: NDArray[np.float64]) -> Likelihood:
-        """The nats of a text's tokens as one likelihood."""
+    def likelihood(content: str, nats: NDArray[np.float64]) -> Likelihood:
+        """The nats of all tokens of a text, (T,), as one likelihood."""
         return Likelihood(
             nats=float(nats.sum()),
             tokens=len(nats),
-            chars=len(text),
-            bytes=len(text.encode("utf-8")),
+            chars=len(content),
+            bytes=len(content.encode("utf-8")),
         )
 
-    def _with_breakers(self, options: GenerateOptions) -> GenerateOptions:
-        """With DRY's usual breakers as this tokenizer's ids, where none are given."""
+    def _encoded(self, content: str) -> tuple[str, list[int]]:
+        return content, self.tokenizer.encode(content)
+
+    def _prepare(self, prompt: str, options: TextOptions) -> _PreparedRequest:
+        """The request in terms of ids, with all that needs no model checked."""
+        request, others = split_request(TextRequest, options)
+        max_new_tokens = request.get("max_new_tokens")
+        if max_new_tokens is None:
+            max_new_tokens = DEFAULT_NEW_TOKENS
+        stops = _strings("stop", request.get("stop") or ())
+        others = self._with_dry_breakers(others)
+        if request.get("pattern") is not None or request.get("choices"):
+            others = self._with_end(others)
+        return _PreparedRequest(
+            ids=[self.tokenizer.start_id, *self.tokenizer.encode(prompt)],
+            max_new_tokens=max_new_tokens,
+            stops=stops,
+            constraint=self._constraint(request, stops, max_new_tokens, others),
+            style=request.get("style"),
+            options=others,
+            seed=resolve_seed(others.get("seed")),
+        )
+
+    def _with_dry_breakers(self, options: GenerateOptions) -> GenerateOptions:
+        """The options, with ids of `DRY_BREAKERS` where DRY is on and no breakers are given."""
         if not options.get("dry_multiplier") or options.get("dry_sequence_breakers") is not None:
             return options
         ends = tuple(breaker.encode() for breaker in DRY_BREAKERS)
         breakers = tuple(
-            i for i, piece in enumerate(self.tokenizer.token_bytes) if piece.endswith(ends)
+            token
+            for token, its_bytes in enumerate(self.tokenizer.token_bytes)
+            if its_bytes.endswith(ends)
         )
         return {**options, "dry_sequence_breakers": breakers}
 
-    def _with_end(
-        self, options: GenerateOptions, pattern: str | None, choices: Sequence[str]
-    ) -> GenerateOptions:
-        """With leave to end where pattern or choices say so.
+    def _with_end(self, options: GenerateOptions) -> GenerateOptions:
+        """The options, with the end token allowed, since a pattern or choices decide the length.
 
         Raises:
-            OptionError: it is barred, or put off.
+            OptionError: the end token is banned, or put off by `min_new_tokens`.
         """
-        if pattern is None and not choices:
-            return options
         end = self.tokenizer.start_id
         if end in (options.get("banned_tokens") or ()):
             raise OptionError(f"banned_tokens holds the end, {end}, which pattern and choices need")
@@ -321,14 +222,14 @@ class TextModel:
 
     def _constraint(
         self,
-        pattern: str | None,
-        choices: Sequence[str],
-        forbid: str | Sequence[str],
+        request: TextRequest,
         stops: Sequence[str],
         max_new_tokens: int,
         options: GenerateOptions,
     ) -> TextConstraint | None:
-        forbid = _strings("forbid", forbid)
+        """What pattern, choices and forbid allow; None where none of them is given."""
+        pattern, choices = request.get("pattern"), request.get("choices") or ()
+        forbid = _strings("forbid", request.get("forbid") or ())
         if isinstance(choices, str):
             raise TypeError("choices must be a list of strings, not one string")
         _check_text("choice", choices)
@@ -336,11 +237,11 @@ class TextModel:
             raise ValueError("stop would cut what pattern or choices ask for; use one of them")
         if pattern is None and not choices and not forbid:
             return None
-        size = self.tokenizer.vocab_size
+        every_id = set(range(self.tokenizer.vocab_size))
+        barred = {*(options.get("banned_tokens") or ())} & every_id
         allowed = options.get("allowed_tokens")
-        barred = {*(options.get("banned_tokens") or ())} & set(range(size))
         if allowed is not None:
-            barred |= set(range(size)) - set(allowed)
+            barred |= every_id - set(allowed)
         return TextConstraint(
             self.tokenizer.token_bytes,
             compile_text(pattern, tuple(choices), forbid),
@@ -349,54 +250,21 @@ class TextModel:
             barred=sorted(barred),
         )
 
-    def _stepper(self, style: Style | None, tokens: int) -> Stepper[Any]:
-        return self.runtime.styled(style).stepper_for(tokens)
-
-    def _prompt_ids(self, prompt: str) -> list[int]:
-        return [self.tokenizer.start_id, *self.tokenizer.encode(prompt)]
-
-    def _listener(self, stops: Sequence[str]) -> Stop:
-        """Hears whether a sequence has said one of the stop strings."""
-        endings = [stop.encode() for stop in stops]
-        longest = max(map(len, endings))
-        pieces = self.tokenizer.token_bytes
-
-        def hear(said: bytes | None, token: int) -> tuple[bytes, bool]:
-            said = (said or b"") + pieces[token]
-            return said[-longest:], any(ending in said for ending in endings)
-
-        return hear
-
     def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:
-        tokens = sampled.tokens
-        decoder = self.tokenizer.decoder()
-        text = "".join(map(decoder.feed, tokens))  # whole characters only
-        if sampled.finish_reason == "stop":  # leave out the stop and the tokens of it alone
-            pieces = [self.tokenizer.token_bytes[token] for token in tokens]
-            said = b"".join(pieces)
-            endings = [stop.encode() for stop in stops]
-            found = [(at + len(e), at) for e in endings if (at := said.find(e)) >= 0]
-            cut = min(found)[1]  # of several the one that was complete first
-            text = said[:cut].decode("utf-8", errors="replace")  # a stop string ends what is open
-            begins = np.cumsum([0, *map(len, pieces[:-1])])
-            tokens = tokens[: int((begins < cut).sum())]
-        count = len(tokens)
-        nats = -float(sum(sampled.logprobs[:count]))
-        return TextSequence(
-            text=text,
-            tokens=tuple(tokens),
-            nats=nats,
-            finish_reason=sampled.finish_reason,
-            score=sampled.score,
-            logprobs=token_logprobs(sampled.details[:count], self.tokenizer.describe),
-        )
+        """A sampled sequence as text, cut before its stop string."""
+        if sampled.finish_reason == "stop":
+            text, count = cut_at_stop(sampled.tokens, self.tokenizer.token_bytes, stops)
+        else:
+            decoder = self.tokenizer.decoder()
+            text, count = "".join(map(decoder.feed, sampled.tokens)), len(sampled.tokens)
+        return TextSequence.of(sampled, self.tokenizer.describe, count=count, text=text)
 
 
 def _strings(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
-    """One string or several; an empty one alone is none.
+    """One string or several as a tuple; a single empty string counts as none.
 
     Raises:
-        ValueError: an empty string, or bytes that are no text.
+        ValueError: an empty string among several, or one that UTF-8 cannot encode.
     """
     strings = tuple(filter(None, [given])) if isinstance(given, str) else tuple(given)
     if not all(strings):
@@ -406,7 +274,7 @@ def _strings(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_text(name: str, strings: Sequence[str]) -> None:
-    """Refuse what cannot be written in UTF-8, as bytes of the command line that are no UTF-8."""
+    """Refuse strings that UTF-8 cannot encode, such as undecoded bytes of a command line."""
     for string in strings:
         try:
             string.encode()
@@ -414,7 +282,8 @@ def _check_text(name: str, strings: Sequence[str]) -> None:
             raise ValueError(f"{name} {string!r} is no text: {error.reason}") from None
 
 
-def _streamed(draws: Iterator[list[Any]], shown: StopFilter) -> Iterator[str]:
+def _chunks(draws: Iterator[list[Any]], shown: StopFilter) -> Iterator[str]:
+    """The text of a single row's draws, as soon as it may be shown."""
     for (draw,) in draws:
         if draw.finish_reason == "end":
             break

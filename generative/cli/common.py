@@ -61,7 +61,7 @@ class ModelChoice:
     def _load(self, kind: str, *, compiled: bool | None = False) -> Any:
         from generative.api import load as api
 
-        weights = api.shares_of_models(self.model or api.default_model(kind), self.mix)
+        weights = api.mixture_weights(self.model or api.default_model(kind), self.mix)
         return api.mix(weights, precision=self.precision, compiled=compiled)
 
 

@@ -25,7 +25,7 @@ from generative.cli.sections import Command, Section, gathered, given, option
 from generative.cli.terminal import STDIO, log
 
 if TYPE_CHECKING:
-    from generative.api.music_model import Tune
+    from generative.api.tune import Tune
 
 DEFAULT_OUTPUT = "music.mid"
 MAIN_FORMAT = "midi"  # of -o; each other format has an option of its own

@@ -46,6 +46,12 @@ def text_model(seed: int, tokenizer: Any = None, **changes: Any) -> TextModel:
     return TextModel(Runtime(checkpoint, compiled=False))
 
 
+def mix(models: dict[TextModel, float]) -> TextModel:
+    mixed = generative.mix(models)
+    assert isinstance(mixed, TextModel)
+    return mixed
+
+
 def test_the_mean_of_two_distributions() -> None:
     mixed = log_mixture([np.log([0.5, 0.5]), np.log([0.1, 0.9])], [0.25, 0.75])
     np.testing.assert_allclose(np.exp(mixed), [0.2, 0.8])
@@ -100,7 +106,7 @@ def test_states_stay_with_their_rows() -> None:
 
 def test_scores_are_the_mixtures() -> None:
     one, two = text_model(0), text_model(1)
-    mixed = generative.mix({one: 3, two: 1})
+    mixed = mix({one: 3, two: 1})
     ids = mixed.tokenizer.encode("To be, or not to be")
     p = [np.exp(-model.token_nats(ids)) for model in (one, two)]
     expected = -np.log(0.75 * p[0] + 0.25 * p[1])
@@ -112,7 +118,7 @@ def test_scores_are_the_mixtures() -> None:
 
 
 def test_what_is_drawn_is_scored_alike() -> None:
-    mixed = generative.mix({text_model(0): 0.5, text_model(1): 0.5})
+    mixed = mix({text_model(0): 0.5, text_model(1): 0.5})
     made = mixed.generate(max_new_tokens=30, seed=2, banned_tokens=[10], top_k=200)
     (sequence,) = made.sequences
     assert sequence.nats == pytest.approx(mixed.token_nats(sequence.tokens).sum(), rel=1e-5)
@@ -125,14 +131,14 @@ def test_what_is_drawn_is_scored_alike() -> None:
 def test_a_mixture_with_itself_is_the_model() -> None:
     one = text_model(0)
     ids = one.tokenizer.encode("abc")
-    same = generative.mix({one: 0.3, text_model(0): 0.7})
+    same = mix({one: 0.3, text_model(0): 0.7})
     np.testing.assert_allclose(same.token_nats(ids), one.token_nats(ids))
-    assert generative.mix({one: 2.0}) is one
+    assert mix({one: 2.0}) is one
 
 
 def test_reading_teaches_each_model() -> None:
     one, two = text_model(0), text_model(1)
-    mixed = generative.mix({one: 0.5, two: 0.5})
+    mixed = mix({one: 0.5, two: 0.5})
     ids = mixed.tokenizer.encode("so it goes, " * 30)
     p = [np.exp(-model.dynamic_token_nats(ids)) for model in (one, two)]
     np.testing.assert_allclose(mixed.dynamic_token_nats(ids), -np.log(0.5 * p[0] + 0.5 * p[1]))
@@ -143,7 +149,7 @@ def test_reading_teaches_each_model() -> None:
 def test_styles_of_a_mixture_are_those_that_all_have() -> None:
     one = text_model(0, labels=("bach", "folk"))
     two = text_model(1, labels=("folk", "jazz"))
-    mixed = generative.mix({one: 0.5, two: 0.5})
+    mixed = mix({one: 0.5, two: 0.5})
     assert mixed.styles == ("folk",)
     assert mixed.in_style("folk").checkpoint.name == "m0:0.5,m1:0.5"
     with pytest.raises(ValueError, match="no style 'bach': there are: folk, jazz"):
@@ -164,8 +170,8 @@ def test_what_cannot_be_mixed() -> None:
 
 
 def test_shares_on_the_command_line() -> None:
-    assert api.shares_of_models("a", ["c:/b:0.4"]) == pytest.approx({"a": 0.6, "c:/b": 0.4})
-    assert api.shares_of_models("a", []) == {"a": 1.0}
+    assert api.mixture_weights("a", ["c:/b:0.4"]) == pytest.approx({"a": 0.6, "c:/b": 0.4})
+    assert api.mixture_weights("a", []) == {"a": 1.0}
     for others, message in (
         (["b"], r"--mix 'b' must be NAME:WEIGHT"),
         (["b:0.5", "c:0.5"], "must leave some to a"),
@@ -173,7 +179,7 @@ def test_shares_on_the_command_line() -> None:
         (["b:0.1", "b:0.2"], "names a model twice"),
     ):
         with pytest.raises(ValueError, match=message):
-            api.shares_of_models("a", others)
+            api.mixture_weights("a", others)
 
 
 def test_a_part_may_be_in_a_style() -> None:
@@ -182,5 +188,5 @@ def test_a_part_may_be_in_a_style() -> None:
     bach, folk = model.in_style("bach"), model.in_style("folk")
     ids = model.tokenizer.encode("a fugue")
     p = [np.exp(-m.token_nats(ids)) for m in (bach, folk)]
-    mixed = generative.mix({bach: 0.2, folk: 0.8})
+    mixed = mix({bach: 0.2, folk: 0.8})
     np.testing.assert_allclose(mixed.token_nats(ids), -np.log(0.2 * p[0] + 0.8 * p[1]))

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 TOKENIZER = MusicTokenizer()
 METER = "3/4"  # of the tune that is continued
-# so that pieces move on; the numbers of tokens of a kind pull the other way
+# Logits by which random pieces move on, though some token types have far more tokens than others.
 LIKES = np.zeros(VOCAB_SIZE)
-for kind, like in {"bar": 5, "start": 6, "position": 2, "duration": 2, "program": -5}.items():
-    LIKES[OFFSETS[kind] : OFFSETS[kind] + len(VALUES[kind])] = like
+for name, like in {"bar": 5, "start": 6, "position": 2, "duration": 2, "program": -5}.items():
+    LIKES[OFFSETS[name] : OFFSETS[name] + len(VALUES[name])] = like
 
 
 # Names and keys.

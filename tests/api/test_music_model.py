@@ -131,6 +131,7 @@ def test_a_performance_is_learnt_and_played(tmp_path: Path) -> None:
 def test_a_long_primer_makes_a_long_request(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     model = generative.load("chorales", compiled=False)
+    assert isinstance(model, MusicModel)
     steppers = type(model.runtime).stepper_for
 
     def stepper_for(runtime: Any, tokens: int) -> Any:

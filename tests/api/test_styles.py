@@ -1,4 +1,4 @@
-"""A style is a constant: whatever runs a model in it says what torch says with labels."""
+"""A style is a constant: every runtime in a style computes what torch computes with labels."""
 
 from __future__ import annotations
 
@@ -288,6 +288,7 @@ def test_music_has_styles_too(tmp_path: Path) -> None:
         embedding_size=16, batch_size=2, sequence_length=16, precision="float32",
     )  # fmt: skip
     model = generative.load(made.path, compiled=False)
+    assert isinstance(model, generative.MusicModel)
     assert model.styles == ("even", "odd")
     tune = model.generate(max_new_tokens=6, seed=1, style="even:0.5,odd:0.5")
     assert len(tune.sequences[0].tokens) == 6

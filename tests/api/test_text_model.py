@@ -6,12 +6,9 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import generative
-from generative.api.text_model import StopFilter, TextModel
-from generative.tokenizers.byte import ByteTokenizer
+from generative.api.text_model import TextModel
 
 
 def test_a_score_is_the_sum_of_what_sampling_reported(model: TextModel) -> None:
@@ -62,48 +59,6 @@ def test_a_stop_string_ends_and_is_left_out(model: TextModel) -> None:
     assert made.finish_reason == "stop"
     assert model.tokenizer.decode(made.tokens) == made.text
     assert "".join(model.stream("5 bottles", max_new_tokens=200, seed=2, stop=stop)) == made.text
-
-
-@given(
-    text=st.text(alphabet="abcé", max_size=20),
-    stops=st.lists(st.text(alphabet="abcé", min_size=1, max_size=4), max_size=3),
-)
-def test_no_part_of_a_stop_string_is_shown(text: str, stops: list[str]) -> None:
-    tokenizer = ByteTokenizer()
-    shown = StopFilter(tokenizer.decoder(), stops)
-    out = ""
-    for token in tokenizer.encode(text):
-        out += shown.feed(token)
-        if shown.stopped:
-            break
-    out += shown.finish()
-    firsts = [text.index(stop) for stop in stops if stop in text]
-    # of several stops the one that is complete first ends the text
-    if not firsts:
-        assert out == text
-    else:
-        assert shown.stopped
-        assert text.startswith(out)
-        assert not any(stop in out for stop in stops)
-        assert any(text.startswith(stop, len(out)) for stop in stops)
-
-
-def test_the_stop_that_is_complete_first_counts_however_text_is_cut() -> None:
-    class Whole:
-        """A decoder whose every token is a whole text."""
-
-        def __init__(self, text: str) -> None:
-            self._text = text
-
-        def feed(self, token: int) -> str:
-            return self._text
-
-        def finish(self) -> str:
-            return ""
-
-    shown = StopFilter(Whole("xabcdy"), ["abcd", "c"])  # type: ignore[arg-type]
-    assert shown.feed(0) == "xab"
-    assert shown.stopped
 
 
 def test_a_stop_after_bytes_that_are_no_text(model: TextModel) -> None:
@@ -181,10 +136,16 @@ def test_impossible_requests_are_refused(model: TextModel) -> None:
 
 def test_an_unfinished_character_is_held_back() -> None:
     text = generative.load("shakespeare", compiled=False)
+    assert isinstance(text, TextModel)
     (lead,) = (i for i, piece in enumerate(text.tokenizer.token_bytes) if piece == b"\xd0")
     for count, whole in ((1, ""), (3, "\ufffd\ufffd")):  # a lead byte ends the one before it
         for more in ({}, {"num_beams": 2}, {"top_logprobs": 1}):
-            options = {"max_new_tokens": count, "allowed_tokens": [lead], "seed": 1, **more}
+            options: dict[str, Any] = {
+                "max_new_tokens": count,
+                "allowed_tokens": [lead],
+                "seed": 1,
+                **more,
+            }
             (sequence,) = text.generate("A", **options).sequences
             assert sequence.text == whole
             assert sequence.tokens == (lead,) * count
@@ -196,6 +157,7 @@ def test_an_unfinished_character_is_held_back() -> None:
 def test_long_requests_count_all_that_is_read_and_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     model = generative.load("shakespeare", compiled=False)
+    assert isinstance(model, TextModel)
     steppers = type(model.runtime).stepper_for
 
     def stepper_for(runtime: Any, tokens: int) -> Any:

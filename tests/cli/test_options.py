@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from generative import cli
 from generative.api import choices, training_options
-from generative.api.music_model import MusicModel
+from generative.api.request import HarmoniseRequest, MusicRequest
 from generative.cli import music, sections
 from generative.cli.main import cli as group
 from generative.cli.sections import Section, gathered, given, option
@@ -137,11 +136,11 @@ def test_jam_has_the_settings_of_the_library() -> None:
 
 
 def test_music_has_the_parameters_of_the_model() -> None:
-    handled = {"self", "options", "max_new_tokens", "style"}
+    handled = {"max_new_tokens", "style"}
     generate, harmonise = (
-        set(inspect.signature(method).parameters) - handled
-        for method in (MusicModel.generate, MusicModel.harmonise)
+        set(table.__annotations__) - handled for table in (MusicRequest, HarmoniseRequest)
     )
+    generate, harmonise = generate | {"primer"}, harmonise | {"melody"}
     assert members(music.generating_argument) == generate - harmonise
     assert members(music.harmonising_argument) == harmonise - generate
     assert members(music.limits_argument) == harmonise & generate

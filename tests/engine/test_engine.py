@@ -349,6 +349,7 @@ def test_int8_costs_next_to_nothing_on_held_out_text() -> None:
 
 def test_int8_through_the_public_door() -> None:
     whole = generative.load("shakespeare", precision="int8")
+    assert isinstance(whole, generative.TextModel)
     made = whole.generate("ROMEO:", max_new_tokens=40, seed=1, num_return_sequences=3)
     assert made.text == whole.generate("ROMEO:", max_new_tokens=40, seed=1).text
     assert made.text == "".join(whole.stream("ROMEO:", max_new_tokens=40, seed=1))

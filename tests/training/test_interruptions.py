@@ -140,7 +140,9 @@ def test_a_run_stopped_before_its_first_validation_is_kept(
     done = generative.train(rhyme, tmp_path / "model", steps=5, resume=True, hidden=16)
     assert done.steps == 7
     assert done.validation_loss < float("inf")
-    assert generative.load(tmp_path / "model").generate("12 b", max_new_tokens=3).text
+    model = generative.load(tmp_path / "model")
+    assert isinstance(model, generative.TextModel)
+    assert model.generate("12 b", max_new_tokens=3).text
 
 
 def test_sighup_stays_ignored_under_nohup() -> None:

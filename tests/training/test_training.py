@@ -89,6 +89,7 @@ def test_other_tokenizers_train_and_load(rhyme: Path, tmp_path: Path, tokenizer:
         options["vocab_size"] = 320
     generative.train(rhyme, tmp_path / "model", steps=3, **options)
     model = generative.load(tmp_path / "model")
+    assert isinstance(model, generative.TextModel)
     text = "12 bottles ▁ né 🎵"
     assert model.tokenizer.decode(model.tokenizer.encode(text)) == text
     assert model.score(text).chars == len(text)
@@ -98,8 +99,9 @@ def test_music_trains_and_every_sample_is_music(tmp_path: Path) -> None:
     result = generative.train(TUNES, tmp_path / "band", steps=4, hidden=24, embedding_size=24)
     assert result.held_out is not None
     assert result.held_out.notes
-    tune = generative.load(tmp_path / "band").generate(bars=3, seed=1)
-    assert tune.piece.note_count > 0
+    model = generative.load(tmp_path / "band")
+    assert isinstance(model, generative.MusicModel)
+    assert model.generate(bars=3, seed=1).piece.note_count > 0
 
 
 def test_train_is_the_function_and_not_its_launcher() -> None:
@@ -142,7 +144,9 @@ def test_the_shortest_budget_trains_validates_and_leaves_a_model(
     done = generative.train(rhyme, tmp_path / "model", minutes=1e-6, **SMALL)
     assert done.steps == 1
     assert done.validation_loss < float("inf")
-    assert generative.load(tmp_path / "model").generate("12 b", max_new_tokens=3).text
+    model = generative.load(tmp_path / "model")
+    assert isinstance(model, generative.TextModel)
+    assert model.generate("12 b", max_new_tokens=3).text
 
 
 def test_the_same_command_gives_the_same_files(rhyme: Path, tmp_path: Path) -> None:

@@ -209,6 +209,7 @@ def test_there_are_no_dead_ends(classes: frozenset[int], span: list[int], seed: 
 
 def test_music_models_take_limits_and_count_bars() -> None:
     chorales = generative.load("chorales")
+    assert isinstance(chorales, generative.MusicModel)
     piece = chorales.generate(bars=1, key="G major", pitch_range="C3-A5", meter="4/4", seed=1).piece
     assert piece.bars == 1
     assert set(pitches(piece) % 12) <= parse_key("G major")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import generative
-from generative.api.harmonise import hear
+from generative.api.harmonise import substitute_unknown
 from generative.api.music_model import MusicModel
 from generative.music import midi
 from generative.music.piece import Meter, Piece, Tempo, Track
@@ -110,7 +110,7 @@ def test_a_melody_is_one_track_and_sets_its_pace() -> None:
         MelodyGrammar(TOKENIZER, piece_of(note(0, 1)), MusicLimits(tempo=90))
 
 
-def test_a_model_hears_what_it_knows() -> None:
+def test_a_model_reads_only_what_it_knows() -> None:
     """One that knows only 4/4 at 76, played by an organ, and a viola."""
     known = {
         "beats": (4,), "unit": (4,), "tempo": (76,), "program": (19, 41), "velocity": (78,),
@@ -125,27 +125,27 @@ def test_a_model_hears_what_it_knows() -> None:
         tempos=(Tempo(at_ticks=0, beats_per_minute=120.0),),
         meters=(Meter(at_ticks=0, numerator=3, denominator=4),),
     )
-    heard = hear(ChainStepper(chain), TOKENIZER, melody, (41, 42, 128))
-    (track,) = heard.melody.tracks
+    found = substitute_unknown(ChainStepper(chain), TOKENIZER, melody, (41, 42, 128))
+    (track,) = found.melody.tracks
     assert [(n.onset_ticks, n.pitch, n.velocity) for n in track.notes] == [
         (12, 60, 78), (60, 62, 78),
     ]  # fmt: skip
     assert track.program == 19
-    assert heard.voices == (41, 19, 128)
-    assert heard.instruments == (19, 19, 41, 128)
-    assert heard.melody.meters[0].numerator == 4
-    assert heard.melody.tempos[0].beats_per_minute == 76
+    assert found.voices == (41, 19, 128)
+    assert found.instruments == (19, 19, 41, 128)
+    assert found.melody.meters[0].numerator == 4
+    assert found.melody.tempos[0].beats_per_minute == 76
 
     voices = tuple(
         Track(program=p % 128, is_drum=p > 127, notes=(note(0, 200, 50, velocity=78),))
         for p in (19, 41, 128)
     )
-    back = heard.given_back(replace(heard.melody, tracks=(track, *voices)))
-    assert back.tracks[0] == heard.original.tracks[0]
+    back = found.undone(replace(found.melody, tracks=(track, *voices)))
+    assert back.tracks[0] == found.original.tracks[0]
     assert [t.program + 128 * t.is_drum for t in back.tracks] == [0, 42, 41, 128]
     assert {n.velocity for t in back.tracks[1:] for n in t.notes} == {40}
     assert {n.end_ticks for t in back.tracks[1:] for n in t.notes} == {84}  # with the melody
-    assert (back.tempos, back.meters) == (heard.original.tempos, heard.original.meters)
+    assert (back.tempos, back.meters) == (found.original.tempos, found.original.meters)
 
 
 @pytest.fixture(scope="module")
