@@ -25,6 +25,7 @@ from generative.music.general_midi import instrument_name
 from generative.music.keys import detect_key
 from generative.music.piece import Piece
 from generative.music.quantise import PERFORMANCE, SCORE
+from generative.sampling import Request
 from generative.scoring.likelihood import Likelihood
 from generative.tokenizers.music.limits import MusicLimits, parse_instruments
 from generative.tokenizers.music.melody import MelodyGrammar
@@ -215,12 +216,14 @@ class MusicModel:
         tries = generate_tokens(
             self.runtime.styled(style).stepper_for(request_tokens(begin, usual, options)),
             [self.tokenizer.start_id, *begin],
-            end_id=self.tokenizer.start_id,
-            max_new_tokens=room,
-            options=options,
-            seed=seed,
-            constraint=grammar,
-            constraint_state=grammar.resume(begin, from_bar_line=primer_bars is not None),
+            options,
+            Request(
+                max_new_tokens=room,
+                seed=seed,
+                end_id=self.tokenizer.start_id,
+                constraint=grammar,
+                constraint_state=grammar.resume(begin, from_bar_line=primer_bars is not None),
+            ),
         )
         sampled = [_least_forced(tries[i : i + attempts]) for i in range(0, len(tries), attempts)]
         if bars is not None and any(one.finish_reason == "length" for one in sampled):
@@ -279,12 +282,13 @@ class MusicModel:
         tries = generate_tokens(
             stepper,
             [self.tokenizer.start_id],
-            end_id=self.tokenizer.start_id,
-            max_new_tokens=room,
-            options=options,
-            seed=seed,
-            constraint=grammar,
-            constraint_state=grammar.start(),
+            options,
+            Request(
+                max_new_tokens=room,
+                seed=seed,
+                end_id=self.tokenizer.start_id,
+                constraint=grammar,
+            ),
         )
         if any(one.finish_reason == "length" for one in tries):
             raise ValueError(f"the melody did not fit in {room} tokens; give max_new_tokens more")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from generative.errors import OptionError
+from generative.model.cell_specs import CELL_SPECS, layer_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,16 +91,19 @@ def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
 
 
 def in_style(checkpoint: Checkpoint, parts: Mapping[str, float]) -> Checkpoint:
-    """The model that always speaks in this style, without labels.
+    """The model in one style throughout, which has no labels.
 
-    Every cell adds its `bias` to what `weight_input` makes of the input, and nothing to the vector.
+    The first layer reads its input only through its input weight and its bias (see `CellSpec`), so
+    the bias can take in a vector that is added to every input.
 
-    parts: of each label; none of any is the model as it speaks without a style.
+    parts: the weight of each label; without any it is the model without a style.
     """
+    config = checkpoint.config
     weights = {k: v for k, v in checkpoint.weights.items() if k != "labels.weight"}
+    spec = CELL_SPECS[config.cell]
+    bias, input_weight = layer_array(0, spec.bias), layer_array(0, spec.input_weight)
     for name, part in parts.items():
-        row = 1 + checkpoint.config.labels.index(name)
+        row = 1 + config.labels.index(name)
         vector = np.float32(part) * checkpoint.weights["labels.weight"][row]  # (E,)
-        bias = weights["layers.0.bias"]  # (G,)
-        weights["layers.0.bias"] = bias + weights["layers.0.weight_input"] @ vector
-    return replace(checkpoint, weights=weights, config=replace(checkpoint.config, labels=()))
+        weights[bias] = weights[bias] + weights[input_weight] @ vector  # (G,)
+    return replace(checkpoint, weights=weights, config=replace(config, labels=()))

@@ -13,14 +13,14 @@ from generative.api.generation import (
     TokenLogprob,
     check_length,
     generate_tokens,
+    parse_options,
     request_tokens,
     resolve_seed,
-    split_options,
     token_logprobs,
 )
 from generative.constraints import TextConstraint, compile_text
 from generative.errors import OptionError
-from generative.sampling import Sampled, sample
+from generative.sampling import Request, Sampled, sample
 from generative.scoring.likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -204,12 +204,14 @@ class TextModel:
         sampled = generate_tokens(
             self._stepper(style, request_tokens(ids, max_new_tokens, options)),
             ids,
-            end_id=self.tokenizer.start_id,
-            max_new_tokens=max_new_tokens,
-            options=options,
-            seed=seed,
-            constraint=constraint,
-            stop=self._listener(stops) if stops else None,
+            options,
+            Request(
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+                end_id=self.tokenizer.start_id,
+                constraint=constraint,
+                stop=self._listener(stops) if stops else None,
+            ),
         )
         return TextGeneration(
             sequences=tuple(self._sequence(one, stops) for one in sampled), seed=seed
@@ -235,9 +237,9 @@ class TextModel:
         stops = _strings("stop", stop)
         options = self._with_breakers(options)
         options = self._with_end(options, pattern, choices)
-        sampling, rest = split_options(options)
-        check_length(max_new_tokens, sampling)
-        if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
+        parsed = parse_options(options)
+        check_length(max_new_tokens, parsed.sampling)
+        if parsed.beams.num_beams > 1 or parsed.num_return_sequences > 1:
             raise ValueError("only a single sampled sequence can be streamed; use generate()")
         shown = StopFilter(self.tokenizer.decoder(), stops)
         seed = resolve_seed(options.get("seed"))
@@ -245,11 +247,15 @@ class TextModel:
         draws = sample(
             self._stepper(style, request_tokens(ids, max_new_tokens, options)),
             ids,
-            max_new_tokens=max_new_tokens,
-            options=sampling,
-            seed=seed,
-            end_id=self.tokenizer.start_id,
-            constraint=self._constraint(pattern, choices, forbid, stops, max_new_tokens, options),
+            Request(
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+                end_id=self.tokenizer.start_id,
+                constraint=self._constraint(
+                    pattern, choices, forbid, stops, max_new_tokens, options
+                ),
+            ),
+            parsed.sampling,
         )
         return TextStream(_streamed(draws, shown), seed)
 

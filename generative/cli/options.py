@@ -1,42 +1,23 @@
-"""The options that several commands share: knows click, not what any option does."""
+"""The options that several commands share, and the class of commands that has them.
+
+It must not know what any option does.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from generative.cli.terminal import check_stdout, unescaped
 
+if TYPE_CHECKING:
+    from generative.api.generation import Option
+
 F = TypeVar("F", bound=Callable[..., Any])
 CLI_TEMPERATURE = 0.8
-
-
-class CommandGroup(click.Group):
-    """A command group that suggests the nearest command for a mistyped one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """click's own, with a hint."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            ctx.fail(f"no command {args[0]!r}.{hint} Commands: {', '.join(self.commands)}.")
-        return super().resolve_command(ctx, args)
-
-
-def chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
-    """Several click options as one decorator, in the order they should be listed."""
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
 
 
 model_option = click.option(
@@ -46,20 +27,21 @@ precision_option = click.option(
     "--precision",
     type=click.Choice(["float32", "int8"]),
     default="float32",
-    help="Of the weights sampled from; int8 is faster where they are many.",
+    help="Precision of the weights to sample from; int8 is faster for large models.",
 )
 style_option = click.option(
-    "--style", metavar="NAME", help="In this style, or a blend: bach:0.6,folk:0.4."
+    "--style", metavar="NAME", help="Name of a style, or a blend such as bach:0.6,folk:0.4."
 )
 mix_option = click.option(
     "--mix",
     multiple=True,
     metavar="MODEL:SHARE",
-    help="Mix in another model's belief, as folk:0.4; repeatable. The rest is --model's.",
+    help="Another model to mix in and its weight, such as folk:0.4; --model has the rest. "
+    "Repeatable.",
 )
 
 
-def _stdout_is_open(ctx: click.Context, param: click.Parameter, value: bool) -> bool:  # noqa: ARG001
+def _stdout_is_open(_ctx: click.Context, _param: click.Parameter, value: bool) -> bool:
     """Refuse --json where nothing can be printed."""
     if value:
         check_stdout()
@@ -71,16 +53,16 @@ json_option = click.option(
     "as_json",
     is_flag=True,
     callback=_stdout_is_open,
-    help="One JSON object on stdout.",
+    help="Print one JSON object on stdout.",
 )
 
 
 def read_escapes(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,  # noqa: ARG001
+    _ctx: click.Context,
+    _param: click.Parameter,
     values: tuple[str, ...],
 ) -> tuple[str, ...]:
-    """Texts with their escapes read."""
+    """The texts with their escapes replaced by characters."""
     return tuple(map(unescaped, values))
 
 
@@ -121,78 +103,90 @@ def read_biases(
 
 
 def read_names(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,  # noqa: ARG001
+    _ctx: click.Context,
+    _param: click.Parameter,
     value: str | None,
 ) -> tuple[str, ...] | None:
     """Names with commas between them."""
     return None if value is None else tuple(name.strip() for name in value.split(","))
 
 
-sampling_options = chain(
-    [
-        click.option("-n", "--max-new-tokens", type=click.IntRange(0), help="Tokens at most."),
-        click.option("--min-new-tokens", type=click.IntRange(0), help="No end before N tokens."),
-        click.option(
-            "--temperature",
-            type=numbers,
-            metavar="X[,Y...]",
-            default=CLI_TEMPERATURE,
-            show_default=True,
-            help="Below 1 safer, above 1 wilder, 0 greedy; 1.2,0.6 starts warm and ends cool.",
-        ),
-        click.option("--top-k", type=click.IntRange(0), help="Only the K likeliest tokens."),
-        click.option("--top-p", type=float, help="Only the likeliest tokens that reach P."),
-        click.option("--min-p", type=float, help="Only tokens at least P times the likeliest."),
-        click.option("--typical-p", type=float, help="Only the most typical tokens, together P."),
-        click.option("--epsilon-cutoff", type=float, help="Only tokens of probability P or more."),
-        click.option("--eta-cutoff", type=float, help="The same, lower where all is uncertain."),
-        click.option("--top-n-sigma", type=float, help="Only logits N deviations from the top."),
-        click.option("--xtc-probability", type=float, help="How often to leave out the likeliest."),
-        click.option("--xtc-threshold", type=float, help="... tokens: those above this. [0.1]"),
-        click.option("--mirostat-tau", type=float, help="Keep surprise near so many bits a token."),
-        click.option("--mirostat-eta", type=float, help="... adapting at this rate. [0.1]"),
-        click.option("--repetition-penalty", type=float, help="Above 1 discourages repeats."),
-        click.option("--presence-penalty", type=float, help="Off the logit of what was there."),
-        click.option("--frequency-penalty", type=float, help="The same for each time."),
-        click.option("--no-repeat-ngram-size", type=click.IntRange(0), help="No N tokens twice."),
-        click.option("--dry-multiplier", type=float, help="Discourages long repeats, so strongly."),
-        click.option("--dry-base", type=float, help="... growing so much a token. [1.75]"),
-        click.option("--dry-allowed-length", type=int, help="... from so many tokens on. [2]"),
-        click.option("--dry-penalty-last-n", type=int, help="... looking so far back. [1024]"),
-        click.option(
-            "--logit-bias",
-            multiple=True,
-            metavar="ID=BIAS",
-            callback=read_biases,
-            help="Added to a token's logit; repeatable.",
-        ),
-        click.option("--allowed-tokens", type=token_ids, metavar="IDS", help="Only these tokens."),
-        click.option(
-            "--banned-tokens", type=token_ids, metavar="IDS", help="None of these tokens."
-        ),
-        click.option(
-            "--samplers",
-            metavar="NAMES",
-            callback=read_names,
-            help="Run these after all others, in this order: top_p,temperature.",
-        ),
-        click.option("--num-beams", type=click.IntRange(1), help="Beam search of this width."),
-        click.option(
-            "--beam-method",
-            type=click.Choice(["search", "sample", "stochastic"]),
-            help="The likeliest [search], or drawn: as beams fill, or without replacement.",
-        ),
-        click.option("--length-penalty", type=float, help="Beams: score / length ** X."),
-        click.option("--num-beam-groups", type=click.IntRange(1), help="Groups that shun ..."),
-        click.option("--diversity-penalty", type=float, help="... each other's tokens so much."),
-        click.option("--num-return-sequences", type=click.IntRange(1), help="How many to make."),
-        click.option(
-            "--top-logprobs",
-            type=click.IntRange(0),
-            metavar="N",
-            help="With --json: each token's log-probabilities, and N alternatives.",
-        ),
-        click.option("--seed", type=click.IntRange(0), help="Same seed, same output."),
-    ]
-)
+def _click_type(option: Option) -> dict[str, Any]:
+    """How click reads a value of the option's type, as keywords of `click.Option`."""
+    if option.choices:
+        return {"type": click.Choice(option.choices)}
+    readers: dict[Any, dict[str, Any]] = {
+        int: {"type": click.IntRange(option.minimum)},
+        float: {"type": float},
+        float | Sequence[float]: {"type": numbers},
+        Sequence[int]: {"type": token_ids},
+        Sequence[str]: {"callback": read_names},
+        Mapping[int, float]: {"multiple": True, "callback": read_biases},
+    }
+    return readers[option.type]
+
+
+def _click_option(option: Option) -> click.Option:
+    """An option of the table as an option of the command line."""
+    words = [option.help]
+    settings = _click_type(option)
+    if settings.get("multiple"):
+        words.append("Repeatable.")
+    if option.default is not None:
+        words.append(f"[default: {option.default}]")
+    if option.name == "temperature":
+        settings |= {"default": CLI_TEMPERATURE, "show_default": True}
+    flag = "--" + option.name.replace("_", "-")
+    return click.Option([flag], metavar=option.metavar, help=" ".join(words), **settings)
+
+
+def _sampling_parameters() -> list[click.Parameter]:
+    """The length, and all options of `generate` in the order of their groups."""
+    from generative.api.generation import GENERATE_OPTIONS, GROUPS  # which need NumPy
+
+    ordered = sorted(GENERATE_OPTIONS, key=lambda option: GROUPS.index(option.group))
+    length = click.Option(
+        ["-n", "--max-new-tokens"], type=click.IntRange(0), help="Number of new tokens at most."
+    )
+    return [length, *map(_click_option, ordered)]
+
+
+# It stands for the sampling options in a command that has not been called yet.
+_PLACEHOLDER = click.Option(["--sampling-options"])
+
+
+class Command(click.Command):
+    """A command that reads the table of sampling options only when it is called.
+
+    The table needs NumPy, which the list of all commands does not have to wait for.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's parameters, with the sampling options in the place that stands for them."""
+        if _PLACEHOLDER in self.params:
+            place = self.params.index(_PLACEHOLDER)
+            self.params[place : place + 1] = _sampling_parameters()
+        return super().get_params(ctx)
+
+
+def sampling_options(function: F) -> F:
+    """The sampling options of the table as a decorator of a `Command`."""
+    parameters: list[click.Parameter] = function.__dict__.setdefault("__click_params__", [])
+    parameters.append(_PLACEHOLDER)
+    return function
+
+
+class CommandGroup(click.Group):
+    """A command group that suggests the nearest command for a mistyped one."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of that name, or an error that suggests the nearest one."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"no command {args[0]!r}.{hint} Commands: {', '.join(self.commands)}.")
+        return super().resolve_command(ctx, args)

@@ -42,13 +42,19 @@ FLOAT_LANES = 16
 INT8_LANES = 64
 
 
+# The numbers by which `run` tells the cells apart that it has a step for.
+LSTM, GRU = 0, 1
+CELL_NUMBERS = {"lstm": LSTM, "gru": GRU}
+
+
 class Network(NamedTuple):
     """Weights laid out for `run`: rows padded to whole vectors of P numbers, the gates to R rows.
 
-    Either the matrices (float32) or their int8 counterparts and scales hold something; the others
-    are empty. L layers; the lowest reads `table` instead of `inputs`.
+    `is_int8` decides whether the matrices (float32) or their int8 counterparts and scales are read;
+    the others are empty. There are L layers; the lowest reads `table` instead of `inputs`.
     """
 
+    cell: int  # one of `CELL_NUMBERS`
     table: NDArray[np.float32]  # (V, R)
     biases: NDArray[np.float32]  # (L - 1, R)
     inputs: NDArray[np.float32]  # (L - 1, R, P)
@@ -63,18 +69,7 @@ class Network(NamedTuple):
     output_bias: NDArray[np.float32]  # (V padded,)
     sum_layers: bool
     is_int8: bool
-    int8_units: np.float32  # how many steps of the 16-bit vector make 1.0
-
-
-class Chain(NamedTuple):
-    """What bends the distribution; the values in brackets switch a link off."""
-
-    greedy: bool
-    temperature: float  # [1]
-    top_k: int  # [V]
-    top_p: float  # [2]
-    min_p_log: float  # [-inf]
-    typical_p: float  # [2]
+    int8_units: np.float32  # the number of steps of the 16-bit vector that make 1.0
 
 
 def _emit_sums(
@@ -284,7 +279,7 @@ def _advance(
     become the new state; `gates` and `from_state` are scratch. (B, R)
     """  # fmt: skip
     layers, batch, size = h.shape[0], h.shape[1], c.shape[2]
-    is_lstm = c.shape[0] > 0
+    is_lstm = net.cell == LSTM
     unit = _ONE / net.int8_units
     recurrent = gates if is_lstm else from_state
     for layer in range(layers):
@@ -427,8 +422,11 @@ def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
 
 
 @inner
-def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
-    """Apply the chain to logits less their maximum and to e to them; both are edited. (V,) each"""
+def _process(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
+    """Apply the chain to `scores`, logits less their maximum, and to `weights`, e to the scores.
+
+    Both are edited. (V,) each
+    """
     size = scores.shape[0]
     if chain.temperature != 1:
         for j in range(size):
@@ -436,13 +434,13 @@ def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
         _exp(scores, bits, weights)
     if chain.top_k < size:
         _keep_best(scores, chain.top_k, np.inf, weights, ids)
-    if chain.top_p <= 1:
+    if chain.top_p < 1:
         _keep_best(scores, size, chain.top_p, weights, ids)
     if chain.min_p_log > -np.inf:
         for j in range(size):
             if scores[j] < chain.min_p_log:
                 weights[j] = 0.0
-    if chain.typical_p <= 1:
+    if chain.typical_p < 1:
         _typical(chain.typical_p, weights, scores, ids)
 
 
@@ -472,7 +470,7 @@ def _draw(
     log_total = np.log(weights.sum())
     if chain.greedy:
         return best, -log_total
-    _bend(chain, scores, weights, ids, bits)
+    _process(chain, scores, weights, ids, bits)
     total = 0.0
     for j in range(size):
         total += weights[j]
@@ -494,18 +492,23 @@ def run(
     """Read `tokens`, then draw one token a row for each of `uniforms`, reading what was drawn.
 
     Args:
-        net: the weights.
+        net: a `Network`.
         tokens: what to read first. (T, B) int64, T >= 0
         h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
         logits: for the next token, used if T = 0; they become those after the last. (B, V)
-        chain: what bends the distribution.
+        chain: a `sampling.plain.PlainChain`.
         uniforms: numbers in [0, 1). (N, B), N >= 0
         end_id: the step in which a row draws it is the last; -1 never comes.
         drawn, logprobs: filled. (N, B) int64, (N, B) float64
 
     Returns:
         how many of N were drawn.
+
+    Raises:
+        ValueError: the network's cell has a number for which there is no step.
     """
+    if net.cell not in (LSTM, GRU):
+        raise ValueError("the compiled loop has no step for a cell of this number")
     layers, batch, size = h.shape
     vocab = logits.shape[1]
     rows, width = net.table.shape[1], max(net.hidden.shape[2], net.hidden_int8.shape[2])
@@ -546,5 +549,5 @@ def run(
 
 
 def call(*arguments: Any) -> int:
-    """`run`, with a line on stderr (or in the log) if it has to be compiled first."""
+    """Call `run`, with a line on stderr (or in the log) if it has to be compiled first."""
     return cast("int", compiling.call(run, NOTE, *arguments))

@@ -21,7 +21,7 @@ from generative import checkpoint, engine
 from generative.checkpoint import CheckpointError
 from generative.model.language_model import LanguageModel
 from generative.model.stepper import TorchStepper
-from generative.sampling import SamplingOptions, collect, sample
+from generative.sampling import Request, SamplingOptions, collect, sample
 from generative.training.augment import Augmentable, Augmentation
 from generative.training.batches import StreamBatches
 from generative.training.finish import Finish
@@ -397,10 +397,8 @@ class _Watch:
             if usual
             else TorchStepper(average),
             [self._tokenizer.start_id],
-            max_new_tokens=SAMPLE_TOKENS,
-            options=SamplingOptions(temperature=SAMPLE_TEMPERATURE),
-            seed=seed,
-            end_id=self._tokenizer.start_id,
+            Request(max_new_tokens=SAMPLE_TOKENS, seed=seed, end_id=self._tokenizer.start_id),
+            SamplingOptions(temperature=SAMPLE_TEMPERATURE),
         )
         (sequence,) = collect(draws, 1)
         text = self._tokenizer.decode(sequence.tokens)

@@ -12,6 +12,7 @@ from torch import Tensor
 from generative.data.labels import Labels, excerpt
 from generative.machine.threads import ALONE, Workers
 from generative.model import recall
+from generative.model.cell_specs import CELL_SPECS
 from generative.scoring.loss import cross_entropy
 from generative.training.batches import Ids, windows
 
@@ -90,7 +91,8 @@ def calibrate(
     output.weight.div_(best)
     output.bias.div_(best)
     if output.weight is model.embedding.weight:
-        model.layers[0].get_parameter("weight_input").mul_(best)
+        input_weight = CELL_SPECS[model.config.cell].input_weight
+        model.layers[0].get_parameter(input_weight).mul_(best)
         if model.config.labels:
             model.labels.weight.div_(best)  # they are added to what the embedding says
     return float(best)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,13 +23,14 @@ from generative import checkpoint, engine
 from generative.api.runtime import LONG_REQUEST, Runtime
 from generative.engine import ENGINE_CELLS, NumpyStepper, kernels
 from generative.engine.compiled_stepper import CompiledStepper
-from generative.engine.weights import quantise_rows, round_rows
+from generative.engine.weights import Weights, quantise_rows, round_rows
 from generative.machine import compiling
+from generative.model.cell_specs import CELL_SPECS
 from generative.model.cells import CELLS
 from generative.model.stepper import TorchStepper
-from generative.sampling import SamplingOptions, build, collect, sample
+from generative.sampling import Request, SamplingOptions, build, collect, sample
 from generative.sampling.plain import PlainChain, Runner, plain_chain
-from generative.sampling.processors import begin, bend
+from generative.sampling.processors import process_logits, start_rows
 from tests.conftest import data
 from tests.model.test_model import B, T, V, small, tokens
 
@@ -133,6 +135,48 @@ def test_every_cell_is_covered() -> None:
     assert set(ENGINE_CELLS) == set(CELLS)
 
 
+def test_the_loop_refuses_a_cell_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cell with one array of state, as a GRU has, must not be stepped as a GRU."""
+    model = small(cell="gru")
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    known = Weights.from_arrays(model.config, arrays)
+    with pytest.raises(ValueError, match="steps the cells lstm, gru, not 'rnn'"):
+        CompiledStepper(replace(known, cell="rnn"))
+    monkeypatch.setitem(kernels.CELL_NUMBERS, "gru", 7)
+    unknown = CompiledStepper(known)
+    with pytest.raises(ValueError, match="no step for a cell of this number"):
+        unknown.step(np.array([1]), unknown.initial_state(1))
+
+
+def test_a_cell_without_a_compiled_step_is_stepped_in_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(kernels.CELL_NUMBERS, "gru")
+    assert isinstance(stepper.__wrapped__(cell="gru"), NumpyStepper)
+    assert isinstance(stepper.__wrapped__(cell="lstm"), CompiledStepper)
+
+
+@pytest.mark.parametrize("cell", ENGINE_CELLS)
+def test_a_cells_arrays_are_found_by_the_names_that_it_gives(
+    cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small(cell=cell)
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    spec = replace(CELL_SPECS[cell], input_weight="w", recurrent_weight="u", bias="b")
+    names = {"weight_input": "w", "weight_hidden": "u", "bias": "b"}
+
+    def renamed(name: str) -> str:
+        first, layer, part = name.split(".") if name.startswith("layers.") else ("", "", "")
+        return f"{first}.{layer}.{names[part]}" if layer else name
+
+    expected = Weights.from_arrays(model.config, arrays)
+    monkeypatch.setitem(CELL_SPECS, cell, spec)
+    found = Weights.from_arrays(model.config, {renamed(name): a for name, a in arrays.items()})
+    np.testing.assert_array_equal(found.table, expected.table)
+    np.testing.assert_array_equal(found.hidden, expected.hidden)
+    np.testing.assert_array_equal(found.biases, expected.biases)
+
+
 @pytest.mark.parametrize("name", sorted(checkpoint.shipped_models()))
 def test_engine_equals_torch_for_models_that_ship(name: str) -> None:
     found = checkpoint.load(name)
@@ -166,7 +210,7 @@ def test_the_loop_draws_what_the_wheel_draws(options: dict[str, Any], precision:
     assert issubclass(type(compiled), Runner)
     made = [
         collect(
-            sample(which, [0, 3], max_new_tokens=300, options=SamplingOptions(**options), seed=5),
+            sample(which, [0, 3], Request(max_new_tokens=300, seed=5), SamplingOptions(**options)),
             1,
         )[0]
         for which in (compiled, OnlySteps(compiled))
@@ -181,7 +225,7 @@ def test_the_loop_draws_what_numpy_draws() -> None:
         collect(
             sample(
                 stepper(compiled=compiled, cell="gru", hidden_size=40, vocab_size=50),
-                [0, 3], max_new_tokens=300, options=options, seed=6,
+                [0, 3], Request(max_new_tokens=300, seed=6), options,
             ),
             1,
         )[0]
@@ -195,11 +239,10 @@ def test_rows_that_end_leave_the_others_as_they_were() -> None:
     one, options = stepper(), SamplingOptions(temperature=1.5)
 
     def run(which: Any, count: int, stop: Any = None) -> list[Any]:
-        steps = sample(
-            which, [0], max_new_tokens=60, options=options, seed=2, num_sequences=count, end_id=0,
-            stop=stop,
-        )  # fmt: skip
-        return collect(steps, count)
+        request = Request(
+            max_new_tokens=60, seed=2, num_return_sequences=count, end_id=0, stop=stop
+        )
+        return collect(sample(which, [0], request, options), count)
 
     together, on_the_wheel = run(one, 6), run(OnlySteps(one), 6)
     assert len({len(sampled.tokens) for sampled in together}) > 1
@@ -207,8 +250,8 @@ def test_rows_that_end_leave_the_others_as_they_were() -> None:
     assert [s.finish_reason for s in together] == [s.finish_reason for s in on_the_wheel]
     assert together[0].tokens == run(one, 1)[0].tokens
 
-    def some_day(said: int | None, token: int) -> tuple[int, bool]:
-        return (said or 0) + token, (said or 0) % 5 == 4
+    def some_day(total: int | None, token: int) -> tuple[int, bool]:
+        return (total or 0) + token, (total or 0) % 5 == 4
 
     stops = [run(which, 6, some_day) for which in (one, OnlySteps(one))]
     assert {s.finish_reason for s in stops[0]} == {"stop", "end"}
@@ -250,12 +293,12 @@ def test_any_plain_chain_takes_the_same_token(
     processors, sampler = build(SamplingOptions(**options))
     chain = plain_chain(processors, sampler)
     assert chain is not None
-    rows = begin(processors, [0], len(logits), [np.random.default_rng(0)], 1)
-    bent, _ = bend(processors, rows, array)
+    rows = start_rows(processors, [0], len(logits), [np.random.default_rng(0)], 1)
+    processed, _ = process_logits(processors, rows, array)
     rng: Any = Uniform(uniform)
     one = stepper()
     drawn, logprobs, _, _ = one.run(chain, array, one.initial_state(1), np.array([[uniform]]), None)
-    assert drawn[0, 0] == sampler(bent, [rng])[0]
+    assert drawn[0, 0] == sampler(processed, [rng])[0]
     wide = array[0].astype(np.float64)
     expected = wide[drawn[0, 0]] - np.logaddexp.reduce(wide)
     np.testing.assert_allclose(logprobs[0, 0], expected, atol=1e-9)
@@ -263,16 +306,25 @@ def test_any_plain_chain_takes_the_same_token(
 
 def test_numbers_of_other_types_compile_nothing_anew() -> None:
     one: Any = stepper()
-    plain = {"temperature": 2.0, "top_k": 5, "top_p": 1.0, "min_p": 0.1, "typical_p": 0.5}
-    other = {
-        "temperature": 2, "top_k": np.int32(5), "top_p": 1, "min_p": np.float32(0.1),
+    plain: dict[str, Any] = {
+        "temperature": 2.0,
+        "top_k": 5,
+        "top_p": 0.9,
+        "min_p": 0.1,
+        "typical_p": 0.5,
+    }
+    other: dict[str, Any] = {
+        "temperature": 2, "top_k": np.int32(5), "top_p": np.float32(0.9), "min_p": np.float32(0.1),
         "typical_p": np.float32(0.5),
     }  # fmt: skip
     logits, uniforms = np.zeros((1, V), np.float32), np.full((9, 1), 0.7)
     drawn = [
-        one.run(PlainChain(**options), logits, one.initial_state(1), uniforms, end)[0].tolist()
+        one.run(
+            plain_chain(*build(SamplingOptions(**options))), logits, one.initial_state(1), uniforms,
+            end,
+        )[0].tolist()
         for options, end in ((plain, 0), (other, np.int64(0)), ({**plain, "top_k": 2**70}, 0))
-    ]
+    ]  # fmt: skip
     assert drawn[0] == drawn[1]
     assert len(kernels.run.overloads) == 1  # type: ignore[attr-defined]
 
@@ -311,9 +363,7 @@ def test_int8_is_near_and_the_same_without_compiling(cell: str) -> None:
     model = small(cell=cell, hidden_size=70, embedding_size=20)
     arrays = {k: v.numpy() for k, v in model.state_dict().items()}
     exact, whole = (engine.build(model.config, arrays, precision=p) for p in engine.PRECISIONS)
-    plain = NumpyStepper(
-        cell, engine.Weights.from_arrays(arrays, num_layers=2, sum_layers=True).rounded()
-    )
+    plain = NumpyStepper(Weights.from_arrays(model.config, arrays).rounded())
     ids, state = tokens().numpy()[:, 0], exact.initial_state(1)
     expected = exact.prefill(ids, state)[0]
     np.testing.assert_allclose(whole.prefill(ids, state)[0], expected, atol=0.01)
@@ -358,7 +408,7 @@ def test_int8_through_the_public_door() -> None:
 
 def test_a_long_stream_takes_no_more_memory_than_a_short_one() -> None:
     options = SamplingOptions(temperature=0.8, top_p=0.95)
-    draws = sample(stepper(), [0], max_new_tokens=10**6, options=options, seed=0)
+    draws = sample(stepper(), [0], Request(max_new_tokens=10**6), options)
     for _ in range(3_000):
         next(draws)
     tracemalloc.start()

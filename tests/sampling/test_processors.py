@@ -15,16 +15,15 @@ from generative.sampling import (
     PROCESSOR_NAMES,
     Categorical,
     Greedy,
-    Past,
+    History,
     Rows,
     SamplingOptions,
-    begin,
-    bend,
     build,
+    process_logits,
     row_generator,
+    start_rows,
 )
 from generative.sampling.bans import AllowedTokens, BannedTokens, LogitBias, MinNewTokens
-from generative.sampling.loop import check_logits
 from generative.sampling.penalties import (
     Dry,
     FrequencyPenalty,
@@ -32,7 +31,8 @@ from generative.sampling.penalties import (
     PresencePenalty,
     RepetitionPenalty,
 )
-from generative.sampling.rows import Need
+from generative.sampling.rows import HistoryNeed
+from generative.sampling.step import check_logits
 from generative.sampling.temperature import Temperature, TemperatureSchedule
 from generative.sampling.truncation import (
     EpsilonCutoff,
@@ -52,12 +52,12 @@ if TYPE_CHECKING:
 FOUR = np.log(np.array([[0.1, 0.5, 0.15, 0.25]]))
 
 
-def rows(*said: list[int], size: int = 4, **more: Any) -> Rows:
-    """Rows that have said that, every kind of memory kept; one silent row for no argument."""
-    need = Need(counts=True, window=None)
-    past = tuple(Past.of(tokens, size, need) for tokens in said or ([],))
-    rngs = tuple(row_generator(0, row) for row in range(len(past)))
-    return Rows(past=past, rngs=rngs, **more)
+def rows(*histories: list[int], size: int = 4, **more: Any) -> Rows:
+    """Rows with these histories, which keep all that a processor may need; without any, one row."""
+    need = HistoryNeed(counts=True, window=None)
+    made = tuple(History.of(tokens, size, need) for tokens in histories or ([],))
+    rngs = tuple(row_generator(0, row) for row in range(len(made)))
+    return Rows(histories=made, rngs=rngs, **more)
 
 
 def kept(logits: NDArray[Any]) -> list[int]:
@@ -125,13 +125,13 @@ def test_temperature_is_a_power_of_the_probabilities() -> None:
 )
 def test_a_schedule_moves_in_straight_lines_to_the_last_token(step: int, expected: float) -> None:
     schedule = TemperatureSchedule((2.0, 1.0, 0.5))
-    at = rows(step=step, steps=5)
+    at = rows(step=step, max_steps=5)
     np.testing.assert_array_equal(schedule(at, FOUR), Temperature(expected)(at, FOUR))
 
 
 def test_a_schedule_of_one_value_or_one_token_is_its_first() -> None:
     assert TemperatureSchedule((0.7,)).at(0.5) == 0.7
-    assert TemperatureSchedule((2.0, 1.0)).at(rows(steps=1).progress) == 2.0
+    assert TemperatureSchedule((2.0, 1.0)).at(rows(max_steps=1).progress) == 2.0
 
 
 def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() -> None:
@@ -149,7 +149,7 @@ def test_presence_counts_once_and_frequency_each_time() -> None:
 
 
 def test_biases_are_added() -> None:
-    biased = LogitBias(((0, 2.0), (3, -1.0)))(rows(), np.zeros((2, 4)))
+    biased = LogitBias({0: 2.0, 3: -1.0})(rows(), np.zeros((2, 4)))
     np.testing.assert_array_equal(biased, [[2, 0, 0, -1]] * 2)
 
 
@@ -185,7 +185,9 @@ def test_xtc_strikes_as_often_as_asked_by_each_rows_own_numbers() -> None:
     many = rows(*[[] for _ in range(4000)])
     struck = ~np.isfinite(Xtc(0.3, 0.2)(many, FOUR.repeat(4000, axis=0))[:, 1])
     assert struck.mean() == pytest.approx(0.3, abs=3 * np.sqrt(0.21 / 4000))
-    alone = [Xtc(0.3, 0.2)(Rows(past=(), rngs=(row_generator(0, row),)), FOUR) for row in range(50)]
+    alone = [
+        Xtc(0.3, 0.2)(Rows(histories=(), rngs=(row_generator(0, row),)), FOUR) for row in range(50)
+    ]
     assert [not np.isfinite(one[0, 1]) for one in alone] == struck[:50].tolist()
 
 
@@ -207,12 +209,12 @@ def test_mirostat_holds_the_surprise_it_is_asked_for() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (1, 200))
     processors, sampler = build(SamplingOptions(mirostat_tau=5.0, mirostat_eta=0.2))
-    known = begin(processors, [0], 200, [row_generator(1, 0)], steps=3000)
+    known = start_rows(processors, [0], 200, [row_generator(1, 0)], max_steps=3000)
     bits = -np.log2(probabilities(logits)[0])
     seen = []
     for _ in range(3000):
-        bent, known = bend(processors, known, logits)
-        drawn = sampler(bent, known.rngs)
+        processed, known = process_logits(processors, known, logits)
+        drawn = sampler(processed, known.rngs)
         known = known.after(drawn)
         seen.append(bits[drawn[0]])
     assert np.mean(seen[500:]) == pytest.approx(5.0, abs=0.1)
@@ -229,17 +231,19 @@ def test_nothing_left_is_an_error_that_names_the_option() -> None:
     for options in ({"allowed_tokens": (0,), "banned_tokens": (0,)}, {"allowed_tokens": ()}):
         processors, _ = build(SamplingOptions(**options))
         with pytest.raises(ValueError, match="leaves no token that is possible"):
-            bend(processors, begin(processors, [0], 4, [row_generator(0, 0)], 1), FOUR)
+            process_logits(
+                processors, start_rows(processors, [0], 4, [row_generator(0, 0)], 1), FOUR
+            )
     with pytest.raises(ValueError, match=r"banned_tokens must be of ids in 0..3, not \[9\]"):
         BannedTokens((9,))(rows(), FOUR)
     assert kept(MinNewTokens(5, end_id=1)(rows(), np.array([[-np.inf, 0.0]]))) == [1]
 
 
-def bent_by(options: SamplingOptions, logits: NDArray[Any] = FOUR) -> NDArray[Any]:
+def processed_by(options: SamplingOptions, logits: NDArray[Any] = FOUR) -> NDArray[Any]:
     processors, _ = build(options, end_id=0)
     said = [0, 1, 2, 3, 1, 2]
-    known = begin(processors, said, logits.shape[-1], [row_generator(0, 0)], 3)
-    return bend(processors, known, logits)[0]
+    known = start_rows(processors, said, logits.shape[-1], [row_generator(0, 0)], 3)
+    return process_logits(processors, known, logits)[0]
 
 
 EACH: dict[str, Any] = {
@@ -269,21 +273,21 @@ def test_each_processor_does_something_and_any_two_compose_in_either_order() -> 
     assert len(EACH) == len(PROCESSOR_NAMES)
     names = dict(zip(EACH, PROCESSOR_NAMES, strict=True))
     for option, value in EACH.items():
-        assert not np.array_equal(bent_by(SamplingOptions(**{option: value})), FOUR), option
+        assert not np.array_equal(processed_by(SamplingOptions(**{option: value})), FOUR), option
     for one, two in itertools.permutations(EACH, 2):
         pair = SamplingOptions(
             **{one: EACH[one], two: EACH[two]}, samplers=(names[one], names[two])
         )
-        by_both = bent_by(pair)
+        by_both = processed_by(pair)
         assert kept(by_both)
-        assert set(kept(by_both)) <= set(kept(bent_by(SamplingOptions(**{one: EACH[one]}))))
+        assert set(kept(by_both)) <= set(kept(processed_by(SamplingOptions(**{one: EACH[one]}))))
 
 
 def test_the_order_is_the_users() -> None:
     hot: dict[str, Any] = {"temperature": 3.0, "top_p": 0.6}
     # by default the heat comes first: 0.32 + 0.25 < 0.6, so three tokens stay
-    assert kept(bent_by(SamplingOptions(**hot))) == [1, 2, 3]
-    assert kept(bent_by(SamplingOptions(**hot, samplers=("top_p", "temperature")))) == [1, 3]
+    assert kept(processed_by(SamplingOptions(**hot))) == [1, 2, 3]
+    assert kept(processed_by(SamplingOptions(**hot, samplers=("top_p", "temperature")))) == [1, 3]
     # what is not named runs before what is
     first, *_, last = build(SamplingOptions(**hot, top_k=2, samplers=("temperature",)))[0]
     assert (first, last) == (TopK(2), Temperature(3.0))
@@ -321,7 +325,7 @@ NEUTRAL = SamplingOptions(
 def test_neutral_values_add_nothing() -> None:
     assert build(NEUTRAL)[0] == build(SamplingOptions())[0] == []
     assert isinstance(build(NEUTRAL)[1], Categorical)
-    assert bent_by(NEUTRAL) is FOUR
+    assert processed_by(NEUTRAL) is FOUR
 
 
 @pytest.mark.parametrize(
@@ -417,9 +421,9 @@ def check_the_chain(
         processors, sampler = build(SamplingOptions(**options), end_id=0)
         check_logits(logits)
         rngs = [row_generator(0, 0), row_generator(0, 1)]
-        known = begin(processors, [0, *said], SIZE, rngs, steps=3)
+        known = start_rows(processors, [0, *said], SIZE, rngs, max_steps=3)
         for _ in range(3):
-            result, known = bend(processors, known, logits)
+            result, known = process_logits(processors, known, logits)
             assert np.isfinite(result.max(axis=1)).all()
             assert not np.isnan(result).any()
             assert not (np.isfinite(result) & ~np.isfinite(logits)).any()
