@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from generative import checkpoint
 from generative.api.mixture import Mixture
 from generative.api.runtime import Runtime
-from generative.api.styles import in_proportion, weighted
+from generative.api.styles import normalised, parse_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ def mix(
         CheckpointError: no such model, or a damaged one.
         ValueError: a weight that is no positive number, or tokenizers that differ.
     """
-    shares = in_proportion(list(models.values()))
+    shares = normalised(list(models.values()))
     loaded = [
         load(model, device, precision=precision, compiled=compiled)
         if isinstance(model, str | os.PathLike)
@@ -103,7 +103,7 @@ def shares_of_models(name: str, others: Sequence[str]) -> dict[str, float]:
     Raises:
         ValueError: no such pair, a model twice, or shares that leave nothing.
     """
-    shares = [weighted(other, "--mix") for other in others]
+    shares = [parse_weight(other, "--mix") for other in others]
     rest = 1.0 - sum(share for _, share in shares)
     if rest <= 0.0:
         raise ValueError(f"the shares of --mix must leave some to {name}: together below 1")

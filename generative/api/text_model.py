@@ -352,7 +352,7 @@ class TextModel:
             compile_text(pattern, tuple(choices), forbid),
             end_id=self.tokenizer.start_id,
             max_new_tokens=max_new_tokens,
-            barred=sorted(barred),
+            forbidden=sorted(barred),
         )
 
     def _stepper(self, style: Style | None, tokens: int) -> Stepper[Any]:

@@ -35,7 +35,7 @@ style_option = click.option(
 mix_option = click.option(
     "--mix",
     multiple=True,
-    metavar="MODEL:SHARE",
+    metavar="MODEL:WEIGHT",
     help="Another model to mix in and its weight, such as folk:0.4; --model has the rest. "
     "Repeatable.",
 )

@@ -1,19 +1,20 @@
-"""The compiled loop: reads and draws tokens; knows arrays, neither torch nor text.
+"""The compiled loop, which reads and draws tokens. It must not know torch or text.
 
-One call of `run` reads any number of tokens and then draws any number, so that the interpreter is
-met once for hundreds of tokens and a token costs little but reading the weights.
+One call of `run` reads any number of tokens and then draws any number, so that the interpreter runs
+once for hundreds of tokens and a token costs little more than reading the weights.
 
-The products are our own, not BLAS's through `np.dot`. That would need SciPy at run time, and for a
-vector BLAS does nothing clever: out of the reach of the caches both wait for memory (17 and 29 GB/s
-either way where this was measured), within it four rows at a time in explicit vectors read 105-123
-GB/s where OpenBLAS reads 83-92 and the same loop left to LLVM's vectoriser 72-84. For int8 the
-vectoriser used a quarter of the registers: written out, with the vector in 16 bits, the loop
-becomes multiply-and-add of pairs and reads what float32 would be at 100-180 GB/s. Eight bits for
-the vector too were slower, since they have to be widened, and less exact; with the vector in
-float32 it read 80-100. A batch of 64 in blocks of four rows by four vectors does 83-130 billion
-operations a second where NumPy's `h @ weight.T` does 95.
+The matrix products are written here instead of calling BLAS through `np.dot`, which would need
+SciPy at run time and is not faster for a vector. Where the weights do not fit into the caches, both
+wait for memory (17 and 29 GB/s either way where this was measured). Where they fit, four rows at a
+time in explicit vectors read 105-123 GB/s, OpenBLAS 83-92 GB/s, and the same loop left to LLVM's
+vectoriser 72-84 GB/s. For int8 the vectoriser used a quarter of the registers; the explicit loop,
+with the vector in 16 bits, compiles to multiply-and-add of pairs and reads the equivalent of
+100-180 GB/s of float32. A vector of 8 bits was slower, since it has to be widened, and less exact;
+with a vector of float32 the loop read 80-100 GB/s. A batch of 64 in blocks of four rows by four
+vectors does 83-130 billion operations a second, NumPy's `h @ weight.T` 95 billion.
 
-All but `compiling` lies in this one file: the compiler's cache watches only the file of `run`.
+Everything but `compiling` is in this one file, since the compiler's cache watches only the file of
+`run`.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ if not compiling.is_possible():
     raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
 NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
-# Of a float32 product so many rows are made at a time, which share what is read of the vector, and
-# for a batch so many columns: all their sums fit into registers.
+# A float32 product computes this many rows at a time, which share each read of the vector, and for
+# a batch this many columns; all their sums fit into registers.
 ROWS, COLUMNS = 4, 4
 FLOAT_LANES = 16
 INT8_LANES = 64
@@ -77,8 +78,8 @@ def _emit_sums(
 ) -> list[Any]:
     """Emit sums, a vector at a time, of matrix[row + i] * vectors[b + j] for i, j below `shape`.
 
-    `args` are matrix (R, P), row, vectors (B, P), b. The generic vectors become whatever registers
-    the machine has. Returns the vectors of sums, the last index fastest.
+    `args` are matrix (R, P), row, vectors (B, P), b. LLVM maps the generic vectors to the registers
+    of the machine. Returns the vectors of sums, the last index fastest.
     """
     whole = isinstance(wide.element, ir.IntType)
     matrix, vectors = (
@@ -122,7 +123,7 @@ def _emit_totals(builder: Any, vectors: list[Any]) -> list[Any]:
     """Emit the sum of each of 1, 2, 4 ... vectors of as many lanes at least.
 
     Pairs of vectors are folded into one, the halves of the first beside those of the second, so
-    that no lane idles. Each sum adds lanes i and i + half, whatever it is folded with.
+    that all lanes are used. Each sum adds lanes i and i + half, with whatever it is folded.
     """
     count, lanes = len(vectors), vectors[0].type.count
     segment = lanes  # lanes that still belong to one sum
@@ -142,7 +143,7 @@ def _emit_totals(builder: Any, vectors: list[Any]) -> list[Any]:
 
 
 def _emit_folded(builder: Any, a: Any, b: Any, halves: list[list[int]], lanes: int) -> Any:
-    """Emit the sum of two choices of lanes from a and b; lanes beyond the choice hold anything."""
+    """Emit the sum of two choices of lanes from a and b; the other lanes are undefined."""
     kind = ir.VectorType(ir.IntType(32), lanes)
     chosen = [
         builder.shuffle_vector(a, b, ir.Constant(kind, [*half, *[0] * (lanes - len(half))]))
@@ -206,12 +207,13 @@ def _add_product(
     """out += vectors @ matrix.T, each row of the matrix read once for all B vectors.
 
     Args:
-        is_int8: whether `whole` (R, P), `scales` (R,) and `int16` (B, P) count, or else `matrix`
+        is_int8: whether `whole` (R, P), `scales` (R,) and `int16` (B, P) are used, or else `matrix`
             (R, P) and `vectors` (B, P).
-        unit: what 1 in `int16` is worth.
+        unit: the value of 1 in `int16`.
         out: (B, R)
 
-    A sum is made in the same order whatever B is: a row of a batch is its solo run, bit for bit.
+    A sum is computed in the same order for every B, so that a row of a batch has the bits that it
+    has alone.
     """
     batch, rows = out.shape
     if is_int8:
@@ -238,7 +240,7 @@ _HALF, _ONE = np.float32(0.5), np.float32(1.0)
 
 @smooth
 def _lstm(gates: Any, h: Any, c: Any) -> None:
-    """See `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
+    """The step of `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
     size = c.shape[0]
     i, f, g, o = (
         gates[:size],
@@ -254,7 +256,7 @@ def _lstm(gates: Any, h: Any, c: Any) -> None:
 
 @smooth
 def _gru(from_input: Any, from_state: Any, h: Any) -> None:
-    """See `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
+    """The step of `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
     size = h.shape[0]
     r, z, n = from_input[:size], from_input[size : 2 * size], from_input[2 * size : 3 * size]
     rs, zs, ns = from_state[:size], from_state[size : 2 * size], from_state[2 * size : 3 * size]
@@ -330,7 +332,7 @@ def _read_out(net: Any, h: Any, features: Any, features_int16: Any, logits: Any)
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_SMALLEST = -700.0  # e to this is still a normal number; below it is nothing
+_SMALLEST = -700.0  # e to this is a normal number; e to smaller values is taken as 0
 _EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
 
 
@@ -338,7 +340,7 @@ _EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
 def _exp(values: Any, bits: Any, out: Any) -> None:
     """e to each value that is not above 0, in float64, to the last digit or two. (V,) -> (V,)
 
-    Without a call and without a branch, so that it goes a vector at a time. `bits` is scratch. (V,)
+    It has no call and no branch, so that it is vectorised. `bits` is scratch. (V,)
     """
     powers = bits.view(np.float64)
     for j in range(values.shape[0]):
@@ -372,10 +374,10 @@ def _is_before(scores: Any, a: Any, b: Any) -> Any:
 
 @inner
 def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> None:
-    """Weigh 0 all but the best `count` tokens, and of them those that first reach `mass` together.
+    """Set to 0 the weights of all but the best tokens: `count` of them, or those that reach `mass`.
 
     (V,) each: `scores` rank; `weights` are unnormalised probabilities; `ids` is scratch. Nothing is
-    sorted: the ids are parted around one of them, and then again on the side where the cut lies.
+    sorted: the ids are partitioned around one of them, and then again on the side of the cut.
     """
     end, total = 0, 0.0
     for j in range(weights.shape[0]):
@@ -409,7 +411,7 @@ def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> No
 
 @inner
 def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
-    """See `processors.TypicalP`. (V,) each; all but `weights` are scratch."""
+    """The effect of `truncation.TypicalP`. (V,) each; all but `weights` are scratch."""
     total = weights.sum()
     entropy = 0.0
     for j in range(weights.shape[0]):
@@ -454,7 +456,7 @@ def _draw(
     ids: Any,
     bits: Any,
 ) -> Any:
-    """One token and the model's own ln p of it: `processors` and `samplers`, in the same float64.
+    """One token and the model's own ln p of it, as `truncation` and `samplers` compute it.
 
     logits: (V,); from `scores` on (V,) scratch.
     """

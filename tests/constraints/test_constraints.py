@@ -233,16 +233,16 @@ def test_there_are_no_dead_ends(left: int, seed: int) -> None:
     automaton = compile_text("(ab?c{2,3}|🎵x)*(end|a)")
     bound = TextConstraint(CHARS.token_bytes, automaton, CHARS.start_id, left)
     rng = np.random.default_rng(seed)
-    state, said = bound.start(), []
+    state, drawn = bound.start(), []
     for _ in range(left):
         choices = np.flatnonzero(bound.allowed(state))
         assert choices.size
         token = int(rng.choice(choices))
         if token == CHARS.start_id:
             break
-        said.append(token)
+        drawn.append(token)
         state = bound.advance(state, token)
-    assert re.fullmatch("(ab?c{2,3}|🎵x)*(end|a)", CHARS.decode(said))
+    assert re.fullmatch("(ab?c{2,3}|🎵x)*(end|a)", CHARS.decode(drawn))
 
 
 def test_text_models_take_constraints(shakespeare: TextModel) -> None:

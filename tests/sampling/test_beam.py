@@ -262,7 +262,7 @@ def test_groups_shun_each_others_tokens() -> None:
     assert len(alike) == 1  # without a penalty all groups find the same, which counts once
     found = search(num_beams=3, num_beam_groups=3, num_return_sequences=3, diversity_penalty=99.0)
     assert len({f.tokens[0] for f in found}) == 3
-    # the first group never hears of the others; scores stay log-probabilities
+    # the first group does not depend on the others; scores stay log-probabilities
     (greedy,) = search(num_beams=1)
     assert greedy.tokens in [f.tokens for f in found]
     for f in found:
