@@ -18,7 +18,7 @@ import torch
 from generative import engine
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
-from generative.sampling import Stepper, beam_search
+from generative.sampling import BeamOptions, Request, Stepper, beam_search
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,9 +81,8 @@ def random_engine(layers: int, hidden: int) -> Stepper[Any]:
 def search(stepper: Stepper[Any]) -> tuple[float, list[list[int]]]:
     """Seconds, and what was found."""
     began = time.perf_counter()
-    found = beam_search(
-        stepper, [[0]], num_beams=BEAMS, num_return_sequences=BEAMS, max_new_tokens=TOKENS
-    )[0]
+    request = Request(max_new_tokens=TOKENS, num_return_sequences=BEAMS)
+    found = beam_search(stepper, [[0]], BeamOptions(num_beams=BEAMS), request)[0]
     return time.perf_counter() - began, [one.tokens for one in found]
 
 

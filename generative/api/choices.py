@@ -5,15 +5,16 @@ Importing this module imports neither NumPy nor torch, so that help texts can li
 
 from __future__ import annotations
 
+from generative.model.cell_specs import CELL_SPECS
 from generative.music.formats import FORMATS
 from generative.tokenizers import TOKENIZERS as TOKENIZER_CLASSES
 from generative.training.config import INITS, SCHEDULES
 
 AUTO = "auto"
+CELLS = tuple(CELL_SPECS)
 TOKENIZERS = (AUTO, *TOKENIZER_CLASSES)
-# The modules that define the names of the next four import NumPy or torch. They are repeated here
+# The modules that define the names of the next three import NumPy or torch. They are repeated here
 # and held equal by tests/cli/test_options.py.
-CELLS = ("lstm", "gru")
 GRIDS = (AUTO, "score", "performance")
 SAMPLING_PRECISIONS = ("float32", "int8")
 TRAINING_PRECISIONS = (AUTO, "float32", "bfloat16")

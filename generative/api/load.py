@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from generative import checkpoint
 from generative.api.mixture import Mixture
 from generative.api.runtime import Runtime
-from generative.api.styles import in_proportion, weighted
+from generative.api.styles import normalised, parse_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ def mix(
         CheckpointError: there is no such model, or it is damaged.
         ValueError: a weight that is no positive number, or tokenizers that differ.
     """
-    weights = in_proportion(list(models.values()))
+    weights = normalised(list(models.values()))
     loaded: list[AnyModel] = [
         load(model, device, precision=precision, compiled=compiled)
         if isinstance(model, str | os.PathLike)
@@ -107,7 +107,7 @@ def mixture_weights(name: str, others: Sequence[str]) -> dict[str, float]:
     Raises:
         ValueError: another form, a model named twice, or weights that leave nothing.
     """
-    weights = [weighted(other, "--mix") for other in others]
+    weights = [parse_weight(other, "--mix") for other in others]
     rest = 1.0 - sum(weight for _, weight in weights)
     if rest <= 0.0:
         raise ValueError(f"the shares of --mix must leave some to {name}: together below 1")

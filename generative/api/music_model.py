@@ -33,6 +33,7 @@ from generative.errors import OptionError
 from generative.music.general_midi import instrument_name
 from generative.music.piece import Piece
 from generative.music.quantise import PERFORMANCE
+from generative.sampling import Request
 from generative.scoring.likelihood import Likelihood
 from generative.tokenizers.music.limits import MusicLimits, parse_instruments
 from generative.tokenizers.music.melody import MelodyGrammar
@@ -250,12 +251,14 @@ class MusicModel(TrainedModel[MusicSource, Piece]):
         return generate_tokens(
             stepper,
             [self.tokenizer.start_id, *prompt],
-            end_id=self.tokenizer.start_id,
-            max_new_tokens=length.token_limit,
-            options=best_of.options,
-            seed=best_of.seed,
-            constraint=grammar,
-            constraint_state=state,
+            best_of.options,
+            Request(
+                max_new_tokens=length.token_limit,
+                seed=best_of.seed,
+                end_id=self.tokenizer.start_id,
+                constraint=grammar,
+                constraint_state=state,
+            ),
         )
 
     def _continuation(self, sampled: Sampled, primer: Primer, length: MusicLength) -> TuneSequence:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from generative import engine
-from generative.api.styles import in_style, shares
+from generative.api.styles import in_style, style_weights
 from generative.engine.matching import MatchStepper
 from generative.errors import OptionError
 
@@ -102,7 +102,7 @@ class Runtime:
         return self.checkpoint.config.labels
 
     def styled(self, style: Style | None) -> Runtime:
-        """A runtime that is in a style throughout (see `styles.shares`); None is this one.
+        """A runtime that is in a style throughout (see `style_weights`); None is this one.
 
         Raises:
             OptionError: the model has no such style.
@@ -110,7 +110,7 @@ class Runtime:
         if style is None:
             return self
         try:
-            parts = shares(style, self.styles)
+            parts = style_weights(style, self.styles)
         except OptionError as error:
             raise OptionError(f"{self.checkpoint.name}: {error}") from None
         key = tuple(sorted(parts.items()))

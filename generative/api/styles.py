@@ -1,10 +1,9 @@
-"""A style is labels in shares: knows names, numbers and weights, not what is written in it.
+"""Styles, which are weighted sums of a model's labels, and how one is folded into the weights.
 
 A model with labels adds a vector to what its first layer reads. One style throughout is therefore a
 constant, which that layer's bias takes in: a model in a style is a model without labels, and to
-step it, score under it or let it learn costs nothing more.
-
-A blend adds the labels' vectors in their shares.
+step it, score under it or let it learn has no further cost. A blend is the weighted sum of its
+labels' vectors. This module must not know text or music.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from generative.errors import OptionError
+from generative.model.cell_specs import CELL_SPECS, layer_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 Style: TypeAlias = str | Mapping[str, float]
 
 
-def shares(style: Style, names: Sequence[str]) -> dict[str, float]:
-    """The share of each name in a style; together 1.
+def style_weights(style: Style, names: Sequence[str]) -> dict[str, float]:
+    """The weight of each name in a style; their sum is 1.
 
     Args:
         style: a name, "bach:0.6,folk:0.4", or a table name -> weight.
-        names: those that there are.
+        names: the model's styles.
 
     Raises:
-        OptionError: a name that is none, or a weight that is no positive number.
+        OptionError: an unknown name, or a weight that is not a positive number.
     """
     given = style if isinstance(style, Mapping) else _parsed(style, names)
     if not names:
@@ -45,14 +45,14 @@ def shares(style: Style, names: Sequence[str]) -> dict[str, float]:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}? " if near else ""
             raise OptionError(f"no style {name!r}: {hint}there are: {', '.join(names)}")
-    return dict(zip(given, in_proportion(list(given.values())), strict=True))
+    return dict(zip(given, normalised(list(given.values())), strict=True))
 
 
-def in_proportion(weights: Sequence[float]) -> list[float]:
-    """The same, but together 1.
+def normalised(weights: Sequence[float]) -> list[float]:
+    """The weights divided by their sum.
 
     Raises:
-        OptionError: none at all, or one that is no positive number.
+        OptionError: no weight at all, or one that is not a positive number.
     """
     if not weights:
         raise OptionError("a blend needs at least one name")
@@ -63,11 +63,11 @@ def in_proportion(weights: Sequence[float]) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def weighted(text: str, what: str) -> tuple[str, float]:
-    """NAME:WEIGHT as both.
+def parse_weight(text: str, what: str) -> tuple[str, float]:
+    """The name and the weight of NAME:WEIGHT. `what` names the option in the error.
 
     Raises:
-        OptionError: no such pair.
+        OptionError: the text has another form.
     """
     name, colon, number = text.rpartition(":")
     try:
@@ -79,10 +79,10 @@ def weighted(text: str, what: str) -> tuple[str, float]:
 
 
 def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
-    """A name alone may hold any sign."""
+    """The weights of a style that is given as text. A single name may contain ":" and ","."""
     if style in names or not {":", ","} & set(style):
         return {style: 1.0}
-    parts = [weighted(part, "style") for part in style.split(",")]
+    parts = [parse_weight(part, "style") for part in style.split(",")]
     given = dict(parts)
     if len(given) < len(parts):
         raise OptionError(f"a style is named twice in {style!r}")
@@ -90,16 +90,19 @@ def _parsed(style: str, names: Sequence[str]) -> dict[str, float]:
 
 
 def in_style(checkpoint: Checkpoint, parts: Mapping[str, float]) -> Checkpoint:
-    """The model that always speaks in this style, without labels.
+    """The model in one style throughout, which has no labels.
 
-    Every cell adds its `bias` to what `weight_input` makes of the input, and nothing to the vector.
+    The first layer reads its input only through its input weight and its bias (see `CellSpec`), so
+    the bias can take in a vector that is added to every input.
 
-    parts: of each label; none of any is the model as it speaks without a style.
+    parts: the weight of each label; without any it is the model without a style.
     """
+    config = checkpoint.config
     weights = {k: v for k, v in checkpoint.weights.items() if k != "labels.weight"}
+    spec = CELL_SPECS[config.cell]
+    bias, input_weight = layer_array(0, spec.bias), layer_array(0, spec.input_weight)
     for name, part in parts.items():
-        row = 1 + checkpoint.config.labels.index(name)
+        row = 1 + config.labels.index(name)
         vector = np.float32(part) * checkpoint.weights["labels.weight"][row]  # (E,)
-        bias = weights["layers.0.bias"]  # (G,)
-        weights["layers.0.bias"] = bias + weights["layers.0.weight_input"] @ vector
-    return replace(checkpoint, weights=weights, config=replace(checkpoint.config, labels=()))
+        weights[bias] = weights[bias] + weights[input_weight] @ vector  # (G,)
+    return replace(checkpoint, weights=weights, config=replace(config, labels=()))

@@ -5,7 +5,7 @@ This module must not import MIDI libraries, and torch only where a text is score
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from generative.api.generation import (
@@ -13,8 +13,8 @@ from generative.api.generation import (
     GenerateOptions,
     check_length,
     generate_tokens,
+    parse_options,
     resolve_seed,
-    split_options,
 )
 from generative.api.request import TextOptions, TextRequest, split_request
 from generative.api.results import GeneratedSequence, Generation
@@ -22,7 +22,7 @@ from generative.api.stops import StopFilter, cut_at_stop, stop_condition
 from generative.api.trained_model import TrainedModel
 from generative.constraints import TextConstraint, compile_text
 from generative.errors import OptionError
-from generative.sampling import Sampled, sample
+from generative.sampling import Request, Sampled, sample
 from generative.scoring.likelihood import Likelihood
 
 if TYPE_CHECKING:
@@ -82,12 +82,10 @@ class _PreparedRequest:
     """A request in terms of ids, ready to be sampled."""
 
     ids: list[int]  # start token and prompt
-    max_new_tokens: int
     stops: tuple[str, ...]
-    constraint: TextConstraint | None
     style: Style | None
     options: GenerateOptions
-    seed: int
+    drawing: Request
 
 
 class TextModel(TrainedModel[str, str]):
@@ -118,17 +116,19 @@ class TextModel(TrainedModel[str, str]):
         request = self._prepare(prompt, options)
         stops = request.stops
         sampled = generate_tokens(
-            self._stepper(request.style, request.ids, request.max_new_tokens, request.options),
+            self._stepper(
+                request.style, request.ids, request.drawing.max_new_tokens, request.options
+            ),
             request.ids,
-            end_id=self.tokenizer.start_id,
-            max_new_tokens=request.max_new_tokens,
-            options=request.options,
-            seed=request.seed,
-            constraint=request.constraint,
-            stop=stop_condition(self.tokenizer.token_bytes, stops) if stops else None,
+            request.options,
+            replace(
+                request.drawing,
+                stop=stop_condition(self.tokenizer.token_bytes, stops) if stops else None,
+            ),
         )
         return TextGeneration(
-            sequences=tuple(self._sequence(one, stops) for one in sampled), seed=request.seed
+            sequences=tuple(self._sequence(one, stops) for one in sampled),
+            seed=request.drawing.seed,
         )
 
     def stream(self, prompt: str = "", **options: Unpack[TextOptions]) -> TextStream:
@@ -145,21 +145,20 @@ class TextModel(TrainedModel[str, str]):
                 several sequences, which cannot be streamed.
         """
         request = self._prepare(prompt, options)
-        sampling, rest = split_options(request.options)
-        check_length(request.max_new_tokens, sampling)
-        if rest["num_beams"] > 1 or rest["num_return_sequences"] > 1:
+        parsed = parse_options(request.options)
+        check_length(request.drawing.max_new_tokens, parsed.sampling)
+        if parsed.beams.num_beams > 1 or parsed.num_return_sequences > 1:
             raise ValueError("only a single sampled sequence can be streamed; use generate()")
         draws = sample(
-            self._stepper(request.style, request.ids, request.max_new_tokens, request.options),
+            self._stepper(
+                request.style, request.ids, request.drawing.max_new_tokens, request.options
+            ),
             request.ids,
-            max_new_tokens=request.max_new_tokens,
-            options=sampling,
-            seed=request.seed,
-            end_id=self.tokenizer.start_id,
-            constraint=request.constraint,
+            request.drawing,
+            parsed.sampling,
         )
         shown = StopFilter(self.tokenizer.decoder(), request.stops)
-        return TextStream(_chunks(draws, shown), request.seed)
+        return TextStream(_chunks(draws, shown), request.drawing.seed)
 
     @staticmethod
     def likelihood(content: str, nats: NDArray[np.float64]) -> Likelihood:
@@ -186,12 +185,15 @@ class TextModel(TrainedModel[str, str]):
             others = self._with_end(others)
         return _PreparedRequest(
             ids=[self.tokenizer.start_id, *self.tokenizer.encode(prompt)],
-            max_new_tokens=max_new_tokens,
             stops=stops,
-            constraint=self._constraint(request, stops, max_new_tokens, others),
             style=request.get("style"),
             options=others,
-            seed=resolve_seed(others.get("seed")),
+            drawing=Request(
+                max_new_tokens=max_new_tokens,
+                seed=resolve_seed(others.get("seed")),
+                end_id=self.tokenizer.start_id,
+                constraint=self._constraint(request, stops, max_new_tokens, others),
+            ),
         )
 
     def _with_dry_breakers(self, options: GenerateOptions) -> GenerateOptions:
@@ -247,7 +249,7 @@ class TextModel(TrainedModel[str, str]):
             compile_text(pattern, tuple(choices), forbid),
             end_id=self.tokenizer.start_id,
             max_new_tokens=max_new_tokens,
-            barred=sorted(barred),
+            forbidden=sorted(barred),
         )
 
     def _sequence(self, sampled: Sampled, stops: Sequence[str]) -> TextSequence:

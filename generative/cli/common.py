@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from generative.api.choices import SAMPLING_PRECISIONS
-from generative.cli.options import sampling_options
-from generative.cli.sections import Section, gathered, given, option, sectioned
+from generative.cli.sections import Section, option
 from generative.cli.terminal import check_stdout, unescape
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -130,20 +129,3 @@ def literal_option(
 ) -> Callable[[Function], Function]:
     """A repeatable option whose text may contain escapes such as \\n."""
     return option(section, *names, multiple=True, callback=_on_value(_unescaped), **settings)
-
-
-_BEAMS = "num_beams", "beam_method", "length_penalty", "num_beam_groups", "diversity_penalty"
-# the options of sampling as one argument, a dictionary of those that were given
-sampling_argument = gathered(
-    "sampling",
-    given,
-    sectioned(
-        sampling_options,
-        Section.SAMPLING,
-        {
-            **dict.fromkeys(("max_new_tokens", "temperature", "seed"), Section.COMMON),
-            **dict.fromkeys(("num_return_sequences", "top_logprobs"), Section.OUTPUT),
-            **dict.fromkeys(_BEAMS, Section.BEAMS),
-        },
-    ),
-)

@@ -14,9 +14,9 @@ from generative.cli.common import (
     json_option,
     model_option,
     precision_option,
-    sampling_argument,
 )
-from generative.cli.sections import Command, Section, gathered, given, option
+from generative.cli.options import Command, sampling_argument
+from generative.cli.sections import Section, gathered, given, option
 from generative.cli.terminal import log
 
 if TYPE_CHECKING:

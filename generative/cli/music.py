@@ -18,10 +18,10 @@ from generative.cli.common import (
     mix_option,
     model_option,
     precision_option,
-    sampling_argument,
     style_option,
 )
-from generative.cli.sections import Command, Section, gathered, given, option
+from generative.cli.options import Command, sampling_argument
+from generative.cli.sections import Section, gathered, given, option
 from generative.cli.terminal import STDIO, log
 
 if TYPE_CHECKING:

@@ -1,25 +1,22 @@
-"""The options of sampling, which several commands share."""
+"""The options of sampling, made from the library's table when a command is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-F = TypeVar("F", bound=Callable[..., Any])
+from generative.cli import sections
+from generative.cli.sections import Section, given
+
+if TYPE_CHECKING:
+    from generative.api.generation import Option
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 CLI_TEMPERATURE = 0.8
-
-
-def chain(options: list[Callable[[F], F]]) -> Callable[[F], F]:
-    """Several click options as one decorator, in the order they should be listed."""
-
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+COMMON = {"max_new_tokens", "temperature", "seed"}
 
 
 def numbers(value: str | float) -> float | tuple[float, ...]:
@@ -52,78 +49,89 @@ def read_biases(
 
 
 def read_names(
-    ctx: click.Context,  # noqa: ARG001 - click's signature
-    param: click.Parameter,  # noqa: ARG001
+    _ctx: click.Context,
+    _param: click.Parameter,
     value: str | None,
 ) -> tuple[str, ...] | None:
     """Names with commas between them."""
     return None if value is None else tuple(name.strip() for name in value.split(","))
 
 
-sampling_options = chain(
-    [
-        click.option("-n", "--max-new-tokens", type=click.IntRange(0), help="Tokens at most."),
-        click.option("--min-new-tokens", type=click.IntRange(0), help="No end before N tokens."),
-        click.option(
-            "--temperature",
-            type=numbers,
-            metavar="X[,Y...]",
-            default=CLI_TEMPERATURE,
-            show_default=True,
-            help="Below 1 safer, above 1 wilder, 0 greedy; 1.2,0.6 starts warm and ends cool.",
-        ),
-        click.option("--top-k", type=click.IntRange(0), help="Only the K likeliest tokens."),
-        click.option("--top-p", type=float, help="Only the likeliest tokens that reach P."),
-        click.option("--min-p", type=float, help="Only tokens at least P times the likeliest."),
-        click.option("--typical-p", type=float, help="Only the most typical tokens, together P."),
-        click.option("--epsilon-cutoff", type=float, help="Only tokens of probability P or more."),
-        click.option("--eta-cutoff", type=float, help="The same, lower where all is uncertain."),
-        click.option("--top-n-sigma", type=float, help="Only logits N deviations from the top."),
-        click.option("--xtc-probability", type=float, help="How often to leave out the likeliest."),
-        click.option("--xtc-threshold", type=float, help="... tokens: those above this. [0.1]"),
-        click.option("--mirostat-tau", type=float, help="Keep surprise near so many bits a token."),
-        click.option("--mirostat-eta", type=float, help="... adapting at this rate. [0.1]"),
-        click.option("--repetition-penalty", type=float, help="Above 1 discourages repeats."),
-        click.option("--presence-penalty", type=float, help="Off the logit of what was there."),
-        click.option("--frequency-penalty", type=float, help="The same for each time."),
-        click.option("--no-repeat-ngram-size", type=click.IntRange(0), help="No N tokens twice."),
-        click.option("--dry-multiplier", type=float, help="Discourages long repeats, so strongly."),
-        click.option("--dry-base", type=float, help="... growing so much a token. [1.75]"),
-        click.option("--dry-allowed-length", type=int, help="... from so many tokens on. [2]"),
-        click.option("--dry-penalty-last-n", type=int, help="... looking so far back. [1024]"),
-        click.option(
-            "--logit-bias",
-            multiple=True,
-            metavar="ID=BIAS",
-            callback=read_biases,
-            help="Added to a token's logit; repeatable.",
-        ),
-        click.option("--allowed-tokens", type=token_ids, metavar="IDS", help="Only these tokens."),
-        click.option(
-            "--banned-tokens", type=token_ids, metavar="IDS", help="None of these tokens."
-        ),
-        click.option(
-            "--samplers",
-            metavar="NAMES",
-            callback=read_names,
-            help="Run these after all others, in this order: top_p,temperature.",
-        ),
-        click.option("--num-beams", type=click.IntRange(1), help="Beam search of this width."),
-        click.option(
-            "--beam-method",
-            type=click.Choice(["search", "sample", "stochastic"]),
-            help="The likeliest [search], or drawn: as beams fill, or without replacement.",
-        ),
-        click.option("--length-penalty", type=float, help="Beams: score / length ** X."),
-        click.option("--num-beam-groups", type=click.IntRange(1), help="Groups that shun ..."),
-        click.option("--diversity-penalty", type=float, help="... each other's tokens so much."),
-        click.option("--num-return-sequences", type=click.IntRange(1), help="How many to make."),
-        click.option(
-            "--top-logprobs",
-            type=click.IntRange(0),
-            metavar="N",
-            help="With --json: each token's log-probabilities, and N alternatives.",
-        ),
-        click.option("--seed", type=click.IntRange(0), help="Same seed, same output."),
-    ]
-)
+def _click_type(option: Option) -> dict[str, Any]:
+    """How click reads a value of the option's type, as keywords of `click.Option`."""
+    if option.choices:
+        return {"type": click.Choice(option.choices)}
+    readers: dict[Any, dict[str, Any]] = {
+        int: {"type": click.IntRange(option.minimum)},
+        float: {"type": float},
+        float | Sequence[float]: {"type": numbers},
+        Sequence[int]: {"type": token_ids},
+        Sequence[str]: {"callback": read_names},
+        Mapping[int, float]: {"multiple": True, "callback": read_biases},
+    }
+    return readers[option.type]
+
+
+def _click_option(option: Option) -> click.Option:
+    """An option of the table as an option of the command line."""
+    words = [option.help]
+    settings = _click_type(option)
+    if settings.get("multiple"):
+        words.append("Repeatable.")
+    if option.default is not None:
+        words.append(f"[default: {option.default}]")
+    if option.name == "temperature":
+        settings |= {"default": CLI_TEMPERATURE, "show_default": True}
+    flag = "--" + option.name.replace("_", "-")
+    return click.Option([flag], metavar=option.metavar, help=" ".join(words), **settings)
+
+
+@functools.cache
+def sampling_parameters() -> tuple[click.Option, ...]:
+    """The length, and all options of `generate` in the order of their groups.
+
+    The table needs NumPy, which the list of all commands does not have to wait for.
+    """
+    from generative.api.generation import BEAMS, GENERATE_OPTIONS, GROUPS, RESULTS
+
+    headings = {BEAMS: Section.BEAMS, RESULTS: Section.OUTPUT}
+    length = click.Option(
+        ["-n", "--max-new-tokens"], type=click.IntRange(0), help="Number of new tokens at most."
+    )
+    length.section = Section.COMMON  # type: ignore[attr-defined]
+    found = [length]
+    for option in sorted(GENERATE_OPTIONS, key=lambda option: GROUPS.index(option.group)):
+        made = _click_option(option)
+        section = headings.get(option.group, Section.SAMPLING)
+        made.section = Section.COMMON if option.name in COMMON else section  # type: ignore[attr-defined]
+        found.append(made)
+    return tuple(found)
+
+
+# This option stands for those of sampling in the declaration of a command.
+_PLACEHOLDER = click.Option(["--sampling-options"])
+
+
+class Command(sections.Command):
+    """A command that may have the options of sampling."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's parameters, with the options of sampling in the place that is theirs."""
+        if _PLACEHOLDER in self.params:
+            place = self.params.index(_PLACEHOLDER)
+            self.params[place : place + 1] = sampling_parameters()
+        return super().get_params(ctx)
+
+
+def sampling_argument(function: Function) -> Callable[..., Any]:
+    """The options of sampling as one argument of a `Command`, a dictionary of those given."""
+
+    @functools.wraps(function)
+    def command(**values: Any) -> Any:
+        names = [str(parameter.name) for parameter in sampling_parameters()]
+        members = {name: values.pop(name) for name in names}
+        return function(**values, sampling=given(**members))
+
+    parameters: list[click.Parameter] = command.__dict__.setdefault("__click_params__", [])
+    parameters.append(_PLACEHOLDER)
+    return command

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -39,25 +38,10 @@ class Section(StrEnum):
 
 def option(section: Section, *names: str, **settings: Any) -> Callable[[Function], Function]:
     """`click.option` in a section of the help."""
-    return sectioned(click.option(*names, **settings), section)
-
-
-def sectioned(
-    options: Callable[[Any], Any],
-    section: Section,
-    exceptions: Mapping[str, Section] = MappingProxyType({}),
-) -> Callable[[Function], Function]:
-    """Options of click in sections of the help.
-
-    Args:
-        options: a decorator that adds options to a command.
-        section: where they are listed.
-        exceptions: name of a parameter -> its section, if that is another one.
-    """
 
     def decorate(function: Function) -> Function:
-        for parameter in _added(options, function):
-            parameter.section = exceptions.get(parameter.name or "", section)  # type: ignore[attr-defined]
+        for parameter in _added(click.option(*names, **settings), function):
+            parameter.section = section  # type: ignore[attr-defined]
         return function
 
     return decorate

@@ -1,4 +1,4 @@
-"""What text must be, as a mask over tokens: knows bytes and automata, not models or samplers."""
+"""Constraints on text as masks over tokens. They must not know models or samplers."""
 
 from generative.constraints.text import TextConstraint, compile_text
 

@@ -1,7 +1,7 @@
-"""Languages over bytes: knows states and transitions, not where the languages come from.
+"""Languages over bytes as automata, and their intersection.
 
-The only file that knows the library (automata-lib), which makes automata small and combines them.
-An edge there is a class of bytes that no part of the languages tells apart.
+Only this file uses automata-lib, which minimises automata. A symbol there is a class of bytes that
+no edge of the languages tells apart. This file must not know where the languages come from.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from automata.fa.dfa import DFA
     from numpy.typing import NDArray
 
-MAX_STATES = 20_000  # of a language, before it is made deterministic
-MAX_SETS = 8_000  # of them, and pairs of those: states of a deterministic language
-MAX_MEMBERS = 500_000  # of all sets of states on the way: at most a second or so
+MAX_STATES = 20_000  # states of a language before it is made deterministic
+MAX_SETS = 8_000  # states of a deterministic language, or of an intersection
+MAX_MEMBERS = 500_000  # sum of the sizes of all sets of states: about a second
 TOO_LARGE = "the pattern is too large to follow: too many repeats within repeats; simplify it"
 
 
@@ -52,7 +52,7 @@ class Nfa:
         return self.states - 1
 
     def literal(self, start: int, text: bytes) -> int:
-        """Those bytes, from a state to a new one."""
+        """Add a chain of those bytes from a state to a new one, which is returned."""
         for value in text:
             end = self.state()
             self.edges.append((start, value, value, end))
@@ -62,7 +62,7 @@ class Nfa:
 
 @dataclass(frozen=True)
 class Automaton:
-    """A language, deterministic and as small as can be. State 0 is the first.
+    """A language as the smallest deterministic automaton. State 0 is the first.
 
     Attributes:
         table: where each byte leads from each state. (S, 256)
@@ -74,7 +74,7 @@ class Automaton:
 
 
 def intersection(languages: Sequence[Nfa]) -> Automaton:
-    """What belongs to all of the languages.
+    """The texts that belong to all of the languages.
 
     Raises:
         ValueError: it needs too many states.
@@ -89,7 +89,7 @@ def intersection(languages: Sequence[Nfa]) -> Automaton:
 
 
 def _both(one: DFA, other: DFA) -> DFA:
-    """What belongs to two languages; made here since the library's way has no bound.
+    """The texts that belong to two languages; the library's method has no bound on its size.
 
     Raises:
         ValueError: it needs too many pairs of states.
@@ -118,7 +118,7 @@ def _smallest(
     transitions: dict[int, dict[str, int]], symbols: Collection[str], accepts: set[int]
 ) -> DFA:
     """The smallest automaton of a language; 0 is the first state, and edges may be missing."""
-    from automata.fa.dfa import DFA  # here, since only constrained texts need it
+    from automata.fa.dfa import DFA  # imported here, since only constrained texts need it
 
     return DFA(
         states=set(transitions),
@@ -131,7 +131,7 @@ def _smallest(
 
 
 def _byte_classes(languages: Sequence[Nfa]) -> NDArray[np.int64]:
-    """Bytes that every edge takes together have one number. (256,)"""
+    """A number for each byte; bytes that no edge tells apart have the same. (256,)"""
     begins = np.zeros(257, dtype=np.int64)
     for language in languages:
         for _, low, high, _ in language.edges:
@@ -141,18 +141,18 @@ def _byte_classes(languages: Sequence[Nfa]) -> NDArray[np.int64]:
 
 
 def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
-    """The language with one way for each byte: its states are sets of the old ones.
+    """The language as a deterministic automaton, whose states are sets of the old ones.
 
-    Made here since the library's way has no bound, and a short pattern may need 2 ** n sets.
+    The library's method has no bound, and a short pattern may need 2 ** n sets.
 
     Raises:
-        ValueError: it needs too many.
+        ValueError: it needs too many sets.
     """
     closures = _closures(language)
-    ways: list[dict[int, set[int]]] = [{} for _ in range(language.states)]  # class -> where to
+    targets_of: list[dict[int, set[int]]] = [{} for _ in range(language.states)]  # by class
     for source, low, high, target in language.edges:
         for number in range(int(class_of[low]), int(class_of[high]) + 1):
-            ways[source].setdefault(number, set()).update(closures[target])
+            targets_of[source].setdefault(number, set()).update(closures[target])
     numbers = {closures[0]: 0}
     waiting, members = [closures[0]], len(closures[0])
     transitions: dict[int, dict[str, int]] = {}
@@ -160,7 +160,7 @@ def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
         states = waiting.pop()
         reached: dict[int, set[int]] = {}
         for state in states:
-            for number, targets in ways[state].items():
+            for number, targets in targets_of[state].items():
                 reached.setdefault(number, set()).update(targets)
         edges = transitions.setdefault(numbers[states], {})
         for number, targets in reached.items():
@@ -181,7 +181,7 @@ def _deterministic(language: Nfa, class_of: NDArray[np.int64]) -> DFA:
 
 
 def _closures(language: Nfa) -> list[frozenset[int]]:
-    """For each state those that it leads to without a byte, itself included.
+    """For each state the states that it leads to without a byte, itself included.
 
     Raises:
         ValueError: they are too many.
@@ -205,7 +205,7 @@ def _closures(language: Nfa) -> list[frozenset[int]]:
 
 
 def _as_table(dfa: DFA, class_of: NDArray[np.int64]) -> Automaton:
-    """The library's automaton as arrays, with a state of no return for what is missing."""
+    """The library's automaton as arrays, with a dead state, the last, for missing edges."""
     names = [dfa.initial_state, *(state for state in dfa.states if state != dfa.initial_state)]
     index = {name: number for number, name in enumerate(names)}
     by_class = np.full((len(names) + 1, int(class_of.max()) + 1), len(names), dtype=np.int32)

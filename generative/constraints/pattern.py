@@ -1,7 +1,7 @@
-"""Regular expressions as languages over bytes: knows Python's syntax, which `re` itself parses.
+"""Regular expressions as languages over bytes; Python's `re` parses them.
 
-A pattern means what `re.fullmatch(pattern, text, re.ASCII)` means. What looks around or back
-(lookaheads, references, word boundaries) is refused.
+A pattern means what `re.fullmatch(pattern, text, re.ASCII)` means. Lookaheads, lookbehinds,
+references and word boundaries are refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from generative.constraints.utf8 import Ranges
 
-# `re` has no public way to its parse; this one has been the same since Python 3.11
+# `re` has no public access to its parser; this module has been the same since Python 3.11.
 _parser: Any = importlib.import_module("re._parser")
 _EVERYTHING: Ranges = [(0, LAST_CODE_POINT)]
 _SETS: dict[str, Ranges] = {
@@ -27,7 +27,7 @@ _SETS: dict[str, Ranges] = {
     "CATEGORY_SPACE": [(9, 13), (32, 32)],
     "CATEGORY_WORD": [(48, 57), (65, 90), (95, 95), (97, 122)],
 }
-_UPPER, _LOWER, _CASE = (65, 90), (97, 122), 32  # ASCII letters and what lies between their cases
+_UPPER, _LOWER, _CASE = (65, 90), (97, 122), 32  # ASCII letters, and the distance of the cases
 _IRREGULAR = {
     "ASSERT": "a lookahead or lookbehind",
     "ASSERT_NOT": "a lookahead or lookbehind",
@@ -44,7 +44,7 @@ def parse(pattern: str) -> Nfa:
     """The language of a pattern, as UTF-8.
 
     Raises:
-        ValueError: not a regular expression, or one that looks around or back.
+        ValueError: not a regular expression, or one with a part that is refused.
     """
     try:
         with warnings.catch_warnings():
@@ -65,7 +65,7 @@ class _UnsupportedError(Exception):
 
 
 class _Builder:
-    """Adds the parts of a parsed pattern to an automaton; each method returns the state behind."""
+    """Adds the parts of a parsed pattern to an automaton; each method returns the end state."""
 
     def __init__(self, nfa: Nfa) -> None:
         self._nfa = nfa
@@ -146,7 +146,7 @@ class _Builder:
 
 
 def _both_cases(ranges: Ranges, flags: int) -> Ranges:
-    """With the flag for it, ASCII letters in either case."""
+    """The ranges, with both cases of ASCII letters if the flags ignore case."""
     if not flags & re.IGNORECASE:
         return ranges
     more = list(ranges)

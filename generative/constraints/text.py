@@ -1,6 +1,6 @@
-"""Which tokens keep a text within a pattern, some choices or without some words.
+"""Which tokens keep a text within a pattern or some choices, and free of some words.
 
-Knows the bytes that tokens stand for, so it serves every text tokenizer; knows no tokenizer itself.
+It knows the bytes that tokens stand for, and so works with every text tokenizer.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MAX_CELLS = 10_000_000  # states times tokens: a second and 40 MB
-NEVER = np.iinfo(np.int32).max  # tokens from a state from which no text can be completed
+MAX_CELLS = 10_000_000  # states times tokens, which take about a second and 40 MB
+NEVER = np.iinfo(np.int32).max  # distance of a state from which no text can be completed
 
 
 class State(NamedTuple):
-    """Where a text stands in the automaton, and how many more tokens it may have."""
+    """The state of the automaton after a text, and how many more tokens the text may have."""
 
     place: int
     left: int
@@ -33,7 +33,7 @@ class State(NamedTuple):
 def compile_text(
     pattern: str | None, choices: tuple[str, ...] = (), forbid: tuple[str, ...] = ()
 ) -> Automaton:
-    """The texts that match the pattern in full, are one of the choices and hold no forbidden word.
+    """The automaton of texts that match the pattern, are a choice and have no forbidden word.
 
     Raises:
         ValueError: the pattern cannot be read, a forbidden word is empty, or all of it together is
@@ -60,7 +60,7 @@ def _one_of(texts: Sequence[str]) -> Nfa:
 
 
 def _without(words: Sequence[str]) -> Nfa:
-    """Every byte string that holds none of the words; whether it is UTF-8 does not matter."""
+    """The byte strings, UTF-8 or not, that contain none of the words."""
     nfa = Nfa(negated=True)
     ends = [nfa.literal(0, word.encode()) for word in words]
     nfa.final = nfa.state()
@@ -70,15 +70,14 @@ def _without(words: Sequence[str]) -> Nfa:
 
 
 class TextConstraint:
-    """A constraint for sampling and beams: every text it lets through is in the language.
+    """A constraint for sampling and beams, which permits only texts in the language.
 
-    A token is allowed only if from behind it the text can still be completed with the tokens left;
-    so there are no dead ends, and no text that breaks off. The end is allowed where the text is
-    complete.
+    A token is allowed only if the text can still be completed after it with the tokens left, so
+    there are no dead ends and no incomplete texts. The end is allowed where the text is complete.
 
     Example:
         constraint = TextConstraint(tokenizer.token_bytes, compile_text("[a-z]+"), end_id, 20)
-        constraint.allowed(constraint.start())    # a..z and what else the tokens spell of them
+        constraint.allowed(constraint.start())    # the tokens that consist of a..z
     """
 
     def __init__(
@@ -87,9 +86,9 @@ class TextConstraint:
         automaton: Automaton,
         end_id: int,
         max_new_tokens: int,
-        barred: Sequence[int] = (),
+        forbidden: Sequence[int] = (),
     ) -> None:
-        """`token_bytes`: the bytes of each token; `barred`: tokens that may not be used.
+        """`token_bytes`: the bytes of each token; `forbidden`: tokens that may not be used.
 
         Raises:
             ValueError: no text of the language can be written with these tokens, or so few.
@@ -102,10 +101,10 @@ class TextConstraint:
         self._end_id = end_id
         self._max_new_tokens = max_new_tokens
         self._accepts = automaton.accepts
-        self._next = _token_table(token_bytes, automaton, {*barred, end_id})
+        self._next = _token_table(token_bytes, automaton, {*forbidden, end_id})
         self._distances = _distances(self._next, automaton.accepts)  # tokens to a complete text
         finite = self._distances[self._distances < NEVER]
-        self._enough = 1 + int(finite.max(initial=0))  # with more tokens left nothing changes
+        self._enough = 1 + int(finite.max(initial=0))  # more tokens left give the same masks
         self._masks: dict[State, NDArray[np.bool_]] = {}
         shortest = int(self._distances[0])
         if shortest == NEVER:
@@ -117,17 +116,17 @@ class TextConstraint:
             )
 
     def start(self) -> State:
-        """Before the first token."""
+        """The state before the first token."""
         return State(0, self._max_new_tokens)
 
     def advance(self, state: State, token: int) -> State:
-        """Where `token` leads."""
+        """The state after `token`."""
         if token == self._end_id:
             return State(state.place, 0)
         return State(int(self._next[state.place, token]), state.left - 1)
 
     def allowed(self, state: State) -> NDArray[np.bool_]:
-        """What may come next. (V,)"""
+        """Which tokens may come next. (V,)"""
         key = State(state.place, min(state.left, self._enough))
         mask = self._masks.get(key)
         if mask is None:
@@ -138,20 +137,20 @@ class TextConstraint:
 
 
 def _token_table(
-    token_bytes: Sequence[bytes], automaton: Automaton, barred: set[int]
+    token_bytes: Sequence[bytes], automaton: Automaton, forbidden: set[int]
 ) -> NDArray[np.int32]:
-    """Where each token leads from each state. (S, V)"""
-    dead = len(automaton.table) - 1  # the automaton's state of no return
+    """The state after each token from each state. (S, V)"""
+    dead = len(automaton.table) - 1  # no text is completed from this state
     states = np.arange(len(automaton.table), dtype=np.int32)
     table = np.repeat(states[:, None], len(token_bytes), axis=1)
-    lengths = np.array([len(piece) for piece in token_bytes])
+    lengths = np.array([len(spelling) for spelling in token_bytes])
     for place in range(int(lengths.max(initial=0))):
         longer = np.flatnonzero(lengths > place)
         values = np.array([token_bytes[token][place] for token in longer.tolist()])
         table[:, longer] = automaton.table[table[:, longer], values]
-    # a token without bytes would go on for ever without saying anything
+    # a token without bytes would repeat for ever without adding to the text
     silent = np.flatnonzero(lengths == 0)
-    table[:, [*barred, *silent.tolist()]] = dead
+    table[:, [*forbidden, *silent.tolist()]] = dead
     return table
 
 

@@ -1,4 +1,4 @@
-"""Sets of characters as byte sequences: knows UTF-8, not regular expressions."""
+"""Sets of characters as sequences of UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 Ranges: TypeAlias = list[tuple[int, int]]  # code points or bytes, both ends included
 
 LAST_CODE_POINT = 0x10FFFF
-# Between these bounds all encodings have one length; the surrogates, which are no text, are out.
+# Between these bounds all encodings have one length. Surrogates are not text and left out.
 _LENGTHS = ((0x0, 0x7F), (0x80, 0x7FF), (0x800, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF))
-_BITS = 6  # of a character in each byte after the first
+_BITS = 6  # bits of a character in each byte after the first
 
 
 def merged(ranges: Iterable[tuple[int, int]]) -> Ranges:
-    """The same set in order, with nothing said twice."""
+    """The same set as ordered ranges that neither overlap nor touch."""
     result: Ranges = []
     for low, high in sorted(ranges):
         if result and low <= result[-1][1] + 1:
@@ -53,10 +53,10 @@ def byte_sequences(ranges: Iterable[tuple[int, int]]) -> Iterator[Ranges]:
 
 
 def _split(low: int, high: int) -> Iterator[Ranges]:
-    """Both ends have encodings of one length. Cut where a byte range would not say it all."""
+    """Split characters `low` to `high`, encoded in one length, into products of byte ranges."""
     lows, highs = chr(low).encode(), chr(high).encode()
     for place in range(1, len(lows)):
-        size = 1 << _BITS * place  # so many characters share all but the last `place` bytes
+        size = 1 << _BITS * place  # characters that share all but the last `place` bytes
         if low // size != high // size:
             if low % size:
                 middle = low // size * size + size

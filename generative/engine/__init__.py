@@ -1,4 +1,4 @@
-"""Stepping a model's weights without torch: knows arrays and cells, not training or media."""
+"""Steppers of a model's weights without torch. It must not know training, text or music."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PRECISIONS = ("float32", "int8")
 
 
 def check_precision(precision: str) -> None:
-    """Refuse a precision that is none.
+    """Refuse a precision that does not exist.
 
     Raises:
         ValueError: it is not in `PRECISIONS`.
@@ -40,27 +40,26 @@ def build(
     """The stepper of a model whose cell is in `ENGINE_CELLS`.
 
     Args:
-        config: its shape.
+        config: the model's shape.
         arrays: its weights by the torch model's parameter names, float32.
         precision: "float32", or "int8" for matrices of whole numbers with a scale a row.
-        compiled: False does without the compiled loop, which takes half a second to load; not
-            where int8 asks for it.
+        compiled: False avoids the compiled loop, which takes half a second to load, unless int8
+            needs it.
 
     Raises:
-        ValueError: a precision that is none.
+        ValueError: a precision that does not exist.
     """
     check_precision(precision)
-    weights = Weights.from_arrays(
-        arrays, num_layers=config.num_layers, sum_layers=config.sum_layers
-    )
+    weights = Weights.from_arrays(config, arrays)
     if precision == "int8":
         weights, compiled = weights.rounded(), True
     if compiled:
         try:
-            from generative.engine.compiled_stepper import COMPILED_CELLS, CompiledStepper
+            from generative.engine.compiled_stepper import CompiledStepper
+            from generative.engine.kernels import CELL_NUMBERS
         except ImportError as error:  # numba is often late for a new Python or NumPy
             logging.getLogger(__name__).warning("sampling without the compiled loop: %s", error)
         else:
-            if config.cell in COMPILED_CELLS:
-                return CompiledStepper(config.cell, weights)
-    return NumpyStepper(config.cell, weights)
+            if config.cell in CELL_NUMBERS:
+                return CompiledStepper(weights)
+    return NumpyStepper(weights)

@@ -1,6 +1,6 @@
-"""A model stepped, and sequences drawn, by the compiled loop: packs arrays, computes nothing.
+"""A stepper that reads and draws by the compiled loop: it packs arrays and computes nothing.
 
-All rows go through the loop together, each as if it were alone, bit for bit.
+All rows run through the loop together; each gives the same bits as alone.
 """
 
 from __future__ import annotations
@@ -11,59 +11,60 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from generative.engine import kernels
-from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyState
+from generative.engine.numpy_stepper import NumpyState, zero_state
 from generative.engine.weights import Array, Weights, quantise_rows
+from generative.sampling.plain import PlainChain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from generative.sampling.plain import PlainChain
-
 ALIGNMENT = 64  # bytes: one cache line and the widest register
-NO_TOKEN = -1
-COMPILED_CELLS = {"lstm", "gru"}  # those that `kernels` has a step for
+NO_TOKEN = -1  # an end token that is never drawn
+NEUTRAL = PlainChain()
 
 
 class CompiledStepper:
     """A `Stepper` and `Runner` over the weights of a checkpoint.
 
     Example:
-        stepper = CompiledStepper("lstm", Weights.from_arrays(...))
+        stepper = CompiledStepper(Weights.from_arrays(config, arrays))
         logits, state = stepper.prefill(np.array([0, 65]), stepper.initial_state(1))   # (1, V)
         tokens, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id=0)
     """
 
-    def __init__(self, cell: str, weights: Weights) -> None:
-        """`cell` is one of `COMPILED_CELLS`; `weights` that were rounded are kept as int8."""
+    def __init__(self, weights: Weights) -> None:
+        """Weights that were rounded are kept as int8.
+
+        Raises:
+            ValueError: the compiled loop has no step for their cell.
+        """
         self.vocab_size = len(weights.output)
-        shape = (len(weights.hidden), ENGINE_CELLS[cell].state_arrays, weights.hidden_size)
-        self._layers, self._state_arrays, self._hidden_size = shape
+        self._weights = weights
         self._network = pack(weights)
 
     def initial_state(self, batch_size: int) -> NumpyState:
-        """The memory of sequences that have not begun."""
-        zeros = np.zeros((batch_size, self._hidden_size), dtype=np.float32)
-        return NumpyState(((zeros,) * self._state_arrays,) * self._layers)
+        """The state of sequences that have not begun."""
+        return zero_state(self._weights, batch_size)
 
     def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
         return self._read(tokens[None], state)
 
     def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
-        """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
+        """Read a whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
         return self._read(tokens[:, None], state)
 
     def _read(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (T, B) -> logits (B, V) after the last, new state."""
-        if tokens.min() < 0 or tokens.max() >= self.vocab_size:  # the loop itself does not look
+        if tokens.min() < 0 or tokens.max() >= self.vocab_size:  # the loop does not check them
             raise ValueError(
                 f"tokens must be in 0..{self.vocab_size - 1}, not {tokens.min()}..{tokens.max()}"
             )
         logits = np.empty((tokens.shape[1], self.vocab_size), dtype=np.float32)
         nothing = np.empty((0, tokens.shape[1]))
-        _, _, logits, state = self._run(tokens, logits, state, self._neutral(), nothing, NO_TOKEN)
+        _, _, logits, state = self._run(tokens, logits, state, NEUTRAL, nothing, NO_TOKEN)
         return logits, state
 
     def run(
@@ -74,44 +75,22 @@ class CompiledStepper:
         uniforms: NDArray[np.float64],
         end_id: int | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
-        """See `sampling.Runner`."""
-        neutral = self._neutral()
-        # plain numbers of one type each: for another type the loop would be compiled anew
-        links = kernels.Chain(
-            greedy=bool(chain.greedy),
-            temperature=float(
-                neutral.temperature if chain.temperature is None else chain.temperature
-            ),
-            top_k=min(neutral.top_k if chain.top_k is None else int(chain.top_k), self.vocab_size),
-            top_p=float(neutral.top_p if chain.top_p is None else chain.top_p),
-            min_p_log=neutral.min_p_log if chain.min_p is None else float(np.log(chain.min_p)),
-            typical_p=float(neutral.typical_p if chain.typical_p is None else chain.typical_p),
-        )
+        """Draw a token a row for each row of `uniforms`, see `sampling.plain.Runner`."""
         end = NO_TOKEN if end_id is None else int(end_id)
         nothing = np.empty((0, len(logits)), dtype=np.int64)
-        return self._run(nothing, logits, state, links, uniforms, end)
-
-    def _neutral(self) -> kernels.Chain:
-        return kernels.Chain(
-            greedy=False,
-            temperature=1.0,
-            top_k=self.vocab_size,
-            top_p=2.0,
-            min_p_log=-np.inf,
-            typical_p=2.0,
-        )
+        return self._run(nothing, logits, state, chain, uniforms, end)
 
     def _run(
         self,
         tokens: NDArray[np.int64],
         logits: Array,
         state: NumpyState,
-        chain: kernels.Chain,
+        chain: PlainChain,
         uniforms: NDArray[np.float64],
         end_id: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
         h, *others = (np.stack(arrays) for arrays in zip(*state.layers, strict=True))  # (L, B, H)
-        c = others[0] if others else h[:0]
+        c = others[0] if others else h[:0]  # the loop needs an array of the type in any case
         assert tokens.shape[1] == uniforms.shape[1] == len(logits) == h.shape[1]
         logits = logits.copy()
         drawn = np.empty(uniforms.shape, dtype=np.int64)
@@ -125,7 +104,14 @@ class CompiledStepper:
 
 
 def pack(weights: Weights) -> kernels.Network:
-    """The weights as the loop reads them: padded, aligned, whole numbers if they were rounded."""
+    """The weights as the loop reads them: padded, aligned, whole numbers if they were rounded.
+
+    Raises:
+        ValueError: the loop has no step for their cell.
+    """
+    if weights.cell not in kernels.CELL_NUMBERS:
+        known = ", ".join(kernels.CELL_NUMBERS)
+        raise ValueError(f"the compiled loop steps the cells {known}, not {weights.cell!r}")
     is_int8 = weights.units is not None
     width = _up(weights.hidden_size, kernels.INT8_LANES if is_int8 else kernels.FLOAT_LANES)
     gates = _up(weights.table.shape[1], kernels.ROWS)
@@ -139,6 +125,7 @@ def pack(weights: Weights) -> kernels.Network:
         name + part: m[i] for name, m in matrices.items() for i, part in enumerate(_PARTS)
     }
     return kernels.Network(
+        cell=kernels.CELL_NUMBERS[weights.cell],
         table=_padded([weights.table], (len(weights.table), gates))[0],
         biases=_padded([bias[None] for bias in weights.biases], (1, gates))[:, 0],
         output_bias=_padded([weights.output_bias[None]], (1, vocab))[0, 0],

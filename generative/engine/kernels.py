@@ -1,19 +1,20 @@
-"""The compiled loop: reads and draws tokens; knows arrays, neither torch nor text.
+"""The compiled loop, which reads and draws tokens. It must not know torch or text.
 
-One call of `run` reads any number of tokens and then draws any number, so that the interpreter is
-met once for hundreds of tokens and a token costs little but reading the weights.
+One call of `run` reads any number of tokens and then draws any number, so that the interpreter runs
+once for hundreds of tokens and a token costs little more than reading the weights.
 
-The products are our own, not BLAS's through `np.dot`. That would need SciPy at run time, and for a
-vector BLAS does nothing clever: out of the reach of the caches both wait for memory (17 and 29 GB/s
-either way where this was measured), within it four rows at a time in explicit vectors read 105-123
-GB/s where OpenBLAS reads 83-92 and the same loop left to LLVM's vectoriser 72-84. For int8 the
-vectoriser used a quarter of the registers: written out, with the vector in 16 bits, the loop
-becomes multiply-and-add of pairs and reads what float32 would be at 100-180 GB/s. Eight bits for
-the vector too were slower, since they have to be widened, and less exact; with the vector in
-float32 it read 80-100. A batch of 64 in blocks of four rows by four vectors does 83-130 billion
-operations a second where NumPy's `h @ weight.T` does 95.
+The matrix products are written here instead of calling BLAS through `np.dot`, which would need
+SciPy at run time and is not faster for a vector. Where the weights do not fit into the caches, both
+wait for memory (17 and 29 GB/s either way where this was measured). Where they fit, four rows at a
+time in explicit vectors read 105-123 GB/s, OpenBLAS 83-92 GB/s, and the same loop left to LLVM's
+vectoriser 72-84 GB/s. For int8 the vectoriser used a quarter of the registers; the explicit loop,
+with the vector in 16 bits, compiles to multiply-and-add of pairs and reads the equivalent of
+100-180 GB/s of float32. A vector of 8 bits was slower, since it has to be widened, and less exact;
+with a vector of float32 the loop read 80-100 GB/s. A batch of 64 in blocks of four rows by four
+vectors does 83-130 billion operations a second, NumPy's `h @ weight.T` 95 billion.
 
-All but `compiling` lies in this one file: the compiler's cache watches only the file of `run`.
+Everything but `compiling` is in this one file, since the compiler's cache watches only the file of
+`run`.
 """
 
 from __future__ import annotations
@@ -35,20 +36,26 @@ if not compiling.is_possible():
     raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
 NOTE = "compiling the sampling loop for this machine: once, some ten seconds"
-# Of a float32 product so many rows are made at a time, which share what is read of the vector, and
-# for a batch so many columns: all their sums fit into registers.
+# A float32 product computes this many rows at a time, which share each read of the vector, and for
+# a batch this many columns; all their sums fit into registers.
 ROWS, COLUMNS = 4, 4
 FLOAT_LANES = 16
 INT8_LANES = 64
 
 
+# The numbers by which `run` tells the cells apart that it has a step for.
+LSTM, GRU = 0, 1
+CELL_NUMBERS = {"lstm": LSTM, "gru": GRU}
+
+
 class Network(NamedTuple):
     """Weights laid out for `run`: rows padded to whole vectors of P numbers, the gates to R rows.
 
-    Either the matrices (float32) or their int8 counterparts and scales hold something; the others
-    are empty. L layers; the lowest reads `table` instead of `inputs`.
+    `is_int8` decides whether the matrices (float32) or their int8 counterparts and scales are read;
+    the others are empty. There are L layers; the lowest reads `table` instead of `inputs`.
     """
 
+    cell: int  # one of `CELL_NUMBERS`
     table: NDArray[np.float32]  # (V, R)
     biases: NDArray[np.float32]  # (L - 1, R)
     inputs: NDArray[np.float32]  # (L - 1, R, P)
@@ -63,18 +70,7 @@ class Network(NamedTuple):
     output_bias: NDArray[np.float32]  # (V padded,)
     sum_layers: bool
     is_int8: bool
-    int8_units: np.float32  # how many steps of the 16-bit vector make 1.0
-
-
-class Chain(NamedTuple):
-    """What bends the distribution; the values in brackets switch a link off."""
-
-    greedy: bool
-    temperature: float  # [1]
-    top_k: int  # [V]
-    top_p: float  # [2]
-    min_p_log: float  # [-inf]
-    typical_p: float  # [2]
+    int8_units: np.float32  # the number of steps of the 16-bit vector that make 1.0
 
 
 def _emit_sums(
@@ -82,8 +78,8 @@ def _emit_sums(
 ) -> list[Any]:
     """Emit sums, a vector at a time, of matrix[row + i] * vectors[b + j] for i, j below `shape`.
 
-    `args` are matrix (R, P), row, vectors (B, P), b. The generic vectors become whatever registers
-    the machine has. Returns the vectors of sums, the last index fastest.
+    `args` are matrix (R, P), row, vectors (B, P), b. LLVM maps the generic vectors to the registers
+    of the machine. Returns the vectors of sums, the last index fastest.
     """
     whole = isinstance(wide.element, ir.IntType)
     matrix, vectors = (
@@ -127,7 +123,7 @@ def _emit_totals(builder: Any, vectors: list[Any]) -> list[Any]:
     """Emit the sum of each of 1, 2, 4 ... vectors of as many lanes at least.
 
     Pairs of vectors are folded into one, the halves of the first beside those of the second, so
-    that no lane idles. Each sum adds lanes i and i + half, whatever it is folded with.
+    that all lanes are used. Each sum adds lanes i and i + half, with whatever it is folded.
     """
     count, lanes = len(vectors), vectors[0].type.count
     segment = lanes  # lanes that still belong to one sum
@@ -147,7 +143,7 @@ def _emit_totals(builder: Any, vectors: list[Any]) -> list[Any]:
 
 
 def _emit_folded(builder: Any, a: Any, b: Any, halves: list[list[int]], lanes: int) -> Any:
-    """Emit the sum of two choices of lanes from a and b; lanes beyond the choice hold anything."""
+    """Emit the sum of two choices of lanes from a and b; the other lanes are undefined."""
     kind = ir.VectorType(ir.IntType(32), lanes)
     chosen = [
         builder.shuffle_vector(a, b, ir.Constant(kind, [*half, *[0] * (lanes - len(half))]))
@@ -211,12 +207,13 @@ def _add_product(
     """out += vectors @ matrix.T, each row of the matrix read once for all B vectors.
 
     Args:
-        is_int8: whether `whole` (R, P), `scales` (R,) and `int16` (B, P) count, or else `matrix`
+        is_int8: whether `whole` (R, P), `scales` (R,) and `int16` (B, P) are used, or else `matrix`
             (R, P) and `vectors` (B, P).
-        unit: what 1 in `int16` is worth.
+        unit: the value of 1 in `int16`.
         out: (B, R)
 
-    A sum is made in the same order whatever B is: a row of a batch is its solo run, bit for bit.
+    A sum is computed in the same order for every B, so that a row of a batch has the bits that it
+    has alone.
     """
     batch, rows = out.shape
     if is_int8:
@@ -243,7 +240,7 @@ _HALF, _ONE = np.float32(0.5), np.float32(1.0)
 
 @smooth
 def _lstm(gates: Any, h: Any, c: Any) -> None:
-    """See `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
+    """The step of `model.cells.LSTM`. (R,), and h (H,), c (H,), which become the new ones."""
     size = c.shape[0]
     i, f, g, o = (
         gates[:size],
@@ -259,7 +256,7 @@ def _lstm(gates: Any, h: Any, c: Any) -> None:
 
 @smooth
 def _gru(from_input: Any, from_state: Any, h: Any) -> None:
-    """See `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
+    """The step of `model.cells.GRU`. (R,), (R,), and h (H,), which becomes the new one."""
     size = h.shape[0]
     r, z, n = from_input[:size], from_input[size : 2 * size], from_input[2 * size : 3 * size]
     rs, zs, ns = from_state[:size], from_state[size : 2 * size], from_state[2 * size : 3 * size]
@@ -284,7 +281,7 @@ def _advance(
     become the new state; `gates` and `from_state` are scratch. (B, R)
     """  # fmt: skip
     layers, batch, size = h.shape[0], h.shape[1], c.shape[2]
-    is_lstm = c.shape[0] > 0
+    is_lstm = net.cell == LSTM
     unit = _ONE / net.int8_units
     recurrent = gates if is_lstm else from_state
     for layer in range(layers):
@@ -335,7 +332,7 @@ def _read_out(net: Any, h: Any, features: Any, features_int16: Any, logits: Any)
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_SMALLEST = -700.0  # e to this is still a normal number; below it is nothing
+_SMALLEST = -700.0  # e to this is a normal number; e to smaller values is taken as 0
 _EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
 
 
@@ -343,7 +340,7 @@ _EXPONENT_BIAS, _MANTISSA_BITS = 1023, 52
 def _exp(values: Any, bits: Any, out: Any) -> None:
     """e to each value that is not above 0, in float64, to the last digit or two. (V,) -> (V,)
 
-    Without a call and without a branch, so that it goes a vector at a time. `bits` is scratch. (V,)
+    It has no call and no branch, so that it is vectorised. `bits` is scratch. (V,)
     """
     powers = bits.view(np.float64)
     for j in range(values.shape[0]):
@@ -377,10 +374,10 @@ def _is_before(scores: Any, a: Any, b: Any) -> Any:
 
 @inner
 def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> None:
-    """Weigh 0 all but the best `count` tokens, and of them those that first reach `mass` together.
+    """Set to 0 the weights of all but the best tokens: `count` of them, or those that reach `mass`.
 
     (V,) each: `scores` rank; `weights` are unnormalised probabilities; `ids` is scratch. Nothing is
-    sorted: the ids are parted around one of them, and then again on the side where the cut lies.
+    sorted: the ids are partitioned around one of them, and then again on the side of the cut.
     """
     end, total = 0, 0.0
     for j in range(weights.shape[0]):
@@ -414,7 +411,7 @@ def _keep_best(scores: Any, count: Any, mass: Any, weights: Any, ids: Any) -> No
 
 @inner
 def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
-    """See `processors.TypicalP`. (V,) each; all but `weights` are scratch."""
+    """The effect of `truncation.TypicalP`. (V,) each; all but `weights` are scratch."""
     total = weights.sum()
     entropy = 0.0
     for j in range(weights.shape[0]):
@@ -427,8 +424,11 @@ def _typical(mass: Any, weights: Any, scores: Any, ids: Any) -> None:
 
 
 @inner
-def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
-    """Apply the chain to logits less their maximum and to e to them; both are edited. (V,) each"""
+def _process(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
+    """Apply the chain to `scores`, logits less their maximum, and to `weights`, e to the scores.
+
+    Both are edited. (V,) each
+    """
     size = scores.shape[0]
     if chain.temperature != 1:
         for j in range(size):
@@ -436,13 +436,13 @@ def _bend(chain: Any, scores: Any, weights: Any, ids: Any, bits: Any) -> None:
         _exp(scores, bits, weights)
     if chain.top_k < size:
         _keep_best(scores, chain.top_k, np.inf, weights, ids)
-    if chain.top_p <= 1:
+    if chain.top_p < 1:
         _keep_best(scores, size, chain.top_p, weights, ids)
     if chain.min_p_log > -np.inf:
         for j in range(size):
             if scores[j] < chain.min_p_log:
                 weights[j] = 0.0
-    if chain.typical_p <= 1:
+    if chain.typical_p < 1:
         _typical(chain.typical_p, weights, scores, ids)
 
 
@@ -456,7 +456,7 @@ def _draw(
     ids: Any,
     bits: Any,
 ) -> Any:
-    """One token and the model's own ln p of it: `processors` and `samplers`, in the same float64.
+    """One token and the model's own ln p of it, as `truncation` and `samplers` compute it.
 
     logits: (V,); from `scores` on (V,) scratch.
     """
@@ -472,7 +472,7 @@ def _draw(
     log_total = np.log(weights.sum())
     if chain.greedy:
         return best, -log_total
-    _bend(chain, scores, weights, ids, bits)
+    _process(chain, scores, weights, ids, bits)
     total = 0.0
     for j in range(size):
         total += weights[j]
@@ -494,18 +494,23 @@ def run(
     """Read `tokens`, then draw one token a row for each of `uniforms`, reading what was drawn.
 
     Args:
-        net: the weights.
+        net: a `Network`.
         tokens: what to read first. (T, B) int64, T >= 0
         h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
         logits: for the next token, used if T = 0; they become those after the last. (B, V)
-        chain: what bends the distribution.
+        chain: a `sampling.plain.PlainChain`.
         uniforms: numbers in [0, 1). (N, B), N >= 0
         end_id: the step in which a row draws it is the last; -1 never comes.
         drawn, logprobs: filled. (N, B) int64, (N, B) float64
 
     Returns:
         how many of N were drawn.
+
+    Raises:
+        ValueError: the network's cell has a number for which there is no step.
     """
+    if net.cell not in (LSTM, GRU):
+        raise ValueError("the compiled loop has no step for a cell of this number")
     layers, batch, size = h.shape
     vocab = logits.shape[1]
     rows, width = net.table.shape[1], max(net.hidden.shape[2], net.hidden_int8.shape[2])
@@ -546,5 +551,5 @@ def run(
 
 
 def call(*arguments: Any) -> int:
-    """`run`, with a line on stderr (or in the log) if it has to be compiled first."""
+    """Call `run`, with a line on stderr (or in the log) if it has to be compiled first."""
     return cast("int", compiling.call(run, NOTE, *arguments))

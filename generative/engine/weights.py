@@ -1,7 +1,7 @@
-"""A checkpoint's arrays as stepping wants them: knows names and shapes, not how a cell steps.
+"""A checkpoint's arrays in the form that stepping needs. It must not know how a cell steps.
 
-The first layer never sees an embedding: its product with every token's vector is a table with one
-row a token, the bias added, computed once.
+The first layer reads no embedding: the product of its input weight with every token's vector is a
+table with one row a token, the bias added, computed once.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from generative.model.cell_specs import CELL_SPECS, layer_array
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from generative.model.config import ModelConfig
+
 Array = NDArray[np.float32]
-INT8_LARGEST = 127  # -128 has no opposite
+INT8_LARGEST = 127  # -128 is not used, since 128 does not fit
 INT16_LARGEST, INT32_LARGEST = 2**15 - 1, 2**31 - 1
 
 
@@ -25,16 +29,19 @@ class Weights:
     """One model, float32. G is the number of gates times H; layers are counted from the lowest.
 
     Attributes:
+        cell: a key of `CELL_SPECS`.
         table: the first layer's input product and bias for each token. (V, G)
-        inputs: what the layers above read from the one below. (G, H) each, one fewer than layers
-        biases: of the layers above the first. (G,) each
-        hidden: what every layer reads from its own past. (G, H) each
+        inputs: the input weights of the layers above the first. (G, H) each
+        biases: the biases of the layers above the first. (G,) each
+        hidden: the recurrent weights of all layers. (G, H) each
         output: (V, H)
         output_bias: (V,)
         sum_layers: the output layer reads the sum of all layers, not the top one.
-        units: None, or for int8 how many steps the matrices see between 0 and 1 in what they read.
+        units: None, or for int8 the number of steps between 0 and 1 to which what the matrices
+            multiply is rounded.
     """
 
+    cell: str
     table: Array
     inputs: tuple[Array, ...]
     biases: tuple[Array, ...]
@@ -45,22 +52,25 @@ class Weights:
     units: int | None = None
 
     @classmethod
-    def from_arrays(
-        cls, arrays: Mapping[str, Array], *, num_layers: int, sum_layers: bool
-    ) -> Weights:
+    def from_arrays(cls, config: ModelConfig, arrays: Mapping[str, Array]) -> Weights:
         """`arrays` by the torch model's parameter names; they are shared where that is possible."""
+        spec = CELL_SPECS[config.cell]
         inputs, hidden, biases = (
-            [np.ascontiguousarray(arrays[f"layers.{i}.{name}"]) for i in range(num_layers)]
-            for name in ("weight_input", "weight_hidden", "bias")
+            [
+                np.ascontiguousarray(arrays[layer_array(layer, name)])
+                for layer in range(config.num_layers)
+            ]
+            for name in (spec.input_weight, spec.recurrent_weight, spec.bias)
         )
         return cls(
+            cell=config.cell,
             table=arrays["embedding.weight"] @ inputs[0].T + biases[0],
             inputs=tuple(inputs[1:]),
             biases=tuple(biases[1:]),
             hidden=tuple(hidden),
             output=np.ascontiguousarray(arrays["output.weight"]),
             output_bias=arrays["output.bias"],
-            sum_layers=sum_layers,
+            sum_layers=config.sum_layers,
         )
 
     @property
@@ -70,10 +80,11 @@ class Weights:
         return size
 
     def rounded(self) -> Weights:
-        """Every matrix that is read whole for each token as int8 keeps it, and what it reads as 16
-        bits, or as many as its whole numbers can add up in 32.
+        """The weights with the precision of int8.
 
-        The table stays exact: one row of it is read for a token.
+        Every matrix that is read whole for each token is rounded as int8 keeps it. What it
+        multiplies is rounded to 16 bits, or to as many as the sums of products in 32 bits permit.
+        The table stays exact, since only one row of it is read for a token.
         """
         return replace(
             self,
@@ -83,8 +94,8 @@ class Weights:
             units=min(INT16_LARGEST, INT32_LARGEST // (INT8_LARGEST * self.hidden_size)),
         )
 
-    def seen(self, values: Array, bound: int = 1) -> Array:
-        """What the matrices see of values that lie within -bound and bound. (B, H) -> (B, H)"""
+    def rounded_input(self, values: Array, bound: int = 1) -> Array:
+        """Values within -bound and bound, rounded as `units` asks. (B, H) -> (B, H)"""
         if self.units is None:
             return values
         units = np.float32(self.units) / np.float32(bound)
@@ -103,6 +114,6 @@ def quantise_rows(matrix: Array) -> tuple[NDArray[np.int8], Array]:
 
 
 def round_rows(matrix: Array) -> Array:
-    """The matrix that `quantise_rows` stands for. (R, K) -> (R, K)"""
+    """The matrix that the result of `quantise_rows` stands for. (R, K) -> (R, K)"""
     whole, scales = quantise_rows(matrix)
     return whole * scales[:, None]

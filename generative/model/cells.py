@@ -1,8 +1,8 @@
-"""The recurrent cells: each knows one layer's mathematics over time, not what is stacked on it.
+"""The recurrent cells: each is one layer's mathematics over time.
 
-A cell is a module with a class attribute `state_names` (one tensor (B, H) each) and
-`forward(x (T,B,I), state, drop_weights) -> (out (T,B,H), state)`. A new cell is one class, one row
-in `CELLS` and its number of gates in `config.GATES`. One step is `forward` with T = 1.
+A cell is a module with `forward(x (T,B,I), state, drop_weights) -> (out (T,B,H), state)` and the
+parameters that its row in `cell_specs.CELL_SPECS` names. A new cell is one class, one row in
+`CELLS` and one there. One step is `forward` with T = 1. A cell must not know what is stacked on it.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import logging
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from generative.model.config import GATES
+from generative.model.cell_specs import CELL_SPECS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,9 +28,7 @@ DropWeights = Callable[[Tensor], Tensor]
 
 
 class Cell(Protocol):
-    """What the language model asks of a recurrent layer."""
-
-    state_names: ClassVar[tuple[str, ...]]
+    """A recurrent layer, as the language model uses it."""
 
     def __call__(
         self, x: Tensor, state: CellState, drop_weights: DropWeights | None
@@ -42,13 +40,15 @@ class Cell(Protocol):
         ...
 
 
-def _recurrent_parameters(module: nn.Module, gates: int, input_size: int, hidden_size: int) -> None:
-    """Give `module` the weights of a gated layer, uniform within 1/sqrt(H) (PyTorch's own rule)."""
+def _add_parameters(module: nn.Module, cell: str, input_size: int, hidden_size: int) -> None:
+    """Give `module` the parameters of a cell: vectors 0, matrices uniform within 1/sqrt(H).
+
+    That is PyTorch's own rule.
+    """
     bound = 1.0 / math.sqrt(hidden_size)
-    rows = gates * hidden_size
-    module.weight_input = nn.Parameter(torch.empty(rows, input_size).uniform_(-bound, bound))
-    module.weight_hidden = nn.Parameter(torch.empty(rows, hidden_size).uniform_(-bound, bound))
-    module.bias = nn.Parameter(torch.zeros(rows))
+    for name, shape in CELL_SPECS[cell].shapes(input_size, hidden_size).items():
+        array = torch.empty(shape).uniform_(-bound, bound) if len(shape) > 1 else torch.zeros(shape)
+        module.register_parameter(name, nn.Parameter(array))
 
 
 @cache
@@ -67,7 +67,7 @@ def _compiled() -> ModuleType | None:
 
 
 def _is_plain(*tensors: Tensor) -> bool:
-    """Whether the compiled loop can take them: float32 on a CPU."""
+    """Whether the compiled loop can read the tensors: float32 on a CPU."""
     return not torch.is_autocast_enabled("cpu") and all(
         tensor.dtype == torch.float32 and tensor.device.type == "cpu" and tensor.numel() > 0
         for tensor in tensors
@@ -75,16 +75,16 @@ def _is_plain(*tensors: Tensor) -> bool:
 
 
 def pack(weight_hidden: Tensor) -> Packed | None:
-    """What `lstm_scan` may be given for weight_hidden (4H, H), so that it is made only once.
+    """weight_hidden (4H, H) packed for `lstm_scan`, so that it need not be packed at each call.
 
-    It is good until the weights change, for any rows and in any thread. None where the layer could
-    not use it (another dtype or device, no compiler).
+    The result is valid until the weights change, for any rows and in any thread. It is None where
+    the layer could not use it (another dtype or device, no compiler).
     """
     compiled = _compiled() if _is_plain(weight_hidden) else None
     return compiled.pack(weight_hidden) if compiled else None
 
 
-# So many places (T * B) read by one thread repay packing the weights, where it was measured.
+# Packing the weights pays from this number of places (T * B) read by one thread on, as measured.
 _WORTH_PACKING = 128
 
 
@@ -98,18 +98,18 @@ def lstm_scan(
     *,
     training: bool = True,
 ) -> tuple[Tensor, CellState]:
-    """An LSTM over time: by the compiled loop if that is quicker, or else by `torch.lstm`.
+    """An LSTM over time: by the compiled loop if that is faster, or else by `torch.lstm`.
 
-    The loop uses one thread, and several Python threads can be in it at once. It is taken if
-    `packed` is given, or if torch has one thread and there is enough to read; if it can be.
+    The loop uses one thread, and several Python threads can run it at once. Where it is available
+    it is used if `packed` is given, or if torch has one thread and there is enough to read.
 
     Args:
         x: (T, B, I)
         state: h, c. (B, H) each
         weight_input, weight_hidden, bias: (4H, I), (4H, H), (4H,)
         packed: `pack(weight_hidden)`.
-        training: whether `torch.lstm` is to keep what a gradient needs, where it is taken; in
-            bfloat16 not every CPU can.
+        training: whether `torch.lstm`, where it is used, keeps what a gradient needs; in bfloat16
+            not every CPU can.
 
     Returns:
         out (T, B, H), the new state. The gradient can be asked for once.
@@ -129,7 +129,7 @@ def lstm_scan(
         [*weights, torch.zeros_like(bias)],
         True,  # has_biases
         1,  # num_layers
-        0.0,  # dropout between layers: ours is locked and lives outside
+        0.0,  # dropout between layers, which the language model has
         training,
         False,  # bidirectional
         False,  # batch_first
@@ -144,15 +144,14 @@ class LSTM(nn.Module):
     i, f, o = sigmoid(.), g = tanh(.), c' = f * c + i * g, h' = o * tanh(c').
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ("h", "c")
     weight_input: Tensor  # (4H, I)
     weight_hidden: Tensor  # (4H, H)
     bias: Tensor  # (4H,)
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        _recurrent_parameters(self, GATES["lstm"], input_size, hidden_size)
-        # A forget gate that starts open lets gradients through time at once (Gers et al. 2000).
+        _add_parameters(self, "lstm", input_size, hidden_size)
+        # An open forget gate passes gradients far back from the start (Gers et al. 2000).
         with torch.no_grad():
             self.bias[hidden_size : 2 * hidden_size].fill_(1.0)
 
@@ -171,14 +170,13 @@ class GRU(nn.Module):
     r, z = sigmoid(.), n = tanh(W x + b + r * (U h)), h' = (1 - z) * n + z * h.
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
     weight_input: Tensor  # (3H, I)
     weight_hidden: Tensor  # (3H, H)
     bias: Tensor  # (3H,)
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        _recurrent_parameters(self, GATES["gru"], input_size, hidden_size)
+        _add_parameters(self, "gru", input_size, hidden_size)
 
     def forward(
         self, x: Tensor, state: CellState, drop_weights: DropWeights | None = None

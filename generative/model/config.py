@@ -9,10 +9,9 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from generative.model.cell_specs import CELL_SPECS, layer_array
 from generative.model.match import MAX_MATCH_LENGTH, NUM_BUCKETS
 
-# The number of gates of each cell. Each gate has H rows in a layer's weights.
-GATES = {"lstm": 4, "gru": 3}
 # These limits are far beyond what trains here, and safe to add up and to allocate.
 MAX_VOCAB_SIZE = 0x110000  # The match model keeps every token as a character.
 MAX_SIZES = {
@@ -40,7 +39,7 @@ class ModelConfig:
 
     Attributes:
         vocab_size: number of token ids, V.
-        cell: a key of `GATES`, and of `cells.CELLS`.
+        cell: a key of `CELL_SPECS`, and of `cells.CELLS`.
         embedding_size: width of a token's vector; must equal `hidden_size` when `tied`.
         hidden_size: width of each layer, H.
         num_layers: recurrent layers, each of which reads the output of the one below.
@@ -82,8 +81,9 @@ class ModelConfig:
                 [0, 1), a `match_length` out of range, a tie of unequal widths, one label twice, or
                 too many labels or parameters.
         """
-        if self.cell not in GATES:
-            raise ValueError(f"unknown cell {self.cell!r:.30}; known: {', '.join(sorted(GATES))}")
+        if self.cell not in CELL_SPECS:
+            known = ", ".join(sorted(CELL_SPECS))
+            raise ValueError(f"unknown cell {self.cell!r:.30}; known: {known}")
         for name, largest in MAX_SIZES.items():
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r:.30}")
@@ -123,13 +123,12 @@ class ModelConfig:
             ModelConfig(vocab_size=9, embedding_size=2, hidden_size=3).shapes()["output.weight"]
             # (9, 3)
         """
-        size, rows = self.hidden_size, GATES[self.cell] * self.hidden_size
+        size, spec = self.hidden_size, CELL_SPECS[self.cell]
         shapes: Shapes = {"embedding.weight": (self.vocab_size, self.embedding_size)}
         for layer in range(self.num_layers):
             read = size if layer else self.embedding_size
-            shapes[f"layers.{layer}.weight_input"] = (rows, read)
-            shapes[f"layers.{layer}.weight_hidden"] = (rows, size)
-            shapes[f"layers.{layer}.bias"] = (rows,)
+            arrays = spec.shapes(read, size)
+            shapes |= {layer_array(layer, name): shape for name, shape in arrays.items()}
         shapes["output.weight"] = (self.vocab_size, size)
         shapes["output.bias"] = (self.vocab_size,)
         if self.match_length:

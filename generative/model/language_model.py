@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from generative.model.cell_specs import CELL_SPECS
 from generative.model.cells import CELLS
 from generative.model.match import NUM_BUCKETS
 from generative.model.state import State
@@ -72,7 +73,7 @@ class LanguageModel(nn.Module):
             self.output.bias.copy_((smoothed / smoothed.sum()).log())
 
     def initialise(self, how: str) -> None:
-        """Set the recurrent layers' matrices anew; "uniform" leaves them as they are born.
+        """Initialise the matrices of the recurrent layers anew; "uniform" leaves them as they are.
 
         Args:
             how: "xavier": both matrices uniform by their fans (Glorot & Bengio 2010), each gate for
@@ -81,17 +82,18 @@ class LanguageModel(nn.Module):
         """
         if how == "uniform":
             return
-        recurrent = nn.init.orthogonal_ if how == "orthogonal" else nn.init.xavier_uniform_
-        for name, matrix in self.layers.named_parameters():
-            rule = recurrent if name.endswith("weight_hidden") else nn.init.xavier_uniform_
-            if matrix.ndim > 1:
-                for gate in matrix.detach().split(self.config.hidden_size):
+        recurrent_rule = nn.init.orthogonal_ if how == "orthogonal" else nn.init.xavier_uniform_
+        spec = CELL_SPECS[self.config.cell]
+        rules = {spec.input_weight: nn.init.xavier_uniform_, spec.recurrent_weight: recurrent_rule}
+        for layer in self.layers:
+            for name, rule in rules.items():
+                for gate in layer.get_parameter(name).detach().split(self.config.hidden_size):
                     rule(gate)
 
     def initial_state(self, batch_size: int) -> State:
         """The state of `batch_size` sequences before their first token: zeros."""
         zeros = self.output.bias.new_zeros(batch_size, self.config.hidden_size)
-        names = CELLS[self.config.cell].state_names
+        names = CELL_SPECS[self.config.cell].state
         return State(tuple(tuple(zeros for _ in names) for _ in self.layers))
 
     def outputs(

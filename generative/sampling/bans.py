@@ -1,6 +1,7 @@
-"""Processors of single tokens: knows lists of ids, and neither the past nor a distribution's shape.
+"""Processors that favour, allow or forbid single tokens by their ids.
 
-All of them have a meaning where nothing is drawn too, so beam search ranks by them.
+They must not depend on the history or on the distribution's shape. All of them also have a meaning
+where nothing is drawn, so beam search ranks by them.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.sampling.penalties import require, require_whole
+from generative.sampling.checks import require, require_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from generative.sampling.rows import Rows
@@ -21,37 +24,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LogitBias:
-    """Adds a number to the logits of given tokens."""
+    """Adds a number to the logits of given tokens: id -> bias."""
 
-    biases: tuple[tuple[int, float], ...]
+    biases: Mapping[int, float]
 
     def __post_init__(self) -> None:
-        """Refuse what would make or unmake a token for good."""
-        for token, bias in self.biases:
+        for token, bias in self.biases.items():
             require(token >= 0, "logit_bias tokens", token, "ids")
-            meaning = "finite (banned_tokens bars one)"
+            meaning = "finite (banned_tokens forbids one)"
             require(bool(np.isfinite(bias)), "logit_bias", bias, meaning)
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         result = logits.astype(np.float64)
-        tokens = np.array([token for token, _ in self.biases], dtype=np.int64)
+        tokens = np.array(list(self.biases), dtype=np.int64)
         _check_ids("logit_bias", tokens, logits)
-        result[:, tokens] += np.array([bias for _, bias in self.biases])  # tokens are distinct
+        result[:, tokens] += np.array(list(self.biases.values()))
         return result
 
 
 @dataclass(frozen=True)
 class AllowedTokens:
-    """Bars every token but those listed."""
+    """Forbids every token but those listed."""
 
-    tokens: tuple[int, ...]
+    tokens: Sequence[int]
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class.
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
+        """Forbid the others.
 
         Raises:
-            ValueError: none of them is possible.
+            ValueError: none of the tokens listed is possible.
         """
         listed = _listed("allowed_tokens", self.tokens, logits)
         return _with_something_left("allowed_tokens", np.where(listed, logits, -np.inf))
@@ -59,15 +60,15 @@ class AllowedTokens:
 
 @dataclass(frozen=True)
 class BannedTokens:
-    """Bars the tokens listed."""
+    """Forbids the tokens listed."""
 
-    tokens: tuple[int, ...]
+    tokens: Sequence[int]
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class.
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
+        """Forbid those listed.
 
         Raises:
-            ValueError: nothing else is possible.
+            ValueError: no other token is possible.
         """
         listed = _listed("banned_tokens", self.tokens, logits)
         return _with_something_left("banned_tokens", np.where(listed, -np.inf, logits))
@@ -75,17 +76,15 @@ class BannedTokens:
 
 @dataclass(frozen=True)
 class MinNewTokens:
-    """No end before so many tokens, unless nothing but the end may follow."""
+    """Forbids the end token before `count` new tokens, unless only the end token may follow."""
 
     count: int
     end_id: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of tokens."""
         require_whole("min_new_tokens", self.count, " (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
         if self.end_id is None or rows.step >= self.count:
             return logits
         result = logits.copy()
@@ -99,7 +98,7 @@ def _check_ids(name: str, tokens: NDArray[np.int64], logits: Logits) -> None:
     require(not wrong.size, name, wrong[:1].tolist(), f"of ids in 0..{size - 1}")
 
 
-def _listed(name: str, tokens: tuple[int, ...], logits: Logits) -> NDArray[np.bool_]:
+def _listed(name: str, tokens: Sequence[int], logits: Logits) -> NDArray[np.bool_]:
     """Which tokens are on a list. (V,)"""
     ids = np.asarray(tokens, dtype=np.int64)
     _check_ids(name, ids, logits)

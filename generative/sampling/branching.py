@@ -1,7 +1,7 @@
-"""How a beam branches: knows scores and chance, not models, grammars or batches.
+"""How a beam branches: the methods of beam search.
 
 A method maps (beam, processed log-probabilities (B, V)) to the continuations to follow. A new one
-is one function and one row in `METHODS`.
+is one function and one row in `METHODS`. It must not know models, grammars or batches.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.sampling.hypotheses import Beam, Choice, Node, Plan
+from generative.sampling.hypotheses import Beam, BeamOptions, Choice, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def _highest(scores: NDArray[np.float64], count: int) -> list[int]:
-    """Places of the `count` highest finite scores, best first, equals by place. (N,)"""
+    """The indices of the `count` highest finite scores, best first, equals by index. (N,)"""
     if count < 1:
         return []
-    if count < scores.size:  # all that could be among them, equals of the last one included
+    if count < scores.size:  # all candidates, equals of the last one included
         bound = np.partition(scores, scores.size - count)[scores.size - count]
         places = np.flatnonzero(scores >= bound)
     else:
@@ -39,34 +39,36 @@ def _totals(beam: Beam, log_p: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def by_rank(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
-    """Each group's best continuations; an end counts only among the best `group_size`.
+    """Each group's best continuations; an end token counts only among the best `group_size`.
 
-    Groups choose one after the other, and a token that earlier groups took costs
-    `diversity_penalty` for each hypothesis that took it. Source: Vijayakumar et al., "Diverse Beam
+    Groups choose one after the other, and a token loses `diversity_penalty` for each hypothesis of
+    an earlier group that took it. Source: Vijayakumar et al., "Diverse Beam
     Search" (2016), with Hamming diversity.
     """
-    plan, size = beam.plan, log_p.shape[1]
+    options, size = beam.options, log_p.shape[1]
     groups = np.array([node.group for node in beam.live])
     totals = _totals(beam, log_p)
     taken = np.zeros(size)  # how often earlier groups took each token now
     chosen: list[Choice] = []
-    for group in range(plan.groups):
+    for group in range(options.num_beam_groups):
         members = np.flatnonzero(groups == group).tolist()
-        scores = totals if plan.groups == 1 else totals[members] - plan.diversity_penalty * taken
+        scores = totals
+        if options.num_beam_groups > 1:
+            scores = totals[members] - options.diversity_penalty * taken
         scores = scores.ravel()
         going_on: list[int] = []
-        # each hypothesis has one ending, so twice the width holds enough that go on
-        for place, at in enumerate(_highest(scores, min(2 * plan.group_size, scores.size))):
+        # Each hypothesis ends in one way only, so twice the width holds enough that go on.
+        for place, at in enumerate(_highest(scores, min(2 * options.group_size, scores.size))):
             row, token = divmod(at, size)
             parent = members[row]
-            if token != plan.end_id:
+            if token != beam.request.end_id:
                 going_on.append(token)
-            elif place >= plan.group_size:
+            elif place >= options.group_size:
                 continue
             chosen.append(Choice(parent, token, float(totals[parent, token])))
-            if len(going_on) == plan.group_size:
+            if len(going_on) == options.group_size:
                 break
-        if plan.groups > 1:
+        if options.num_beam_groups > 1:
             np.add.at(taken, np.array(going_on, dtype=np.int64), 1.0)
     return chosen
 
@@ -74,11 +76,11 @@ def by_rank(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
 def by_chance(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
     """Continuations drawn without replacement, by the probability of the whole hypothesis.
 
-    A finished sequence keeps its place, so that a beam of one is ordinary sampling.
+    A finished sequence keeps its place in the beam, so that a beam of one is ordinary sampling.
     """
     totals = _totals(beam, log_p).ravel()
-    noisy = totals + beam.rng.gumbel(size=totals.shape)  # Gumbel-top-k is drawing in turn
-    best = _highest(noisy, beam.plan.num_beams - len(beam.done))
+    noisy = totals + beam.rng.gumbel(size=totals.shape)  # Gumbel-top-k draws in turn
+    best = _highest(noisy, beam.options.num_beams - len(beam.done))
     size = log_p.shape[1]
     return [Choice(at // size, at % size, float(totals[at])) for at in best]
 
@@ -86,18 +88,20 @@ def by_chance(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
 def without_replacement(beam: Beam, log_p: NDArray[np.float64]) -> list[Choice]:
     """Gumbel-top-k over whole sequences: those left at the end are drawn without replacement.
 
-    Every sequence has Gumbel noise, and a hypothesis that of the greatest sequence it leads to; so
-    its continuations get noise conditioned on the greatest being its own. Finished sequences hold
-    their places against newcomers by theirs. Source: Kool et al., "Stochastic Beams and Where to
-    Find Them" (2019), appendix B.3 for the stable form.
+    Every sequence has a perturbed log-probability, its own plus Gumbel noise, and a hypothesis has
+    the greatest one of the sequences it leads to. So the noise of its continuations is conditioned
+    on their greatest being that one. Finished sequences compete by theirs.
+
+    Source: Kool et al., "Stochastic Beams and Where to Find Them" (2019), appendix B.3 for the
+    stable form.
     """
-    plan, size = beam.plan, log_p.shape[1]
+    size = log_p.shape[1]
     totals = _totals(beam, log_p)
     noisy = totals + beam.rng.gumbel(size=totals.shape)
-    if beam.live[0].length:  # the prompt itself may have what noise comes
+    if beam.live[0].length:  # the noise of the prompt itself is not conditioned
         noisy = _conditioned(noisy, np.array([node.perturbed for node in beam.live])[:, None])
     everything = np.concatenate([[finished.rank for finished in beam.done], noisy.ravel()])
-    kept = _highest(everything, plan.num_beams)
+    kept = _highest(everything, beam.options.num_beams)
     ended = len(beam.done)
     beam.done = [beam.done[place] for place in kept if place < ended]
     places = [place - ended for place in kept if place >= ended]
@@ -112,7 +116,7 @@ def _conditioned(noisy: NDArray[np.float64], greatest: NDArray[np.float64]) -> N
     top = noisy.max(axis=-1, keepdims=True)
     possible = np.isfinite(noisy)
     others = possible & (noisy < top)
-    below = np.where(others, noisy, top - 1.0)  # any number will do where it is not used
+    below = np.where(others, noisy, top - 1.0)  # a number that is not used
     below = np.where(possible.any(axis=-1, keepdims=True), below, 0.0)
     top = np.where(np.isfinite(top), top, 1.0)
     gap = greatest - below + np.log1p(-np.exp(below - top))
@@ -122,23 +126,24 @@ def _conditioned(noisy: NDArray[np.float64], greatest: NDArray[np.float64]) -> N
 
 @dataclass(frozen=True)
 class Method:
-    """A way to branch.
+    """A method of branching.
 
     Attributes:
         choose: the continuations to follow.
-        draws: whether chance has a part; then all processors apply, and constraints renormalise.
-        rank: what orders finished sequences.
-        stops_early: whether a beam may end while hypotheses live.
+        draws: whether it draws at random; then all processors apply, and the probability of what
+            is left is renormalised.
+        rank: the number that orders finished sequences.
+        stops_early: whether a beam may end while it has live hypotheses.
     """
 
     choose: Callable[[Beam, NDArray[np.float64]], list[Choice]]
     draws: bool
-    rank: Callable[[Plan, Node], float]
+    rank: Callable[[BeamOptions, Node], float]
     stops_early: bool = False
 
 
 METHODS = {
-    "search": Method(by_rank, draws=False, rank=Plan.score, stops_early=True),
-    "sample": Method(by_chance, draws=True, rank=Plan.score),
+    "search": Method(by_rank, draws=False, rank=BeamOptions.score, stops_early=True),
+    "sample": Method(by_chance, draws=True, rank=BeamOptions.score),
     "stochastic": Method(without_replacement, draws=True, rank=lambda _, node: node.perturbed),
 }

@@ -1,32 +1,33 @@
-"""Hypotheses of a beam: knows tokens, scores and what is finished, not how they branch."""
+"""Hypotheses of a beam: their tokens, scores and ends. It must not know how they branch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from generative.sampling.loop import Sampled
+from generative.sampling.results import Sampled
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from generative.sampling.details import Detail
+    from generative.sampling.request import Request
+    from generative.sampling.results import Detail
     from generative.sampling.rows import Rows
 
 
 class Node(NamedTuple):
-    """The last token of a hypothesis and, by its parents, all before; branches share their stem.
+    """The last token of a hypothesis; its parents are the tokens before, which branches share.
 
-    A tuple, like a choice, since a frozen dataclass takes four times as long to make.
+    It is a tuple, like `Choice`, since a frozen dataclass takes four times as long to make.
 
     Attributes:
         logprob: ln p of the token under the model itself.
         total: the sum of processed log-probabilities, which ranks.
         perturbed: the same with Gumbel noise, for stochastic beam search.
-        mass: what the constraint left of the model's probability at this token.
-        grammar: where the constraint stands.
-        group: of diverse search.
-        said: what `loop.Stop` remembers.
+        mass: the model's probability of all that the constraint allowed at this token.
+        grammar: the constraint's state.
+        group: the group of diverse beam search that the hypothesis belongs to.
+        stop_state: the state of `request.Stop`.
     """
 
     parent: Node | None = None
@@ -39,7 +40,7 @@ class Node(NamedTuple):
     grammar: Any = None
     group: int = 0
     detail: Detail | None = None
-    said: Any = None
+    stop_state: Any = None
 
     def sampled(self, reason: str, score: float) -> Sampled:
         """The whole sequence, without its end token."""
@@ -60,30 +61,28 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a search was asked for; the same for every prompt."""
+class BeamOptions:
+    """The options of beam search; `table.OPTIONS` describes each. The defaults sample."""
 
-    num_beams: int
-    count: int
-    steps: int
-    length_penalty: float
-    groups: int
-    diversity_penalty: float
-    end_id: int | None
+    num_beams: int = 1
+    beam_method: str = "search"
+    length_penalty: float = 0.0
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
 
     @property
     def group_size(self) -> int:
-        """Hypotheses of each group."""
-        return self.num_beams // self.groups
+        """The number of hypotheses of each group."""
+        return self.num_beams // self.num_beam_groups
 
     def score(self, node: Node) -> float:
-        """What ranks sequences of different lengths."""
+        """The number that ranks sequences of different lengths."""
         return float(node.total / node.length**self.length_penalty)
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A sequence that goes on no more."""
+    """A finished sequence and the number that ranks it."""
 
     rank: float
     reason: str
@@ -91,7 +90,7 @@ class Finished:
 
 
 class Choice(NamedTuple):
-    """A continuation to follow: of which hypothesis, with which token, and what it then scores."""
+    """A continuation to follow: the row of the hypothesis, the next token and the new totals."""
 
     parent: int
     token: int
@@ -101,44 +100,48 @@ class Choice(NamedTuple):
 
 @dataclass
 class Beam:
-    """One prompt's search. `live` and `rows` go together, one row of the batch each."""
+    """One prompt's search. Each of `live` has one row of the batch, and one of `rows`."""
 
-    plan: Plan
+    options: BeamOptions
+    request: Request
     rng: np.random.Generator
     rows: Rows
     live: list[Node]
     done: list[Finished] = field(default_factory=list)
 
     def result(self) -> list[Sampled]:
-        """The best sequences, best first; what several groups found counts once."""
+        """The best sequences, best first; one that several groups found is returned once."""
         best: dict[tuple[int, ...], Sampled] = {}
         for found in sorted(self.done, key=lambda found: -found.rank):
             sampled = found.node.sampled(found.reason, found.rank)
             ended = -1 if found.reason == "end" else -2
             best.setdefault((*sampled.tokens, ended), sampled)
-        return list(best.values())[: self.plan.count]
+        return list(best.values())[: self.request.num_return_sequences]
 
     def keep_the_best(self) -> None:
-        """Forget finished sequences that can no longer be asked for."""
+        """Drop finished sequences that can no longer be returned."""
         best: list[Finished] = []
-        for group in range(self.plan.groups):
+        for group in range(self.options.num_beam_groups):
             found = [finished for finished in self.done if finished.node.group == group]
-            best += sorted(found, key=lambda finished: -finished.rank)[: self.plan.count]
+            best += sorted(found, key=lambda finished: -finished.rank)[
+                : self.request.num_return_sequences
+            ]
         self.done = best
 
     def settled(self) -> bool:
         """Whether no living hypothesis can still be among the best of its group.
 
-        Totals only fall, so the best score left is today's total over the kinder of both lengths.
+        Totals only fall, so the best score that a hypothesis can still have is its present total
+        over its next length or over the longest one, whichever is better.
         """
-        plan = self.plan
+        options = self.options
         for group in {node.group for node in self.live}:
             ranks = [finished.rank for finished in self.done if finished.node.group == group]
-            if len(ranks) < plan.count:
+            if len(ranks) < self.request.num_return_sequences:
                 return False
             members = [node for node in self.live if node.group == group]
             total = max(node.total for node in members)
-            lengths = (members[0].length + 1, plan.steps)
-            if min(ranks) < max(total / length**plan.length_penalty for length in lengths):
+            lengths = (members[0].length + 1, self.request.max_new_tokens)
+            if min(ranks) < max(total / length**options.length_penalty for length in lengths):
                 return False
         return True

@@ -1,18 +1,18 @@
-"""Processors against repeats: knows what rows have said, and no distribution's shape.
+"""Processors that penalise or forbid repetition of what a row's history holds.
 
-All of them have a meaning where nothing is drawn too, so beam search ranks by them.
+They must not depend on the distribution's shape. All of them also have a meaning where nothing is
+drawn, so beam search ranks by them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.errors import OptionError
-from generative.sampling.rows import Need
+from generative.sampling.checks import require, require_whole
+from generative.sampling.rows import HistoryNeed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,133 +22,106 @@ if TYPE_CHECKING:
     from generative.sampling.rows import Rows
     from generative.sampling.samplers import Logits
 
-MAX_DRY_PENALTY = 1e6  # more than any difference of logits, and never an infinity
-MAX_DRY_MATCH = 50  # tokens of a repetition that count; as in text-generation-webui
-
-
-def require(met: bool, name: str, value: object, meaning: str) -> None:
-    """Refuse an option's value.
-
-    Raises:
-        OptionError: unless `met`; says the range and the value seen.
-    """
-    if not met:
-        raise OptionError(f"{name} must be {meaning}, not {value}")
-
-
-def require_whole(name: str, value: object, note: str = "") -> None:
-    """Refuse what is no whole number of 1 or more.
-
-    Raises:
-        OptionError: see `require`.
-    """
-    met = isinstance(value, Integral) and int(value) >= 1
-    require(met, name, value, f"a whole number, at least 1{note}")
+MAX_DRY_PENALTY = 1e6  # larger than any difference of logits, and finite
+MAX_DRY_MATCH = 50  # longest repetition that is counted, in tokens, as in text-generation-webui
 
 
 def _counts(rows: Rows) -> NDArray[np.int32]:
-    """How often each row has said each token. (B, V)"""
-    return np.stack([past.counts for past in rows.past])
+    """How often each token occurs in each row's history. (B, V)"""
+    return np.stack([history.counts for history in rows.histories])
 
 
 @dataclass(frozen=True)
 class RepetitionPenalty:
-    """Tokens of the past lose weight: positive logits are divided, negative ones multiplied.
+    """Divides positive logits of tokens in the history by the penalty, multiplies negative ones.
 
     Source: Keskar et al., "CTRL" (2019), in the form that Hugging Face made common.
     """
 
     penalty: float
-    need = Need(counts=True)
+    need = HistoryNeed(counts=True)
 
     def __post_init__(self) -> None:
-        """Refuse what is no factor."""
         require(0 < self.penalty < np.inf, "repetition_penalty", self.penalty, "finite and above 0")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
         wide = logits.astype(np.float64)
-        bent = np.where(wide > 0, wide / self.penalty, wide * self.penalty)
-        return np.where(_counts(rows) > 0, bent, wide)
+        penalised = np.where(wide > 0, wide / self.penalty, wide * self.penalty)
+        return np.where(_counts(rows) > 0, penalised, wide)
 
 
 @dataclass(frozen=True)
 class PresencePenalty:
-    """A token that was there loses so much, however often; a negative penalty favours it.
+    """Subtracts the penalty once from each token in the history; a negative one favours them.
 
-    Source: the OpenAI API. The prompt counts too, which it does not in vLLM.
+    Source: the OpenAI API. The prompt counts too, unlike in vLLM.
     """
 
     penalty: float
-    need = Need(counts=True)
+    need = HistoryNeed(counts=True)
 
     def __post_init__(self) -> None:
-        """Refuse what is no number."""
         require(bool(np.isfinite(self.penalty)), "presence_penalty", self.penalty, "finite")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
         return np.asarray(logits - self.penalty * (_counts(rows) > 0))
 
 
 @dataclass(frozen=True)
 class FrequencyPenalty:
-    """A token loses so much for each time it was there; a negative penalty favours it.
+    """Subtracts the penalty for each occurrence in the history; a negative one favours repetition.
 
-    Source: the OpenAI API. The prompt counts too, which it does not in vLLM.
+    Source: the OpenAI API. The prompt counts too, unlike in vLLM.
     """
 
     penalty: float
-    need = Need(counts=True)
+    need = HistoryNeed(counts=True)
 
     def __post_init__(self) -> None:
-        """Refuse what is no number."""
         require(bool(np.isfinite(self.penalty)), "frequency_penalty", self.penalty, "finite")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
         return np.asarray(logits - self.penalty * _counts(rows))
 
 
 @dataclass(frozen=True)
 class NoRepeatNgram:
-    """Bars the token that would complete n tokens which the past already holds in a row.
+    """Forbids the token that would complete n tokens which the history already holds in a row.
 
-    Where that would bar every token the row is left as it is. It is the one processor that needs
-    the whole past, so a stream with it grows. Source: Paulus et al. (2018).
+    Where that would forbid every token the row is left as it is. It is the one processor that needs
+    the whole history, so a stream with it grows. Source: Paulus et al. (2018).
     """
 
     size: int
-    need = Need(window=None)
+    need = HistoryNeed(window=None)
 
     def __post_init__(self) -> None:
-        """Refuse what is no length."""
         require_whole("no_repeat_ngram_size", self.size, " (0 is off)")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
         result = logits.copy()
         prefix = self.size - 1
-        for row, past in enumerate(rows.past):
-            tokens = past.tokens
+        for row, history in enumerate(rows.histories):
+            tokens = history.tokens
             if len(tokens) < self.size:
                 continue
             grams = np.lib.stride_tricks.sliding_window_view(tokens, self.size)
             same = (grams[:, :prefix] == tokens[len(tokens) - prefix :]).all(axis=1)
-            barred = result[row].copy()
-            barred[grams[same, -1]] = -np.inf
-            if np.isfinite(barred).any():
-                result[row] = barred
+            remaining = result[row].copy()
+            remaining[grams[same, -1]] = -np.inf
+            if np.isfinite(remaining).any():
+                result[row] = remaining
         return result
 
 
 @dataclass(frozen=True)
 class Dry:
-    """What would lengthen a repetition of n tokens loses multiplier * base ** (n - allowed_length).
+    """Penalises tokens that lengthen a repetition, by multiplier * base ** (n - allowed_length).
 
-    n counts how many of the last tokens, 50 at most, the past also holds right before the
-    candidate; below `allowed_length` nothing happens. No repetition is counted across a breaker.
-    Lengths are in tokens: with characters allow more of them than the 2 that suit words.
+    n counts how many of the last tokens, 50 at most, the history also holds right before the
+    candidate; below `allowed_length` nothing is subtracted. No repetition is counted across a
+    breaker. Lengths are in tokens: a tokenizer of characters needs a longer `allowed_length` than
+    the 2 that suit words.
 
     Source: p-e-w, "DRY: A modern repetition penalty" (text-generation-webui, 2024).
     """
@@ -160,7 +133,6 @@ class Dry:
     breakers: Sequence[int] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what would reward repetition."""
         require(
             0 < self.multiplier < np.inf, "dry_multiplier", self.multiplier, "finite and at least 0"
         )
@@ -169,15 +141,14 @@ class Dry:
         require_whole("dry_penalty_last_n", self.last_n)
 
     @property
-    def need(self) -> Need:
-        """The window that is searched."""
-        return Need(window=self.last_n)
+    def need(self) -> HistoryNeed:
+        """The window of the history that is searched."""
+        return HistoryNeed(window=self.last_n)
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
         result = logits.astype(np.float64)
-        for row, past in enumerate(rows.past):
-            followers, lengths = self._repetitions(past.tokens[-self.last_n :])
+        for row, history in enumerate(rows.histories):
+            followers, lengths = self._repetitions(history.tokens[-self.last_n :])
             longest = np.zeros(logits.shape[-1], dtype=np.int64)
             np.maximum.at(longest, followers, lengths)
             with np.errstate(over="ignore"):
@@ -189,12 +160,12 @@ class Dry:
     def _repetitions(
         self, tokens: NDArray[np.int32]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Tokens that once followed the present ending, and how much of it stood before each."""
+        """Tokens that followed an earlier copy of the last tokens, and the length of each copy."""
         size = len(tokens)
         breaks = np.flatnonzero(np.isin(tokens, np.asarray(self.breakers, dtype=np.int32)))
         longest = size - 1 - int(breaks[-1]) if breaks.size else size - 1
         longest = min(longest, MAX_DRY_MATCH)
-        places = np.arange(1, size)  # of the tokens that have one before them
+        places = np.arange(1, size)  # the first token has no token before it
         lengths = np.zeros(size, dtype=np.int64)
         for length in range(1, longest + 1):
             places = places[places >= length]

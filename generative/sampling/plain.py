@@ -1,20 +1,21 @@
-"""Chains of options so usual that a stepper may draw by itself: knows which, not how it draws.
+"""Chains of options so common that a stepper may draw by itself, without the loop in Python.
 
-Most speech is temperature and a cut tail. A stepper with a `run` does that for many tokens in one
-call; every other chain, grammar or beam goes round the wheel of `loop`. Both take the same tokens
-from the same random numbers.
+Most requests need no more than a temperature and a truncated tail. A stepper with a `run` draws
+many tokens of them in one call; every other chain and every grammar takes the loop in `loop`. Both
+draw the same tokens from the same random numbers. This module must not know how a stepper draws.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from generative.sampling.processors import MinP, Temperature, TopK, TopP, TypicalP
 from generative.sampling.samplers import Categorical, Greedy
+from generative.sampling.temperature import Temperature
+from generative.sampling.truncation import MinP, TopK, TopP, TypicalP
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -23,18 +24,22 @@ if TYPE_CHECKING:
     from generative.sampling.samplers import Sampler
 
 S = TypeVar("S")
+MAX_TOP_K = 2**31 - 1  # larger than any vocabulary
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlainChain:
-    """Temperature, top-k, top-p, min-p and typical-p, in this order; None is off."""
+class PlainChain(NamedTuple):
+    """Temperature, top-k, top-p, min-p and typical-p, in this order; the defaults change nothing.
+
+    The compiled loop takes this record as it is. So the values are plain numbers of one type each:
+    for another type the loop would be compiled anew.
+    """
 
     greedy: bool = False
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    typical_p: float | None = None
+    temperature: float = 1.0
+    top_k: int = MAX_TOP_K
+    top_p: float = 1.0
+    min_p_log: float = -math.inf  # ln of min_p
+    typical_p: float = 1.0
 
 
 @runtime_checkable
@@ -52,10 +57,10 @@ class Runner(Protocol[S]):
         """Draw a token a row from each row of `uniforms` (N, B), or fewer if one is `end_id`.
 
         Args:
-            chain: what bends the distribution before a draw.
-            logits: for the first token. (B, V)
-            state: of B rows, which read all before it.
-            uniforms: what `Categorical` would ask each row's generator for. (N, B)
+            chain: how logits are processed before a draw.
+            logits: those for the first token. (B, V)
+            state: the state of B rows that have read all before it.
+            uniforms: the numbers that `Categorical` would take from each row's generator. (N, B)
             end_id: nothing is drawn after the step that brought it.
 
         Returns:
@@ -65,18 +70,18 @@ class Runner(Protocol[S]):
         ...
 
 
-# in the order of application: processor, its value, the chain's name for it
-_LINKS: tuple[tuple[type, str, str], ...] = (
-    (Temperature, "temperature", "temperature"),
-    (TopK, "k", "top_k"),
-    (TopP, "p", "top_p"),
-    (MinP, "p", "min_p"),
-    (TypicalP, "p", "typical_p"),
+# in the order of application: processor, the chain's name for its value, the value
+_LINKS: tuple[tuple[type, str, Callable[[Any], float]], ...] = (
+    (Temperature, "temperature", lambda one: float(one.temperature)),
+    (TopK, "top_k", lambda one: min(int(one.k), MAX_TOP_K)),
+    (TopP, "top_p", lambda one: float(one.p)),
+    (MinP, "min_p_log", lambda one: float(one.log_p)),
+    (TypicalP, "typical_p", lambda one: float(one.p)),
 )
 
 
 def plain_chain(processors: Sequence[LogitsProcessor], sampler: Sampler) -> PlainChain | None:
-    """The plain chain that these are, or None if they are more than that or in another order."""
+    """The processors as a plain chain, or None if they are more than that or in another order."""
     if type(sampler) not in {Categorical, Greedy}:
         return None
     values: dict[str, Any] = {}
@@ -86,7 +91,7 @@ def plain_chain(processors: Sequence[LogitsProcessor], sampler: Sampler) -> Plai
             place += 1
         if place == len(_LINKS):
             return None
-        _, attribute, name = _LINKS[place]
-        values[name] = getattr(processor, attribute)
+        _, name, value = _LINKS[place]
+        values[name] = value(processor)
         place += 1
     return PlainChain(greedy=isinstance(sampler, Greedy), **values)

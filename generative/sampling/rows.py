@@ -1,6 +1,7 @@
-"""What processors may know of the rows they bend: knows past tokens and generators, no logits.
+"""What processors may know of the rows of a batch: histories, generators, progress.
 
-Nothing here is edited: a step hands in rows and gets new ones, so that beams can share them.
+It must not know logits. Nothing here is edited in place: a step takes rows and returns new ones, so
+that beams can share them.
 """
 
 from __future__ import annotations
@@ -18,37 +19,37 @@ RowArrays: TypeAlias = tuple[NDArray[Any], ...]  # a processor's own memory; eac
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """How much of the past a processor looks at, and so how much is kept.
+class HistoryNeed:
+    """How much of the history a processor looks at, and so how much is kept.
 
     Attributes:
-        counts: how often each token was there; constant memory.
-        window: so many of the last tokens; None is all of them, 0 is none.
+        counts: whether it counts each token's occurrences; they take constant memory.
+        window: the number of last tokens that it reads; None is all of them, 0 is none.
     """
 
     counts: bool = False
     window: int | None = 0
 
-    def join(self, other: Need) -> Need:
+    def join(self, other: HistoryNeed) -> HistoryNeed:
         """What both need together."""
         windows = (self.window, other.window)
-        return Need(
+        return HistoryNeed(
             counts=self.counts or other.counts,
             window=None if None in windows else max(w for w in windows if w is not None),
         )
 
 
-NOTHING = Need()
+NO_HISTORY = HistoryNeed()
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
-    """What one row has said so far, prompt included and start token left out.
+class History:
+    """The tokens of one row so far, prompt included and start token left out.
 
     Attributes:
-        counts: how often each token was there. (V,), or (0,) where no processor needs it
+        counts: how often each token occurred. (V,), or (0,) where no processor needs it
         tokens: the last tokens, as many as are needed. (T,)
-        window: how many that is; None is all.
+        window: how many tokens are kept; None is all.
     """
 
     counts: NDArray[np.int32]
@@ -56,14 +57,14 @@ class Past:
     window: int | None = 0
 
     @classmethod
-    def of(cls, tokens: Iterable[int], vocab_size: int, need: Need) -> Past:
-        """The past that a prompt makes."""
-        said = np.fromiter(tokens, dtype=np.int32)
-        counts = np.bincount(said, minlength=vocab_size) if need.counts else np.zeros(0)
-        return cls(counts.astype(np.int32), _last(said, need.window), need.window)
+    def of(cls, tokens: Iterable[int], vocab_size: int, need: HistoryNeed) -> History:
+        """The history that a prompt makes."""
+        ids = np.fromiter(tokens, dtype=np.int32)
+        counts = np.bincount(ids, minlength=vocab_size) if need.counts else np.zeros(0)
+        return cls(counts.astype(np.int32), _last(ids, need.window), need.window)
 
-    def after(self, token: int) -> Past:
-        """One token later."""
+    def after(self, token: int) -> History:
+        """The history with one token more."""
         counts = self.counts
         if counts.size:
             counts = counts.copy()
@@ -71,7 +72,7 @@ class Past:
         tokens = self.tokens
         if self.window != 0:
             tokens = _last(np.append(tokens, np.int32(token)), self.window)
-        return Past(counts, tokens, self.window)
+        return History(counts, tokens, self.window)
 
 
 def _last(tokens: NDArray[np.int32], window: int | None) -> NDArray[np.int32]:
@@ -80,37 +81,37 @@ def _last(tokens: NDArray[np.int32], window: int | None) -> NDArray[np.int32]:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """B sequences on their way, as processors see them.
+    """B unfinished sequences, as processors see them.
 
     Attributes:
-        past: what each row has said.
-        rngs: the generator of each row; processors that leave things to chance draw from it.
+        histories: the history of each row.
+        rngs: the generator of each row, from which processors draw their random numbers.
         last: the token that each row took last; None before the first. (B,)
         step: how many tokens each row has taken.
-        steps: how many it may take at most.
+        max_steps: how many it may take at most.
         memory: for each processor what it remembers between tokens; None for most.
-        shares: how much of what was asked for each row has, where the constraint can say. (B, 1)
+        measured: how far each row has come, 0 to 1, where the constraint measures it. (B, 1)
     """
 
-    past: tuple[Past, ...]
+    histories: tuple[History, ...]
     rngs: tuple[np.random.Generator, ...] = ()
     last: NDArray[np.int64] | None = None
     step: int = 0
-    steps: int = 1
+    max_steps: int = 1
     memory: tuple[RowArrays | None, ...] = ()
-    shares: NDArray[np.float64] | None = None
+    measured: NDArray[np.float64] | None = None
 
     @property
     def progress(self) -> NDArray[np.float64] | float:
-        """0 at the first token, 1 at the last: of the constraint's measure, else of `steps`."""
-        return self.step / max(1, self.steps - 1) if self.shares is None else self.shares
+        """0 at the first token, 1 at the last: what the constraint measured, else of the steps."""
+        return self.step / max(1, self.max_steps - 1) if self.measured is None else self.measured
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Rows:
         """The given rows, in that order; rows may repeat."""
         index = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
-            past=tuple(self.past[i] for i in index.tolist()),
+            histories=tuple(self.histories[i] for i in index.tolist()),
             rngs=tuple(self.rngs[i] for i in index.tolist()) if self.rngs else (),
             last=None if self.last is None else self.last[index],
             memory=tuple(
@@ -120,8 +121,9 @@ class Rows:
         )
 
     def after(self, tokens: NDArray[np.int64]) -> Rows:
-        """One token later. tokens: (B,)"""
-        past = self.past
-        if past[0].window != 0 or past[0].counts.size:
-            past = tuple(p.after(token) for p, token in zip(past, tokens.tolist(), strict=True))
-        return Rows(past, self.rngs, tokens, self.step + 1, self.steps, self.memory)
+        """The rows with one token more each. tokens: (B,)"""
+        histories = self.histories
+        if histories[0].window != 0 or histories[0].counts.size:
+            pairs = zip(histories, tokens.tolist(), strict=True)
+            histories = tuple(history.after(token) for history, token in pairs)
+        return Rows(histories, self.rngs, tokens, self.step + 1, self.max_steps, self.memory)

@@ -1,4 +1,7 @@
-"""How one token is taken from its logits: knows rows and random generators, not how logits came."""
+"""Samplers, which choose one token a row from processed logits, and functions of logits.
+
+They must not know how the logits were made.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ Logits = NDArray[np.floating]
 class Sampler(Protocol):
     """logits (B, V) and one generator a row -> tokens (B,)."""
 
-    def __call__(self, logits: Logits, rngs: Sequence[np.random.Generator]) -> NDArray[np.int64]:
-        """See the class."""
-        ...
+    def __call__(
+        self, logits: Logits, rngs: Sequence[np.random.Generator], /
+    ) -> NDArray[np.int64]: ...
 
 
 def row_generator(seed: int, index: int) -> np.random.Generator:
-    """The generator of sequence `index`: it does not depend on which others are drawn with it."""
+    """The generator of sequence `index`, which does not depend on the size of the batch."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
 
 
@@ -37,37 +40,39 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
 
 def are_distributions(logits: Logits) -> bool:
     """Whether each row has a finite maximum: no NaN, no +inf, not only -inf. (B, V)"""
-    return math.isfinite(logits.max(axis=-1).sum())  # what is not finite stays so in a sum
+    return math.isfinite(logits.max(axis=-1).sum())  # a sum with NaN or infinity is not finite
 
 
 class Greedy:
-    """The likeliest token; among equals the one with the lowest id."""
+    """Takes the likeliest token, of equals the one with the lowest id. (B, V) -> (B,)"""
 
-    def __call__(
-        self,
-        logits: Logits,
-        rngs: Sequence[np.random.Generator],  # noqa: ARG002 - nothing is left to chance
-    ) -> NDArray[np.int64]:
-        """(B, V) -> (B,)"""
+    def __call__(self, logits: Logits, _rngs: Sequence[np.random.Generator]) -> NDArray[np.int64]:
         return np.asarray(logits.argmax(axis=-1), dtype=np.int64)
 
 
 class Categorical:
-    """A token drawn with its probability, by inverting the cumulative distribution.
+    """Draws a token by its probability, by inverting the cumulative distribution. (B, V) -> (B,)
 
-    Each row uses one uniform number a token, so a row's draws are its own in any batch.
+    Each row uses one uniform number a token, so its draws are the same in any batch.
     """
 
     def __call__(self, logits: Logits, rngs: Sequence[np.random.Generator]) -> NDArray[np.int64]:
-        """(B, V) -> (B,)"""
         weights = logits.astype(np.float64)
         weights -= weights.max(axis=-1, keepdims=True)
         cumulative = np.exp(weights, out=weights).cumsum(axis=-1)  # (B, V)
         tokens = np.empty(len(rngs), dtype=np.int64)
         for row, rng in enumerate(rngs):
             total = cumulative[row, -1]
-            # random() < 1, but its product with the total may round up to it: stay below, and
-            # "right" steps over tokens of probability zero.
+            # The product of random() < 1 and the total may round up to the total, so it is kept
+            # below. Searching on the right side skips tokens of probability 0.
             point = min(rng.random() * total, np.nextafter(total, 0.0))
             tokens[row] = cumulative[row].searchsorted(point, side="right")
         return tokens
+
+
+def drawn_log_p(processed: Logits, sampler: Sampler) -> NDArray[np.float64]:
+    """ln p with which the sampler takes each token. (B, V) -> (B, V)"""
+    if not isinstance(sampler, Greedy):
+        return log_softmax(processed)
+    best = np.arange(processed.shape[-1]) == processed.argmax(axis=-1)[:, None]
+    return np.where(best, 0.0, -np.inf)

@@ -1,4 +1,4 @@
-"""The one door between sampling and any model: knows its shape, and no model."""
+"""The protocol by which sampling uses a model; it must know no model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class State(Protocol):
-    """What a model remembers of B sequences; never edited, only replaced."""
+    """The state of B sequences; it is never edited, only replaced."""
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Self:
-        """The memory of the given rows in that order; rows may repeat."""
+        """The state of the given rows in that order; rows may repeat."""
         ...
 
 
@@ -23,12 +23,12 @@ S = TypeVar("S", bound=State)
 
 
 class Stepper(Protocol[S]):
-    """A model that reads one token a row and says what may come next."""
+    """A model that reads one token a row and returns logits of the next one."""
 
     vocab_size: int
 
     def initial_state(self, batch_size: int) -> S:
-        """The memory of sequences that have not begun."""
+        """The state of sequences that have not begun."""
         ...
 
     def step(self, tokens: NDArray[np.int64], state: S) -> tuple[NDArray[np.float32], S]:
@@ -36,5 +36,5 @@ class Stepper(Protocol[S]):
         ...
 
     def prefill(self, tokens: NDArray[np.int64], state: S) -> tuple[NDArray[np.float32], S]:
-        """A whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
+        """Read a whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
         ...

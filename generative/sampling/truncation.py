@@ -1,6 +1,7 @@
-"""Processors that cut a distribution by its own figures: knows logits, and no past tokens.
+"""Processors that forbid tokens by the shape of the distribution.
 
-They cut the tail or, with XTC, the head; the rest keeps its logits.
+They remove its tail or, with XTC, its head; the other tokens keep their logits. They must not
+depend on the history.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.sampling.penalties import require, require_whole
+from generative.sampling.checks import require, require_whole
 from generative.sampling.samplers import log_softmax
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ def _are_first(order: NDArray[np.intp], counts: NDArray[np.int64]) -> NDArray[np
 def _until_mass(
     order: NDArray[np.intp], weights: NDArray[np.float64], p: float
 ) -> NDArray[np.bool_]:
-    """The tokens of an order up to the one with which they reach p of all weight, at least one.
+    """The shortest beginning of an order, of at least one token, that has a part p of all weight.
 
-    Weights need no sum of 1, so that sums of equal ones are as exact as can be. (B, V) each
+    The weights may have any sum, so that sums of equal ones stay exact. (B, V) each
     """
     ordered = np.take_along_axis(weights, order, axis=-1)
     reached = ordered.cumsum(axis=-1)
@@ -51,30 +52,31 @@ def _until_mass(
 
 
 def _weights(logits: Logits) -> NDArray[np.float64]:
-    """Probabilities over the likeliest one's. (B, V) -> (B, V)"""
+    """Each token's probability divided by the likeliest token's. (B, V) -> (B, V)"""
     wide = logits.astype(np.float64)
     weights: NDArray[np.float64] = np.exp(wide - wide.max(axis=-1, keepdims=True))
     return weights
 
 
 def _below(logits: Logits, scores: NDArray[np.float64], bounds: Logits) -> Logits:
-    """Bars scores below a bound, the likeliest token never. (B, V), (B, V), (B, 1) -> (B, V)"""
+    """Forbid scores below a bound, but never the likeliest token.
+
+    logits, scores: (B, V); bounds: (B, 1) -> (B, V)
+    """
     top = logits == logits.max(axis=-1, keepdims=True)
     return _forbid(logits, (scores < bounds) & ~top)
 
 
 @dataclass(frozen=True)
 class TopK:
-    """Keeps the k likeliest tokens; among equals the lower id. Source: Fan et al. (2018)."""
+    """Keeps the k likeliest tokens, of equals those with lower ids. Source: Fan et al. (2018)."""
 
     k: int
 
     def __post_init__(self) -> None:
-        """Refuse what would keep nothing."""
         require_whole("top_k", self.k, " (0 is off)")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         if self.k >= logits.shape[-1]:
             return logits
         counts = np.full(len(logits), self.k)
@@ -91,11 +93,9 @@ class TopP:
     p: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
         require(0 < self.p <= 1, "top_p", self.p, "in (0, 1]")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         return _forbid(logits, ~_until_mass(_descending(logits), _weights(logits), self.p))
 
 
@@ -109,13 +109,17 @@ class MinP:
     p: float
 
     def __post_init__(self) -> None:
-        """Refuse what would drop the likeliest token."""
         require(0 < self.p <= 1, "min_p", self.p, "in [0, 1]")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    @property
+    def log_p(self) -> np.floating:
+        """The bound on the logarithm of a token's probability over the likeliest one's."""
+        bound: np.floating = np.log(self.p)
+        return bound
+
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         top = logits.max(axis=-1, keepdims=True)
-        return _forbid(logits, logits - top < np.log(self.p))
+        return _forbid(logits, logits - top < self.log_p)
 
 
 def _surprise(log_p: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
@@ -126,7 +130,7 @@ def _surprise(log_p: NDArray[np.float64]) -> tuple[NDArray[np.bool_], NDArray[np
 
 @dataclass(frozen=True)
 class TypicalP:
-    """Keeps the tokens whose surprise is nearest the expected one, until they reach p together.
+    """Keeps the tokens whose surprise is nearest to the entropy, until they reach p together.
 
     Source: Meister et al., "Locally Typical Sampling" (2022).
     """
@@ -134,11 +138,9 @@ class TypicalP:
     p: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
         require(0 < self.p <= 1, "typical_p", self.p, "in (0, 1]")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         log_p = log_softmax(logits)
         probabilities = np.exp(log_p)
         possible, surprise = _surprise(log_p)
@@ -157,11 +159,9 @@ class EpsilonCutoff:
     epsilon: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
         require(0 < self.epsilon < 1, "epsilon_cutoff", self.epsilon, "in [0, 1)")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         return _below(logits, log_softmax(logits), np.full((1, 1), np.log(self.epsilon)))
 
 
@@ -169,17 +169,15 @@ class EpsilonCutoff:
 class EtaCutoff:
     """Keeps the tokens of probability min(epsilon, sqrt(epsilon) * exp(-entropy)) or more.
 
-    A flat distribution is cut lower than a sharp one. Source: Hewitt et al. (2022).
+    The bound is lower for a flat distribution than for a sharp one. Source: Hewitt et al. (2022).
     """
 
     epsilon: float
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
         require(0 < self.epsilon < 1, "eta_cutoff", self.epsilon, "in [0, 1)")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         log_p = log_softmax(logits)
         _, surprise = _surprise(log_p)
         entropy = (np.exp(log_p) * surprise).sum(axis=-1, keepdims=True)
@@ -191,18 +189,16 @@ class EtaCutoff:
 class TopNSigma:
     """Keeps the tokens whose logit is within n standard deviations of the highest.
 
-    The deviation is that of the logits still possible; temperature does not change what is kept.
+    The deviation is that of the logits not yet forbidden; a temperature does not change the choice.
     Source: Tang et al., "Top-n-sigma: Not All Logits Are You Need" (2024).
     """
 
     n: float
 
     def __post_init__(self) -> None:
-        """Refuse what would keep nothing."""
         require(0 < self.n < np.inf, "top_n_sigma", self.n, "finite and above 0")
 
-    def __call__(self, rows: Rows, logits: Logits) -> Logits:  # noqa: ARG002
-        """See the class."""
+    def __call__(self, _rows: Rows, logits: Logits) -> Logits:
         wide = logits.astype(np.float64)
         wide = wide - wide.max(axis=-1, keepdims=True)
         sigma = np.std(wide, axis=-1, keepdims=True, where=np.isfinite(wide))
@@ -211,38 +207,36 @@ class TopNSigma:
 
 @dataclass(frozen=True)
 class Xtc:
-    """With a given probability, cuts off all tokens above the threshold but the least of them.
+    """Forbids, with a given probability, all tokens above the threshold but the least likely one.
 
-    "Exclude top choices": where several tokens are likely enough, the likeliest are left out, for
-    variety, ends and line breaks too. One random number a row and token. Source: p-e-w,
-    text-generation-webui (2024).
+    "Exclude top choices": where several tokens are likely enough, the likeliest are left out for
+    variety. End tokens and line breaks are not exempt. It draws one random number for each row and
+    token. Source: p-e-w, text-generation-webui (2024).
     """
 
     probability: float
     threshold: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what is no probability."""
         require(0 < self.probability <= 1, "xtc_probability", self.probability, "in [0, 1]")
         require(0 < self.threshold <= 1, "xtc_threshold", self.threshold, "in (0, 1]")
 
     def __call__(self, rows: Rows, logits: Logits) -> Logits:
-        """See the class."""
-        struck = np.array([rng.random() < self.probability for rng in rows.rngs])
+        applies = np.array([rng.random() < self.probability for rng in rows.rngs])
         order = _descending(logits)
         ordered = log_softmax(np.take_along_axis(logits, order, axis=-1))
         likely = (ordered >= np.log(self.threshold)).sum(axis=-1)
-        cut = np.where(struck, np.maximum(likely - 1, 0), 0)  # so many from the top
+        cut = np.where(applies, np.maximum(likely - 1, 0), 0)  # a number of tokens from the top
         return _forbid(logits, _are_first(order, cut))
 
 
 @dataclass(frozen=True)
 class Mirostat:
-    """Keeps the text's surprise near tau bits a token: cuts tokens more surprising than mu.
+    """Holds a text's surprise near tau bits a token: forbids tokens more surprising than mu.
 
-    mu begins at 2 tau and after each token moves by -eta * (surprise - tau), with the surprise
-    under the distribution before the cut, as in the paper; others take it after. Each row has its
-    own mu.
+    mu begins at 2 tau and moves after each token by -eta * (surprise - tau). As in the paper, the
+    surprise is that under the distribution before the cut; other implementations use the one after
+    it. Each row has its own mu.
 
     Source: Basu et al., "Mirostat: A Neural Text Decoding Algorithm that Directly Controls
     Perplexity" (2021), algorithm 2.
@@ -252,22 +246,21 @@ class Mirostat:
     eta: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what could not be reached."""
         require(0 < self.tau < np.inf, "mirostat_tau", self.tau, "finite and above 0")
         require(0 <= self.eta < np.inf, "mirostat_eta", self.eta, "finite and at least 0")
 
     def adapt(
         self, rows: Rows, logits: Logits, memory: RowArrays | None
     ) -> tuple[Logits, RowArrays]:
-        """Cut, and learn from the token that was taken last.
+        """Adapt mu to the token that was taken last, then forbid tokens above it.
 
-        memory: mu (B,) and the surprises in bits (B, V) as they were then; None at first.
+        memory: mu (B,) and the surprises in bits (B, V) at the last token; None at first.
         """
         surprise = -log_softmax(logits) / np.log(2.0)  # (B, V)
         if memory is None or rows.last is None:
             mu = np.full(len(logits), 2.0 * self.tau)
         else:
-            mu, seen = memory
-            observed = seen[np.arange(len(mu)), rows.last]
+            mu, last_surprise = memory
+            observed = last_surprise[np.arange(len(mu)), rows.last]
             mu = mu - self.eta * (observed - self.tau)
         return _below(logits, -surprise, -mu[:, None]), (mu, surprise)

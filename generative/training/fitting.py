@@ -13,6 +13,7 @@ import torch
 
 from generative.machine.threads import ALONE, Workers
 from generative.model import match
+from generative.model.cell_specs import CELL_SPECS
 from generative.scoring.loss import cross_entropy
 from generative.training.validation import VALIDATION_WINDOW, row_groups, window_logits
 
@@ -61,7 +62,8 @@ def calibrate(
     output.weight.div_(best)
     output.bias.div_(best)
     if output.weight is model.embedding.weight:
-        model.layers[0].get_parameter("weight_input").mul_(best)
+        input_weight = CELL_SPECS[model.config.cell].input_weight
+        model.layers[0].get_parameter(input_weight).mul_(best)
         if model.config.labels:
             model.labels.weight.div_(best)  # Labels' vectors are added to the scaled embedding.
     return float(best)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from generative import checkpoint, engine
 from generative.model.stepper import TorchStepper
-from generative.sampling import SamplingOptions, collect, sample
+from generative.sampling import Request, SamplingOptions, collect, sample
 from generative.training.augment import Augmentable
 from generative.training.console import Console
 from generative.training.reports import (
@@ -139,10 +139,8 @@ class Monitor:
             if in_engine
             else TorchStepper(average),
             [self._tokenizer.start_id],
-            max_new_tokens=SAMPLE_TOKENS,
-            options=SamplingOptions(temperature=SAMPLE_TEMPERATURE),
-            seed=seed,
-            end_id=self._tokenizer.start_id,
+            Request(max_new_tokens=SAMPLE_TOKENS, seed=seed, end_id=self._tokenizer.start_id),
+            SamplingOptions(temperature=SAMPLE_TEMPERATURE),
         )
         (sequence,) = collect(draws, 1)
         text = self._tokenizer.decode(sequence.tokens)

@@ -15,7 +15,8 @@ from generative.api.text_model import TextModel
 from generative.checkpoint import Checkpoint
 from generative.engine.mixed import MixedStepper, log_mixture
 from generative.sampling import (
-    SamplingOptions,
+    BeamOptions,
+    Request,
     beam_search,
     sample,
 )
@@ -68,9 +69,7 @@ def test_every_step_is_the_mean_of_the_chains() -> None:
 
 
 def test_samples_have_the_mixtures_frequencies() -> None:
-    draws = sample(
-        chains(), [END], max_new_tokens=1, options=SamplingOptions(), seed=1, num_sequences=4000
-    )
+    draws = sample(chains(), [END], Request(max_new_tokens=1, seed=1, num_return_sequences=4000))
     (first,) = draws
     counts = np.bincount([draw.token for draw in first], minlength=4)
     np.testing.assert_allclose(counts / 4000, MIXED[END], atol=0.03)
@@ -83,11 +82,8 @@ def test_beams_find_the_mixtures_likeliest() -> None:
         beam_search(
             chains(),
             [[END]],
-            num_beams=16,
-            max_new_tokens=2,
-            seed=0,
-            end_id=None,
-            options=SamplingOptions(),
+            BeamOptions(num_beams=16),
+            Request(max_new_tokens=2),
         ),
     )
     scores = np.log(MIXED[END][:, None] * MIXED)

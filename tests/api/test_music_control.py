@@ -18,7 +18,7 @@ from generative.music.general_midi import INSTRUMENTS
 from generative.music.instruments import instrument_number
 from generative.music.keys import PROFILES, TONICS, detect_key
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
-from generative.sampling import SamplingOptions, beam_search, collect, sample
+from generative.sampling import BeamOptions, Request, SamplingOptions, beam_search, collect, sample
 from generative.sampling.branching import METHODS
 from generative.tokenizers.music.limits import MODES, MusicLimits, parse_instruments
 from generative.tokenizers.music.tokenizer import MusicGrammar, MusicTokenizer
@@ -239,19 +239,21 @@ def test_samplers_and_beams_keep_limits(more: dict[str, Any]) -> None:
     )
     assert limits is not None
     grammar = MusicGrammar(TOKENIZER, bars=2, limits=limits)
-    arguments: dict[str, Any] = {
-        "max_new_tokens": 2000,
-        "end_id": TOKENIZER.start_id,
-        "constraint": grammar,
-        "options": SamplingOptions(**more),
-    }
+    request = Request(
+        max_new_tokens=2000,
+        seed=1,
+        num_return_sequences=100,
+        end_id=TOKENIZER.start_id,
+        constraint=grammar,
+    )
+    options = SamplingOptions(**more)
     stepper = HistoryStepper(VOCAB_SIZE)
     prompt = [TOKENIZER.start_id]
-    made = collect(sample(stepper, prompt, num_sequences=100, seed=1, **arguments), 100)
+    made = collect(sample(stepper, prompt, request, options), 100)
+    best = replace(request, seed=0, num_return_sequences=2)
     for method in METHODS:
-        made += beam_search(
-            stepper, [prompt], num_beams=4, num_return_sequences=2, method=method, **arguments
-        )[0]
+        beams = BeamOptions(num_beams=4, beam_method=method)
+        made += beam_search(stepper, [prompt], beams, best, options)[0]
     for one in made:
         piece = TOKENIZER.decode(one.tokens)
         assert programs(piece) == Counter({40: 1, 42: 1, 128: 1})

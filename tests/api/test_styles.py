@@ -15,7 +15,7 @@ import torch
 import generative
 from generative import checkpoint, engine
 from generative.api.runtime import STYLES_KEPT, Runtime
-from generative.api.styles import in_style, shares
+from generative.api.styles import in_style, style_weights
 from generative.api.text_model import TextModel
 from generative.checkpoint import Checkpoint, CheckpointError
 from generative.cli.main import main
@@ -88,7 +88,7 @@ def two_styles(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> TextMo
     ],
 )
 def test_styles_are_shares(style: Any, expected: dict[str, float]) -> None:
-    assert shares(style, (*NAMES, "odd:1,5")) == pytest.approx(expected)
+    assert style_weights(style, (*NAMES, "odd:1,5")) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -105,12 +105,12 @@ def test_styles_are_shares(style: Any, expected: dict[str, float]) -> None:
 )
 def test_styles_that_are_none(style: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        shares(style, NAMES)
+        style_weights(style, NAMES)
 
 
 def test_a_model_without_styles_says_so() -> None:
     with pytest.raises(ValueError, match="has no styles; train a model with --styles"):
-        shares("bach", ())
+        style_weights("bach", ())
 
 
 @every_cell

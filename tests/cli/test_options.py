@@ -17,7 +17,7 @@ from generative.cli import music, sections
 from generative.cli.main import cli as group
 from generative.cli.sections import Section, gathered, given, option
 from generative.engine import PRECISIONS
-from generative.model.config import GATES
+from generative.model.cell_specs import CELL_SPECS
 from generative.music import formats
 from generative.music.jam import Settings
 from generative.music.quantise import PERFORMANCE, SCORE
@@ -80,7 +80,7 @@ def test_common_options_come_first(capfdbinary: pytest.CaptureFixture[bytes]) ->
 
 
 def test_choices_are_the_registries() -> None:
-    assert set(choices.CELLS) == set(GATES)
+    assert set(choices.CELLS) == set(CELL_SPECS)
     assert set(choices.GRIDS) == {choices.AUTO, SCORE, PERFORMANCE}
     assert choices.SAMPLING_PRECISIONS == PRECISIONS
     for name in choices.TRAINING_PRECISIONS:

@@ -7,6 +7,7 @@ import itertools
 import re
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 import generative
 from generative.constraints import TextConstraint, compile_text
 from generative.constraints.utf8 import byte_sequences, complement
-from generative.sampling import SamplingOptions, beam_search, collect, sample
+from generative.sampling import BeamOptions, Request, SamplingOptions, beam_search, collect, sample
 from generative.sampling.branching import METHODS
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
@@ -138,19 +139,20 @@ def constrained(
     """Texts by a model without sense, under a constraint."""
     bound = TextConstraint(tokenizer.token_bytes, automaton, tokenizer.start_id, max_new_tokens)
     stepper = HistoryStepper(tokenizer.vocab_size, scale)
-    arguments: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens,
-        "end_id": tokenizer.start_id,
-        "constraint": bound,
-        "options": SamplingOptions(**more),
-    }
-    draws = sample(stepper, [tokenizer.start_id], num_sequences=count, seed=3, **arguments)
+    prompt, options = [tokenizer.start_id], SamplingOptions(**more)
+    request = Request(
+        max_new_tokens=max_new_tokens,
+        seed=3,
+        num_return_sequences=count,
+        end_id=tokenizer.start_id,
+        constraint=bound,
+    )
+    draws = sample(stepper, prompt, request, options)
     texts = [tokenizer.decode(one.tokens) for one in collect(draws, count)]
     for method in METHODS:
-        beams = beam_search(
-            stepper, [[tokenizer.start_id]], num_beams=6, num_return_sequences=6, method=method,
-            **arguments,
-        )[0]  # fmt: skip
+        six = BeamOptions(num_beams=6, beam_method=method)
+        best = replace(request, seed=0, num_return_sequences=6)
+        beams = beam_search(stepper, [prompt], six, best, options)[0]
         texts += [tokenizer.decode(one.tokens) for one in beams]
     return texts
 
@@ -203,10 +205,8 @@ def test_the_distribution_is_the_models_own_where_nothing_is_cut() -> None:
     stepper = HistoryStepper(BYTES.vocab_size, scale=2.0)
     logits, _ = stepper.prefill(np.array([BYTES.start_id]), stepper.initial_state(1))
     odds = np.exp(logits[0, ord("a")] - logits[0, ord("b")])
-    draws = sample(
-        stepper, [BYTES.start_id], max_new_tokens=1, options=SamplingOptions(), seed=0,
-        num_sequences=4000, constraint=bound,
-    )  # fmt: skip
+    request = Request(max_new_tokens=1, num_return_sequences=4000, constraint=bound)
+    draws = sample(stepper, [BYTES.start_id], request)
     p = np.mean([one.tokens == [ord("a")] for one in collect(draws, 4000)])
     expected = odds / (1 + odds)
     assert abs(p - expected) < 3 * np.sqrt(expected * (1 - expected) / 4000)
@@ -233,16 +233,16 @@ def test_there_are_no_dead_ends(left: int, seed: int) -> None:
     automaton = compile_text("(ab?c{2,3}|🎵x)*(end|a)")
     bound = TextConstraint(CHARS.token_bytes, automaton, CHARS.start_id, left)
     rng = np.random.default_rng(seed)
-    state, said = bound.start(), []
+    state, drawn = bound.start(), []
     for _ in range(left):
         choices = np.flatnonzero(bound.allowed(state))
         assert choices.size
         token = int(rng.choice(choices))
         if token == CHARS.start_id:
             break
-        said.append(token)
+        drawn.append(token)
         state = bound.advance(state, token)
-    assert re.fullmatch("(ab?c{2,3}|🎵x)*(end|a)", CHARS.decode(said))
+    assert re.fullmatch("(ab?c{2,3}|🎵x)*(end|a)", CHARS.decode(drawn))
 
 
 def test_text_models_take_constraints(shakespeare: TextModel) -> None:

@@ -16,8 +16,9 @@ from generative import checkpoint, engine, files
 from generative.checkpoint import CheckpointError
 from generative.errors import FileError
 from generative.files import untrusted
+from generative.model.cell_specs import CELL_SPECS
 from generative.model.cells import CELLS
-from generative.model.config import GATES, MAX_PARAMETERS, ModelConfig
+from generative.model.config import MAX_PARAMETERS, ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
@@ -70,7 +71,7 @@ def replace_file(folder: Path, name: str, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "tied", "labels", "match_length"),
-    list(itertools.product(GATES, [False, True], [(), ("a", "b")], [0, 4])),
+    list(itertools.product(CELL_SPECS, [False, True], [(), ("a", "b")], [0, 4])),
 )
 def test_shapes_are_those_of_the_torch_model(
     cell: str, tied: bool, labels: tuple[str, ...], match_length: int
@@ -87,7 +88,7 @@ def test_shapes_are_those_of_the_torch_model(
     )
     state = LanguageModel(config).state_dict()
     assert config.shapes() == {name: tuple(tensor.shape) for name, tensor in state.items()}
-    assert set(GATES) == set(CELLS)
+    assert set(CELL_SPECS) == set(CELLS)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,17 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from generative.sampling import SamplingOptions, beam_search, collect, sample
+from generative.sampling import (
+    BeamOptions,
+    Request,
+    SamplingOptions,
+    beam_search,
+    collect,
+    sample,
+)
 from tests.chain import CHAIN, END, ChainStepper, HistoryState, HistoryStepper
 from tests.sampling.test_sampling import NoTwice
 
 LENGTH = 4
 
 
-def search(**changes: Any) -> list[Any]:
-    arguments = {"num_beams": 4, "max_new_tokens": LENGTH, "end_id": END, **changes}
-    stepper = ChainStepper(arguments.pop("chain", CHAIN))
-    return beam_search(stepper, [[END]], **arguments)[0]
+def find(
+    stepper: Any, prompts: Any, options: SamplingOptions | None = None, **settings: Any
+) -> list[list[Any]]:
+    """`beam_search`, whose settings are those of its beams and of its request."""
+    names = {field.name for field in fields(BeamOptions)} & set(settings)
+    beams = BeamOptions(**{name: settings.pop(name) for name in names})
+    return beam_search(stepper, prompts, beams, Request(**settings), options)
+
+
+def search(chain: Any = CHAIN, **changes: Any) -> list[Any]:
+    settings = {"num_beams": 4, "max_new_tokens": LENGTH, "end_id": END, **changes}
+    return find(ChainStepper(chain), [[END]], **settings)[0]
 
 
 def exhaustive(
@@ -69,10 +85,8 @@ def test_width_one_is_greedy() -> None:
     greedy = sample(
         ChainStepper(),
         [END],
-        max_new_tokens=9,
-        options=SamplingOptions(temperature=0),
-        seed=0,
-        end_id=END,
+        Request(max_new_tokens=9, end_id=END),
+        SamplingOptions(temperature=0),
     )
     (sampled,) = collect(greedy, 1)
     assert beam.tokens == sampled.tokens
@@ -117,8 +131,8 @@ def test_a_search_ranks_by_the_model_whatever_sampling_would_do() -> None:
 
 
 def test_a_stop_ends_a_hypothesis() -> None:
-    def after_2(said: Any, token: int) -> tuple[Any, bool]:
-        return said, token == 2
+    def after_2(state: Any, token: int) -> tuple[Any, bool]:
+        return state, token == 2
 
     found = search(num_beams=64, num_return_sequences=20, stop=after_2)
     assert {f.finish_reason for f in found} >= {"stop", "end"}
@@ -140,7 +154,7 @@ def test_what_is_allowed_may_be_as_unlikely_as_it_likes() -> None:
             return np.arange(4) > 0
 
     for options in (SamplingOptions(), SamplingOptions(presence_penalty=0.5)):
-        (found,) = beam_search(
+        (found,) = find(
             Certain(4),
             [[END]],
             num_beams=2,
@@ -168,8 +182,11 @@ def test_a_penalty_changes_the_ranking_but_not_the_reported_probabilities() -> N
         ({"num_return_sequences": 5}, r"must be in 1..num_beams \(4\), not 5"),
         ({"num_beam_groups": 3}, r"num_beam_groups must divide num_beams \(4\), not 3"),
         ({"diversity_penalty": -1.0}, "diversity_penalty must be finite and at least 0, not -1.0"),
-        ({"method": "wild"}, "beam_method must be one of search, sample, stochastic, not 'wild'"),
-        ({"method": "sample", "num_beam_groups": 2}, "num_beam_groups must be 1 where"),
+        (
+            {"beam_method": "wild"},
+            "beam_method must be one of search, sample, stochastic, not 'wild'",
+        ),
+        ({"beam_method": "sample", "num_beam_groups": 2}, "num_beam_groups must be 1 where"),
     ],
 )
 def test_impossible_searches_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -198,9 +215,9 @@ def leaf_probabilities(longest: int) -> dict[tuple[tuple[int, ...], bool], float
 def test_a_drawn_beam_of_one_is_ordinary_sampling(method: str) -> None:
     count = 4000
     expected = leaf_probabilities(LENGTH)
-    made = beam_search(
+    made = find(
         ChainStepper(), [[END]] * count, num_beams=1, max_new_tokens=LENGTH, end_id=END,
-        method=method, seed=1,
+        beam_method=method, seed=1,
     )  # fmt: skip
     seen = Counter(leaf(one) for (one,) in made)
     assert set(seen) <= set(expected)
@@ -224,9 +241,9 @@ def test_stochastic_beams_are_a_sample_without_replacement() -> None:
     triples[index, :, index] = triples[:, index, index] = 0.0
     inclusion = p + pairs.sum(axis=0) + triples.sum(axis=(0, 1))
     assert inclusion.sum() == pytest.approx(width)
-    made = beam_search(
+    made = find(
         ChainStepper(), [[END]] * count, num_beams=width, num_return_sequences=width,
-        max_new_tokens=longest, end_id=END, method="stochastic", seed=2,
+        max_new_tokens=longest, end_id=END, beam_method="stochastic", seed=2,
     )  # fmt: skip
     assert all(len({leaf(one) for one in beam}) == width for beam in made)
     seen = Counter(leaf(one) for beam in made for one in beam)
@@ -245,7 +262,7 @@ def test_groups_shun_each_others_tokens() -> None:
     assert len(alike) == 1  # without a penalty all groups find the same, which counts once
     found = search(num_beams=3, num_beam_groups=3, num_return_sequences=3, diversity_penalty=99.0)
     assert len({f.tokens[0] for f in found}) == 3
-    # the first group never hears of the others; scores stay log-probabilities
+    # the first group does not depend on the others; scores stay log-probabilities
     (greedy,) = search(num_beams=1)
     assert greedy.tokens in [f.tokens for f in found]
     for f in found:
@@ -274,11 +291,11 @@ PROMPTS = [[0, 1, 2], [0], [0, 1, 2, 3, 4, 5, 6], [0, 1, 7], [0, 1, 2]]
 def test_prompts_of_any_length_search_as_one_batch(more: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"num_beams": 4, "max_new_tokens": 6, "num_return_sequences": 2}
     stepper = HistoryStepper(9, scale=3.0)
-    together = beam_search(stepper, PROMPTS, **arguments, **more)
+    together = find(stepper, PROMPTS, **arguments, **more)
     # one token for all of them at each step, and the longest prompt decides how many
     assert len(stepper.steps) <= len(PROMPTS[2]) + 6
     for prompt, found in zip(PROMPTS, together, strict=True):
-        alone = beam_search(HistoryStepper(9, scale=3.0), [prompt], **arguments, **more)[0]
+        alone = find(HistoryStepper(9, scale=3.0), [prompt], **arguments, **more)[0]
         assert [f.tokens for f in found] == [f.tokens for f in alone]
         np.testing.assert_allclose([f.score for f in found], [f.score for f in alone])
 
@@ -299,9 +316,9 @@ def test_states_are_selected_only_where_their_order_changes() -> None:
             logits, state = super().step(tokens, state)
             return logits, Counting(state.digests)
 
-    beam_search(Stepper(5), [[0]], num_beams=1, max_new_tokens=8)
+    find(Stepper(5), [[0]], num_beams=1, max_new_tokens=8)
     assert Counting.selected == []
-    beam_search(Stepper(5, scale=5.0), [[0]], num_beams=4, max_new_tokens=20)
+    find(Stepper(5, scale=5.0), [[0]], num_beams=4, max_new_tokens=20)
     assert Counting.selected[0] == [0, 0, 0, 0]
     assert all(rows != list(range(4)) for rows in Counting.selected)
 
@@ -323,14 +340,14 @@ def test_tokens_can_be_told_with_what_stood_beside_them() -> None:
         assert [d.chosen.logprob for d in f.details] == f.logprobs
         assert all(len(d.top) == 2 for d in f.details)
     sharp = SamplingOptions(temperature=0.5)
-    for f in search(num_beams=2, method="sample", options=sharp, top_logprobs=0):
+    for f in search(num_beams=2, beam_method="sample", options=sharp, top_logprobs=0):
         assert any(d.chosen.logprob != d.chosen.processed_logprob for d in f.details)
 
 
 def test_the_same_seed_draws_the_same_beams() -> None:
     for method in ("sample", "stochastic"):
         one, two, other = (
-            search(method=method, num_return_sequences=4, seed=seed) for seed in (1, 1, 2)
+            search(beam_method=method, num_return_sequences=4, seed=seed) for seed in (1, 1, 2)
         )
         assert one == two != other
     assert search(seed=1) == search(seed=2)
@@ -338,4 +355,4 @@ def test_the_same_seed_draws_the_same_beams() -> None:
 
 def test_prompts_must_begin_alike() -> None:
     with pytest.raises(ValueError, match="begin with the same start token"):
-        beam_search(ChainStepper(), [[END], [1]], num_beams=2, max_new_tokens=2)
+        find(ChainStepper(), [[END], [1]], num_beams=2, max_new_tokens=2)

@@ -7,24 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from generative.sampling import (
     PROCESSOR_NAMES,
     Categorical,
     Greedy,
-    Past,
+    History,
     Rows,
     SamplingOptions,
-    begin,
-    bend,
     build,
+    process_logits,
     row_generator,
+    start_rows,
 )
 from generative.sampling.bans import AllowedTokens, BannedTokens, LogitBias, MinNewTokens
-from generative.sampling.loop import check_logits
 from generative.sampling.penalties import (
     Dry,
     FrequencyPenalty,
@@ -32,7 +28,7 @@ from generative.sampling.penalties import (
     PresencePenalty,
     RepetitionPenalty,
 )
-from generative.sampling.rows import Need
+from generative.sampling.rows import HistoryNeed
 from generative.sampling.temperature import Temperature, TemperatureSchedule
 from generative.sampling.truncation import (
     EpsilonCutoff,
@@ -52,12 +48,12 @@ if TYPE_CHECKING:
 FOUR = np.log(np.array([[0.1, 0.5, 0.15, 0.25]]))
 
 
-def rows(*said: list[int], size: int = 4, **more: Any) -> Rows:
-    """Rows that have said that, every kind of memory kept; one silent row for no argument."""
-    need = Need(counts=True, window=None)
-    past = tuple(Past.of(tokens, size, need) for tokens in said or ([],))
-    rngs = tuple(row_generator(0, row) for row in range(len(past)))
-    return Rows(past=past, rngs=rngs, **more)
+def rows(*histories: list[int], size: int = 4, **more: Any) -> Rows:
+    """Rows with these histories, which keep all that a processor may need; without any, one row."""
+    need = HistoryNeed(counts=True, window=None)
+    made = tuple(History.of(tokens, size, need) for tokens in histories or ([],))
+    rngs = tuple(row_generator(0, row) for row in range(len(made)))
+    return Rows(histories=made, rngs=rngs, **more)
 
 
 def kept(logits: NDArray[Any]) -> list[int]:
@@ -125,13 +121,13 @@ def test_temperature_is_a_power_of_the_probabilities() -> None:
 )
 def test_a_schedule_moves_in_straight_lines_to_the_last_token(step: int, expected: float) -> None:
     schedule = TemperatureSchedule((2.0, 1.0, 0.5))
-    at = rows(step=step, steps=5)
+    at = rows(step=step, max_steps=5)
     np.testing.assert_array_equal(schedule(at, FOUR), Temperature(expected)(at, FOUR))
 
 
 def test_a_schedule_of_one_value_or_one_token_is_its_first() -> None:
     assert TemperatureSchedule((0.7,)).at(0.5) == 0.7
-    assert TemperatureSchedule((2.0, 1.0)).at(rows(steps=1).progress) == 2.0
+    assert TemperatureSchedule((2.0, 1.0)).at(rows(max_steps=1).progress) == 2.0
 
 
 def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() -> None:
@@ -143,13 +139,13 @@ def test_repetition_penalty_divides_positive_and_multiplies_negative_logits() ->
 
 def test_presence_counts_once_and_frequency_each_time() -> None:
     logits = np.zeros((1, 4))
-    said = rows([0, 1, 1, 1])
-    np.testing.assert_array_equal(PresencePenalty(0.5)(said, logits), [[-0.5, -0.5, 0, 0]])
-    np.testing.assert_array_equal(FrequencyPenalty(0.5)(said, logits), [[-0.5, -1.5, 0, 0]])
+    history = rows([0, 1, 1, 1])
+    np.testing.assert_array_equal(PresencePenalty(0.5)(history, logits), [[-0.5, -0.5, 0, 0]])
+    np.testing.assert_array_equal(FrequencyPenalty(0.5)(history, logits), [[-0.5, -1.5, 0, 0]])
 
 
 def test_biases_are_added() -> None:
-    biased = LogitBias(((0, 2.0), (3, -1.0)))(rows(), np.zeros((2, 4)))
+    biased = LogitBias({0: 2.0, 3: -1.0})(rows(), np.zeros((2, 4)))
     np.testing.assert_array_equal(biased, [[2, 0, 0, -1]] * 2)
 
 
@@ -162,7 +158,7 @@ def test_no_repeat_ngram_bars_what_would_complete_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "options", "expected"),
+    ("history", "options", "expected"),
     [
         ([1, 2, 3, 1, 2], {}, {3: 1.0}),  # "1 2" came before 3
         ([0, 1, 2, 3, 0, 1, 2], {}, {3: 1.75}),  # "0 1 2", one more than is allowed
@@ -176,8 +172,8 @@ def test_no_repeat_ngram_bars_what_would_complete_one() -> None:
         ([], {}, {}),
     ],
 )
-def test_dry(said: list[int], options: dict[str, Any], expected: dict[int, float]) -> None:
-    result = -Dry(1.0, **options)(rows(said), np.zeros((1, 4)))
+def test_dry(history: list[int], options: dict[str, Any], expected: dict[int, float]) -> None:
+    result = -Dry(1.0, **options)(rows(history), np.zeros((1, 4)))
     np.testing.assert_array_equal(result, [[expected.get(token, 0.0) for token in range(4)]])
 
 
@@ -185,7 +181,9 @@ def test_xtc_strikes_as_often_as_asked_by_each_rows_own_numbers() -> None:
     many = rows(*[[] for _ in range(4000)])
     struck = ~np.isfinite(Xtc(0.3, 0.2)(many, FOUR.repeat(4000, axis=0))[:, 1])
     assert struck.mean() == pytest.approx(0.3, abs=3 * np.sqrt(0.21 / 4000))
-    alone = [Xtc(0.3, 0.2)(Rows(past=(), rngs=(row_generator(0, row),)), FOUR) for row in range(50)]
+    alone = [
+        Xtc(0.3, 0.2)(Rows(histories=(), rngs=(row_generator(0, row),)), FOUR) for row in range(50)
+    ]
     assert [not np.isfinite(one[0, 1]) for one in alone] == struck[:50].tolist()
 
 
@@ -207,12 +205,12 @@ def test_mirostat_holds_the_surprise_it_is_asked_for() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (1, 200))
     processors, sampler = build(SamplingOptions(mirostat_tau=5.0, mirostat_eta=0.2))
-    known = begin(processors, [0], 200, [row_generator(1, 0)], steps=3000)
+    known = start_rows(processors, [0], 200, [row_generator(1, 0)], max_steps=3000)
     bits = -np.log2(probabilities(logits)[0])
     seen = []
     for _ in range(3000):
-        bent, known = bend(processors, known, logits)
-        drawn = sampler(bent, known.rngs)
+        processed, known = process_logits(processors, known, logits)
+        drawn = sampler(processed, known.rngs)
         known = known.after(drawn)
         seen.append(bits[drawn[0]])
     assert np.mean(seen[500:]) == pytest.approx(5.0, abs=0.1)
@@ -229,17 +227,19 @@ def test_nothing_left_is_an_error_that_names_the_option() -> None:
     for options in ({"allowed_tokens": (0,), "banned_tokens": (0,)}, {"allowed_tokens": ()}):
         processors, _ = build(SamplingOptions(**options))
         with pytest.raises(ValueError, match="leaves no token that is possible"):
-            bend(processors, begin(processors, [0], 4, [row_generator(0, 0)], 1), FOUR)
+            process_logits(
+                processors, start_rows(processors, [0], 4, [row_generator(0, 0)], 1), FOUR
+            )
     with pytest.raises(ValueError, match=r"banned_tokens must be of ids in 0..3, not \[9\]"):
         BannedTokens((9,))(rows(), FOUR)
     assert kept(MinNewTokens(5, end_id=1)(rows(), np.array([[-np.inf, 0.0]]))) == [1]
 
 
-def bent_by(options: SamplingOptions, logits: NDArray[Any] = FOUR) -> NDArray[Any]:
+def processed_by(options: SamplingOptions, logits: NDArray[Any] = FOUR) -> NDArray[Any]:
     processors, _ = build(options, end_id=0)
-    said = [0, 1, 2, 3, 1, 2]
-    known = begin(processors, said, logits.shape[-1], [row_generator(0, 0)], 3)
-    return bend(processors, known, logits)[0]
+    history = [0, 1, 2, 3, 1, 2]
+    known = start_rows(processors, history, logits.shape[-1], [row_generator(0, 0)], 3)
+    return process_logits(processors, known, logits)[0]
 
 
 EACH: dict[str, Any] = {
@@ -269,21 +269,21 @@ def test_each_processor_does_something_and_any_two_compose_in_either_order() -> 
     assert len(EACH) == len(PROCESSOR_NAMES)
     names = dict(zip(EACH, PROCESSOR_NAMES, strict=True))
     for option, value in EACH.items():
-        assert not np.array_equal(bent_by(SamplingOptions(**{option: value})), FOUR), option
+        assert not np.array_equal(processed_by(SamplingOptions(**{option: value})), FOUR), option
     for one, two in itertools.permutations(EACH, 2):
         pair = SamplingOptions(
             **{one: EACH[one], two: EACH[two]}, samplers=(names[one], names[two])
         )
-        by_both = bent_by(pair)
+        by_both = processed_by(pair)
         assert kept(by_both)
-        assert set(kept(by_both)) <= set(kept(bent_by(SamplingOptions(**{one: EACH[one]}))))
+        assert set(kept(by_both)) <= set(kept(processed_by(SamplingOptions(**{one: EACH[one]}))))
 
 
 def test_the_order_is_the_users() -> None:
     hot: dict[str, Any] = {"temperature": 3.0, "top_p": 0.6}
     # by default the heat comes first: 0.32 + 0.25 < 0.6, so three tokens stay
-    assert kept(bent_by(SamplingOptions(**hot))) == [1, 2, 3]
-    assert kept(bent_by(SamplingOptions(**hot, samplers=("top_p", "temperature")))) == [1, 3]
+    assert kept(processed_by(SamplingOptions(**hot))) == [1, 2, 3]
+    assert kept(processed_by(SamplingOptions(**hot, samplers=("top_p", "temperature")))) == [1, 3]
     # what is not named runs before what is
     first, *_, last = build(SamplingOptions(**hot, top_k=2, samplers=("temperature",)))[0]
     assert (first, last) == (TopK(2), Temperature(3.0))
@@ -321,7 +321,7 @@ NEUTRAL = SamplingOptions(
 def test_neutral_values_add_nothing() -> None:
     assert build(NEUTRAL)[0] == build(SamplingOptions())[0] == []
     assert isinstance(build(NEUTRAL)[1], Categorical)
-    assert bent_by(NEUTRAL) is FOUR
+    assert processed_by(NEUTRAL) is FOUR
 
 
 @pytest.mark.parametrize(
@@ -361,105 +361,3 @@ def test_neutral_values_add_nothing() -> None:
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(SamplingOptions(**options))
-
-
-SIZE = 6
-IDS = st.lists(st.integers(0, SIZE - 1), max_size=SIZE).map(tuple)
-WITHIN: dict[str, Any] = {
-    "temperature": st.floats(0, 10) | st.lists(st.floats(0.01, 10), min_size=1, max_size=3),
-    "top_k": st.integers(0, SIZE + 2),
-    "top_p": st.floats(0.01, 1),
-    "min_p": st.floats(0, 1),
-    "typical_p": st.floats(0.01, 1),
-    "epsilon_cutoff": st.floats(0, 0.99),
-    "eta_cutoff": st.floats(0, 0.99),
-    "top_n_sigma": st.floats(0, 5),
-    "xtc_probability": st.floats(0, 1),
-    "xtc_threshold": st.floats(0.01, 1),
-    "mirostat_tau": st.floats(0, 10),
-    "mirostat_eta": st.floats(0, 1),
-    "repetition_penalty": st.floats(0.1, 10),
-    "presence_penalty": st.floats(-5, 5),
-    "frequency_penalty": st.floats(-5, 5),
-    "no_repeat_ngram_size": st.integers(0, 4),
-    "dry_multiplier": st.floats(0, 5),
-    "dry_base": st.floats(1, 4),
-    "dry_allowed_length": st.integers(1, 3),
-    "dry_penalty_last_n": st.integers(1, 9),
-    "dry_sequence_breakers": IDS,
-    "logit_bias": st.dictionaries(st.integers(0, SIZE - 1), st.floats(-9, 9), max_size=3),
-    "allowed_tokens": IDS,
-    "banned_tokens": IDS,
-    "min_new_tokens": st.integers(0, 3),
-    "samplers": st.lists(st.sampled_from(PROCESSOR_NAMES), max_size=4, unique=True),
-}
-ANYTHING = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-9, 9)
-LISTS = {"dry_sequence_breakers", "allowed_tokens", "banned_tokens", "logit_bias", "samplers"}
-BEYOND = {
-    name: st.just((99,)) if name in LISTS - {"logit_bias", "samplers"} else ANYTHING
-    for name in WITHIN
-    if name not in {"logit_bias", "samplers"}
-}
-LOGITS = hnp.arrays(
-    np.float32,
-    (2, SIZE),
-    elements=st.sampled_from([-np.inf, 0.0, 1.0]) | st.floats(-50, 50, width=32),
-)
-SAID = st.lists(st.integers(0, SIZE - 1), max_size=8)
-
-
-def check_the_chain(
-    options: dict[str, Any], logits: NDArray[np.float32], said: list[int], allowed_to_say: list[str]
-) -> None:
-    """Three tokens; each from a distribution within the given one, or an error that says why."""
-    before = logits.copy()
-    try:
-        processors, sampler = build(SamplingOptions(**options), end_id=0)
-        check_logits(logits)
-        rngs = [row_generator(0, 0), row_generator(0, 1)]
-        known = begin(processors, [0, *said], SIZE, rngs, steps=3)
-        for _ in range(3):
-            result, known = bend(processors, known, logits)
-            assert np.isfinite(result.max(axis=1)).all()
-            assert not np.isnan(result).any()
-            assert not (np.isfinite(result) & ~np.isfinite(logits)).any()
-            drawn = sampler(result, rngs)
-            assert np.isfinite(result[[0, 1], drawn]).all()
-            known = known.after(drawn)
-    except ValueError as error:
-        assert any(words in str(error) for words in allowed_to_say), error  # noqa: PT017
-    np.testing.assert_array_equal(logits, before)
-
-
-@settings(max_examples=300)
-@given(options=st.fixed_dictionaries({}, optional=WITHIN), logits=LOGITS, said=SAID)
-def test_options_in_range_leave_a_distribution_within_the_given_one(
-    options: dict[str, Any], logits: NDArray[np.float32], said: list[int]
-) -> None:
-    reasons = ["leaves no token that is possible here"] * bool(
-        {"allowed_tokens", "banned_tokens"} & set(options)
-    )
-    if not np.isfinite(logits).any(axis=1).all():
-        reasons.append("logits hold")
-    check_the_chain(options, logits, said, reasons)
-
-
-@settings(max_examples=300)
-@given(
-    options=st.fixed_dictionaries({}, optional=WITHIN),
-    beyond=st.dictionaries(st.sampled_from(sorted(BEYOND)), st.none(), min_size=1, max_size=2),
-    data=st.data(),
-    logits=LOGITS,
-    said=SAID,
-)
-def test_any_other_options_do_so_or_say_why_not(
-    options: dict[str, Any],
-    beyond: dict[str, None],
-    data: st.DataObject,
-    logits: NDArray[np.float32],
-    said: list[int],
-) -> None:
-    options = options | {name: data.draw(BEYOND[name]) for name in beyond}
-    check_the_chain(
-        options, logits, said, [" must ", "leaves no", "leave no distribution", "logits hold"]
-    )

@@ -14,6 +14,7 @@ from scipy import stats
 
 from generative.sampling import (
     Categorical,
+    Request,
     SamplingOptions,
     collect,
     row_generator,
@@ -49,20 +50,14 @@ def test_impossible_tokens_are_never_drawn() -> None:
         assert Categorical()(logits, [Fixed(value)]).tolist() == [token]  # type: ignore[list-item]
 
 
-def run(**changes: Any) -> list[Any]:
-    arguments = {
-        "max_new_tokens": 12,
-        "options": SamplingOptions(),
-        "seed": 5,
-        "num_sequences": 1,
-        "end_id": END,
-        **changes,
-    }
-    return collect(sample(ChainStepper(), [END], **arguments), arguments["num_sequences"])
+def run(options: SamplingOptions | None = None, **changes: Any) -> list[Any]:
+    request = Request(**{"max_new_tokens": 12, "seed": 5, "end_id": END, **changes})
+    draws = sample(ChainStepper(), [END], request, options)
+    return collect(draws, request.num_return_sequences)
 
 
 def test_a_chain_is_sampled_with_its_own_probabilities() -> None:
-    made = run(num_sequences=8000, max_new_tokens=1)
+    made = run(num_return_sequences=8000, max_new_tokens=1)
     first = [m.tokens[0] if m.tokens else END for m in made]
     counts = np.bincount(first, minlength=len(CHAIN))
     possible = CHAIN[END] > 0
@@ -72,7 +67,7 @@ def test_a_chain_is_sampled_with_its_own_probabilities() -> None:
 
 
 def test_reported_log_probabilities_are_the_models_own() -> None:
-    for one in run(num_sequences=50, options=SamplingOptions(temperature=0.3, top_k=2)):
+    for one in run(num_return_sequences=50, options=SamplingOptions(temperature=0.3, top_k=2)):
         path = [END, *one.tokens]
         exact = [np.log(CHAIN[a, b]) for a, b in itertools.pairwise(path)]
         np.testing.assert_allclose(one.logprobs, exact, rtol=1e-5)
@@ -80,18 +75,18 @@ def test_reported_log_probabilities_are_the_models_own() -> None:
 
 
 def test_a_row_is_the_same_alone_and_in_a_batch() -> None:
-    batch = run(num_sequences=6, options=SamplingOptions(top_p=0.9))
+    batch = run(num_return_sequences=6, options=SamplingOptions(top_p=0.9))
     for n in range(1, 6):
-        assert run(num_sequences=n, options=SamplingOptions(top_p=0.9)) == batch[:n]
+        assert run(num_return_sequences=n, options=SamplingOptions(top_p=0.9)) == batch[:n]
     assert run(seed=6) != run(seed=5)
 
 
 def test_endings() -> None:
-    reasons = {m.finish_reason for m in run(num_sequences=200)}
+    reasons = {m.finish_reason for m in run(num_return_sequences=200)}
     assert reasons == {"length", "end"}
-    assert all(END not in m.tokens for m in run(num_sequences=200))
+    assert all(END not in m.tokens for m in run(num_return_sequences=200))
     assert run(max_new_tokens=0)[0].tokens == []
-    stopped = run(stop=lambda said, token: (said, True))[0]
+    stopped = run(stop=lambda state, token: (state, True))[0]
     assert (len(stopped.tokens), stopped.finish_reason) == (1, "stop")
 
 
@@ -102,7 +97,7 @@ def test_greedy_is_top_k_one() -> None:
 
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="at least the start token"):
-        next(sample(ChainStepper(), [], max_new_tokens=1, options=SamplingOptions(), seed=0))
+        next(sample(ChainStepper(), [], Request(max_new_tokens=1)))
 
 
 class NoTwice:
@@ -119,7 +114,7 @@ class NoTwice:
 
 
 def test_a_constraint_is_obeyed() -> None:
-    free, bound = (run(num_sequences=100, constraint=c) for c in (None, NoTwice()))
+    free, bound = (run(num_return_sequences=100, constraint=c) for c in (None, NoTwice()))
     twice = [any(a == b for a, b in zip(m.tokens, m.tokens[1:], strict=False)) for m in free]
     assert any(twice)
     for m in bound:
@@ -132,10 +127,12 @@ def test_a_schedule_follows_a_constraint_that_measures() -> None:
             return 1.0
 
     schedule = SamplingOptions(temperature=(9.0, 1e-9))
-    cold = run(options=schedule, constraint=Done(), num_sequences=3)
-    greedy = run(options=SamplingOptions(temperature=0), constraint=NoTwice(), num_sequences=3)
+    cold = run(options=schedule, constraint=Done(), num_return_sequences=3)
+    greedy = run(
+        options=SamplingOptions(temperature=0), constraint=NoTwice(), num_return_sequences=3
+    )
     assert cold == greedy
-    assert run(options=schedule, constraint=NoTwice(), num_sequences=3) != greedy
+    assert run(options=schedule, constraint=NoTwice(), num_return_sequences=3) != greedy
 
 
 def test_a_dead_end_is_an_error() -> None:
@@ -156,25 +153,25 @@ def test_a_row_of_its_own_whatever_remembers_or_draws() -> None:
         dry_multiplier=0.5,
         no_repeat_ngram_size=4,
     )
-    batch = run(num_sequences=6, options=options, max_new_tokens=30)
+    batch = run(num_return_sequences=6, options=options, max_new_tokens=30)
     for n in range(1, 6):
-        assert run(num_sequences=n, options=options, max_new_tokens=30) == batch[:n]
+        assert run(num_return_sequences=n, options=options, max_new_tokens=30) == batch[:n]
 
 
 def test_neutral_values_change_nothing_bit_for_bit() -> None:
-    assert run(num_sequences=20, options=NEUTRAL) == run(num_sequences=20)
+    assert run(num_return_sequences=20, options=NEUTRAL) == run(num_return_sequences=20)
 
 
 def test_no_end_before_its_time() -> None:
-    made = run(num_sequences=300, options=SamplingOptions(min_new_tokens=5))
+    made = run(num_return_sequences=300, options=SamplingOptions(min_new_tokens=5))
     assert min(len(m.tokens) for m in made) == 5
-    assert len(run(num_sequences=300)) == 300
-    assert min(len(m.tokens) for m in run(num_sequences=300)) < 5
+    assert len(run(num_return_sequences=300)) == 300
+    assert min(len(m.tokens) for m in run(num_return_sequences=300)) < 5
 
 
 def test_each_token_can_be_told_with_what_stood_beside_it() -> None:
     options = SamplingOptions(temperature=0.5, top_k=2)
-    for one in run(num_sequences=20, options=options, top_logprobs=2):
+    for one in run(num_return_sequences=20, options=options, top_logprobs=2):
         path = [END, *one.tokens]
         assert [d.chosen.token for d in one.details] == one.tokens
         for last, detail, logprob in zip(path, one.details, one.logprobs, strict=False):
@@ -200,7 +197,7 @@ def test_logits_that_are_no_distribution_are_refused(wrong: float) -> None:
             logits, state = super().step(tokens, state)
             return np.full_like(logits, wrong), state
 
-    draws = sample(Broken(), [END], max_new_tokens=9, options=SamplingOptions(), seed=0)
+    draws = sample(Broken(), [END], Request(max_new_tokens=9))
     with pytest.raises(ValueError, match="NaN or infinity, or make every token impossible"):
         list(draws)
 
@@ -221,7 +218,7 @@ def test_a_long_stream_has_flat_memory() -> None:
         mirostat_tau=1.5,
         xtc_probability=0.1,
     )
-    draws = sample(ChainStepper(), [END], max_new_tokens=10**6, options=options, seed=0)
+    draws = sample(ChainStepper(), [END], Request(max_new_tokens=10**6), options)
     for _ in itertools.islice(draws, 1500):  # fills what the interpreter keeps at hand
         pass
     tracemalloc.start()

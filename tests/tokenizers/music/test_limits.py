@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 import generative
 from generative.music import midi
-from generative.sampling import SamplingOptions, beam_search, collect, sample
+from generative.sampling import BeamOptions, Request, SamplingOptions, beam_search, collect, sample
 from generative.sampling.branching import METHODS
 from generative.tokenizers.music.limits import (
     MusicLimits,
@@ -105,20 +106,22 @@ def drawn(
     count: int, bars: int | None, limits: MusicLimits, primer: list[int], **more: Any
 ) -> list[Piece]:
     grammar = MusicGrammar(TOKENIZER, bars=bars, limits=limits)
-    arguments: dict[str, Any] = {
-        "max_new_tokens": 300 if bars is None else 3000,
-        "end_id": TOKENIZER.start_id,
-        "constraint": grammar,
-        "constraint_state": grammar.resume(primer),
-        "options": SamplingOptions(**more),
-    }
+    request = Request(
+        max_new_tokens=300 if bars is None else 3000,
+        seed=1,
+        num_return_sequences=count,
+        end_id=TOKENIZER.start_id,
+        constraint=grammar,
+        constraint_state=grammar.resume(primer),
+    )
+    options = SamplingOptions(**more)
     prompt = [TOKENIZER.start_id, *primer]
     stepper = Restless(TOKENIZER.vocab_size)
-    made = collect(sample(stepper, prompt, num_sequences=count, seed=1, **arguments), count)
+    made = collect(sample(stepper, prompt, request, options), count)
+    best = replace(request, seed=0, num_return_sequences=4)
     for method in METHODS:
-        made += beam_search(
-            stepper, [prompt], num_beams=4, num_return_sequences=4, method=method, **arguments
-        )[0]
+        beams = BeamOptions(num_beams=4, beam_method=method)
+        made += beam_search(stepper, [prompt], beams, best, options)[0]
     assert bars is None or {one.finish_reason for one in made} == {"end"}
     return [TOKENIZER.decode([*primer, *one.tokens]) for one in made]
 
