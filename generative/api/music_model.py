@@ -26,9 +26,9 @@ from generative.music.keys import detect_key
 from generative.music.piece import Piece
 from generative.music.quantise import PERFORMANCE, SCORE
 from generative.scoring.likelihood import Likelihood
+from generative.tokenizers.music.constraint import MusicGrammar
 from generative.tokenizers.music.limits import MusicLimits, parse_instruments
 from generative.tokenizers.music.melody import MelodyGrammar
-from generative.tokenizers.music.tokenizer import MusicGrammar
 from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS, is_measured_exactly
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class MusicModel:
             seconds: so many new seconds; notes that would last longer are cut.
             max_new_tokens: at most; given alone, the model ends the piece where it likes. With none
                 of the three it makes 8 bars, or 20 seconds of a performance.
-            key: pitches may only be of "D minor", "Eb major" (see `limits.MODES`), of the
+            key: pitches may only be of "D minor", "Eb major" (see `theory.MODES`), of the
                 notes "C D E G A", of pitch classes 0..11, or of the key that the "primer" is in
                 (`keys.detect_key`; if minor, with both sixths and sevenths).
             pitch_range: from "C3-C6" or two MIDI pitches; C4 is 60. Drums are free of both.

@@ -285,7 +285,7 @@ def jam(
     from generative.music import midi
     from generative.music.jam import Recording, Settings, ports
     from generative.music.jam import jam as play
-    from generative.tokenizers.music.limits import parse_meter
+    from generative.music.theory import parse_meter
 
     if list_ports:
         inputs, outputs = ports.names(backend)

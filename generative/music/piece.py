@@ -26,7 +26,8 @@ BEATS_PER_WHOLE_NOTE = 4  # a beat is a quarter note, as in MIDI files, whatever
 SUSTAIN_PEDAL, PITCH_BEND = 64, 128
 HIGHEST_VALUES = {PITCH_BEND: 0x3FFF}  # controllers go to 127
 NO_BEND = 0x2000
-MAX_SHARPS = 7  # and flats, of a key
+MAX_SHARPS = 7  # A key has at most as many flats, too.
+HIGHEST_PITCH = 127  # The lowest is 0.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -382,6 +383,16 @@ def in_turn(pieces: Iterable[Piece]) -> Piece:
 def bar_ticks(meter: Meter, ticks_per_beat: int) -> Fraction:
     """The length of a bar; a fraction where ticks are too coarse for the meter."""
     return Fraction(meter.numerator * BEATS_PER_WHOLE_NOTE * ticks_per_beat, meter.denominator)
+
+
+def beat_ticks(piece: Piece, lines: Sequence[int]) -> list[float]:
+    """The beats of the meter between bar lines; each bar counts from its own line."""
+    beats: list[float] = []
+    for begin, end in pairwise(lines):
+        meter = max((m for m in piece.meters if m.at_ticks <= begin), key=_tick)
+        length = BEATS_PER_WHOLE_NOTE * piece.ticks_per_beat / meter.denominator
+        beats += [begin + i * length for i in range(1, meter.numerator) if begin + i * length < end]
+    return beats
 
 
 def microseconds_per_beat(beats_per_minute: float) -> int:
