@@ -12,7 +12,7 @@ On the performance grid, which has no bars to count, a piece is a sequence of sh
     TRACK: [track [program]] [pedal] (control value)* ([velocity] pitch|drum long* duration)*
 
 Pedals and controls are on the performance grid only. `TOKEN_TYPES` lists which types may follow
-which, and `_WINDOWS` which values of a type fit the state: positions go on, pitches rise, and
+which, and `WINDOWS` which values of a type fit the state: positions go on, pitches rise, and
 nothing is repeated that has not changed. Decoding and sampling move through the same states, so
 whatever is sampled can be decoded.
 
@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from generative.music.quantise import PERFORMANCE, SCORE, STEPS_PER_BEAT, STEPS_PER_SECOND
-from generative.tokenizers.music.state import Bar, Clock, Moment, PerTrack, State, seconds_at
+from generative.tokenizers.music.state import (
+    Bar,
+    Clock,
+    Moment,
+    PerTrack,
+    State,
+    Tracks,
+    seconds_at,
+)
 from generative.tokenizers.music.vocabulary import (
     DRUM_PROGRAMS,
     MAX_EXTENSIONS,
@@ -85,7 +93,7 @@ _ALL: dict[str, Window] = {name: (0, len(values), None, None) for name, values i
 
 def allowed(state: State) -> NDArray[np.bool_]:
     """Which tokens may come next; at least one. (V,)"""
-    return mask_of((name, window(state, name)) for name in followers(state))
+    return mask_of([(name, WINDOWS[name](state)) for name in followers(state)])
 
 
 def advance(state: State, token: int) -> State:
@@ -96,15 +104,9 @@ def advance(state: State, token: int) -> State:
     """
     name, index = type_and_index(token)
     names = followers(state)
-    if name in names and contains(window(state, name), index):
-        return _MOVES[name](state, index)
-    raise not_allowed(token, ((other, window(state, other)) for other in names))
-
-
-def moved(state: State, token: int) -> State:
-    """The state after a token that is known to be allowed."""
-    name, index = type_and_index(token)
-    return _MOVES[name](state, index)
+    if name in names and contains(WINDOWS[name](state), index):
+        return MOVES[name](state, index)
+    raise not_allowed(token, [(other, WINDOWS[other](state)) for other in names])
 
 
 def followers(state: State) -> tuple[str, ...]:
@@ -112,11 +114,6 @@ def followers(state: State) -> tuple[str, ...]:
     if state.signature.tempo is None:
         return _OPENINGS[state.grid][state.last_type]
     return _FOLLOWERS[state.grid][state.last_type]
-
-
-def window(state: State, name: str) -> Window:
-    """The values of a type that fit the state."""
-    return _WINDOWS[name](state)
 
 
 def contains(window: Window, index: int) -> bool:
@@ -166,7 +163,7 @@ def is_at_bar_line(bar: Bar) -> bool:
     return bar.position == 0 and bar.part == 0
 
 
-# Which values of a type fit a state.
+# The values of a type that fit a state, by its name in `WINDOWS`.
 
 
 def _start_window(state: State) -> Window:
@@ -283,30 +280,31 @@ def _long_window(state: State) -> Window:
     return FIRST if state.moment.extensions < MAX_EXTENSIONS else EMPTY
 
 
-# What a token does to the state; `index` is that of its value among the values of its type.
+# What a token of a type does to a state, by its name in `MOVES`; `index` is that of its value among
+# the values of its type.
 
 
 def _start_move(state: State, _: int) -> State:
-    return state._replace(last_type="start")
+    return state.after("start")
 
 
 def _bar_move(state: State, _: int) -> State:
-    before = state.bar
+    bar = state.bar
     if state.signature.tempo is None:
-        bar = before._replace(begin_step=0, part=0, position=-1)
+        bar = Bar(part_steps=bar.part_steps, parts=bar.parts)
     else:
-        part = (before.part + 1) % before.parts
-        bar = Bar(before.end_step, before.part_steps, before.parts, part)
+        bar = Bar(bar.end_step, bar.part_steps, bar.parts, part=(bar.part + 1) % bar.parts)
     clock = Clock(bar.begin_step, seconds_at(state, bar.begin_step))
-    return state._replace(last_type="bar", clock=clock, bar=bar)
+    return state.after("bar", clock=clock, bar=bar)
 
 
 def _position_move(state: State, index: int) -> State:
-    step = state.bar.begin_step + index
-    return state._replace(
-        last_type="position",
+    bar = state.bar
+    step = bar.begin_step + index
+    return state.after(
+        "position",
         clock=Clock(step, seconds_at(state, step)),
-        bar=state.bar._replace(position=index),
+        bar=Bar(bar.begin_step, bar.part_steps, bar.parts, bar.part, position=index),
         moment=Moment(state.moment.track),
     )
 
@@ -314,83 +312,76 @@ def _position_move(state: State, index: int) -> State:
 def _shift_move(state: State, index: int) -> State:
     shift_steps = VALUES["shift"][index]
     step = state.clock.step + shift_steps
-    return state._replace(
-        last_type="shift",
-        clock=Clock(step, step / STEPS_PER_SECOND, shift_steps),
-        moment=Moment(state.moment.track),
-    )
+    clock = Clock(step, step / STEPS_PER_SECOND, shift_steps)
+    return state.after("shift", clock=clock, moment=Moment(state.moment.track))
 
 
 def _beats_move(state: State, index: int) -> State:
-    return state._replace(last_type="beats", signature=state.signature._replace(numerator=index))
+    return state.after("beats", signature=state.signature._replace(numerator=index))
 
 
 def _unit_move(state: State, index: int) -> State:
     numerator = state.signature.numerator
     signature = state.signature._replace(meter=(numerator, index))
-    state = state._replace(last_type="unit", signature=signature)
     if state.grid == PERFORMANCE:
-        return state
+        return state.after("unit", signature=signature)
     meter = VALUES["beats"][numerator], VALUES["unit"][index]
-    bar = Bar(state.clock.step, bar_part_steps(*meter), bar_parts(*meter), part=0, position=0)
-    return state._replace(bar=bar)
+    bar = Bar(state.clock.step, bar_part_steps(*meter), bar_parts(*meter), position=0)
+    return state.after("unit", bar=bar, signature=signature)
 
 
 def _key_move(state: State, index: int) -> State:
-    return state._replace(last_type="key", signature=state.signature._replace(key=index))
+    return state.after("key", signature=state.signature._replace(key=index))
 
 
 def _tempo_move(state: State, index: int) -> State:
-    return state._replace(last_type="tempo", signature=state.signature._replace(tempo=index))
+    return state.after("tempo", signature=state.signature._replace(tempo=index))
 
 
 def _track_move(state: State, index: int) -> State:
-    moment = Moment(index, has_event=state.moment.has_event)
-    return state._replace(last_type="track", moment=moment)
+    return state.after("track", moment=Moment(index, has_event=state.moment.has_event))
 
 
 def _program_move(state: State, index: int) -> State:
-    programs = _with(state.tracks.programs, state.moment.track, index)
-    return state._replace(last_type="program", tracks=state.tracks._replace(programs=programs))
+    programs, velocities, pedals = state.tracks
+    programs = _with(programs, state.moment.track, index)
+    return state.after("program", tracks=Tracks(programs, velocities, pedals))
 
 
 def _pedal_move(state: State, index: int) -> State:
     pedals = _with(state.tracks.pedals, state.moment.track, index)
-    return state._replace(
-        last_type="pedal",
-        tracks=state.tracks._replace(pedals=pedals),
-        moment=state.moment._replace(has_event=True),
-    )
+    tracks, moment = state.tracks._replace(pedals=pedals), state.moment
+    return state.after("pedal", tracks=tracks, moment=moment._replace(has_event=True))
 
 
 def _control_move(state: State, index: int) -> State:
-    moment = state.moment._replace(control=index, has_event=True)
-    return state._replace(last_type="control", moment=moment)
+    return state.after("control", moment=state.moment._replace(control=index, has_event=True))
 
 
 def _value_move(state: State, _: int) -> State:
-    return state._replace(last_type="value")
+    return state.after("value")
 
 
 def _velocity_move(state: State, index: int) -> State:
-    velocities = _with(state.tracks.velocities, state.moment.track, index)
-    tracks = state.tracks._replace(velocities=velocities)
-    return state._replace(last_type="velocity", tracks=tracks)
+    programs, velocities, pedals = state.tracks
+    velocities = _with(velocities, state.moment.track, index)
+    return state.after("velocity", tracks=Tracks(programs, velocities, pedals))
 
 
 def _note_move(state: State, index: int, *, last_type: str) -> State:
-    moment = state.moment._replace(pitch=index, extensions=0)
-    return state._replace(last_type=last_type, moment=moment)
+    track, _, control, _, has_event = state.moment
+    return state.after(last_type, moment=Moment(track, index, control, 0, has_event))
 
 
 def _long_move(state: State, _: int) -> State:
-    moment = state.moment._replace(extensions=state.moment.extensions + 1)
-    return state._replace(last_type="long", moment=moment)
+    track, pitch, control, extensions, has_event = state.moment
+    return state.after("long", moment=Moment(track, pitch, control, extensions + 1, has_event))
 
 
 def _duration_move(state: State, _: int) -> State:
-    moment = state.moment._replace(has_event=True)
-    return state._replace(last_type="duration", has_notes=True, moment=moment)
+    track, pitch, control, extensions, _ = state.moment
+    moment = Moment(track, pitch, control, extensions, has_event=True)
+    return state.after("duration", moment=moment, has_notes=True)
 
 
 def _with(values: PerTrack, track: int | None, value: int) -> PerTrack:
@@ -398,7 +389,7 @@ def _with(values: PerTrack, track: int | None, value: int) -> PerTrack:
     return (*values[:track], value, *values[track + 1 :])
 
 
-_WINDOWS: dict[str, Callable[[State], Window]] = {
+WINDOWS: dict[str, Callable[[State], Window]] = {
     "start": _start_window,
     "bar": _bar_window,
     "position": _position_window,
@@ -418,7 +409,7 @@ _WINDOWS: dict[str, Callable[[State], Window]] = {
     "long": _long_window,
     "duration": lambda _: _ALL["duration"],
 }
-_MOVES: dict[str, Callable[[State, int], State]] = {
+MOVES: dict[str, Callable[[State, int], State]] = {
     "start": _start_move,
     "bar": _bar_move,
     "position": _position_move,

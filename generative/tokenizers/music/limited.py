@@ -1,8 +1,8 @@
 """The music grammar within a length and limits: what was asked for narrows what may come next.
 
 A `LimitedState` wraps a state of `grammar`, which knows neither. Each window of the grammar is
-narrowed by the function of its type in `_NARROWED`, so that whatever is sampled is a piece of the
-length that was asked for and keeps to its `MusicLimits`.
+narrowed to the length by the function of its type in `_WITHIN_LENGTH`, and to the limits by that in
+`_WITHIN_LIMITS`, so that whatever is sampled is what was asked for.
 
 Density is kept within a band around an even pace: `_earliest_note_step` prevents that a piece runs
 ahead of it, `_latest_step` that it falls behind. Each note moves the second on by a step or more,
@@ -31,7 +31,7 @@ from generative.tokenizers.music.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -88,7 +88,7 @@ class LimitedState(NamedTuple):
 
 def allowed(state: LimitedState) -> NDArray[np.bool_]:
     """Which tokens may come next; at least one. (V,)"""
-    return grammar.mask_of([(name, _window(state, name)) for name in _followers(state)])
+    return grammar.mask_of(_windows(state, _followers(state)))
 
 
 def advance(state: LimitedState, token: int) -> LimitedState:
@@ -99,69 +99,91 @@ def advance(state: LimitedState, token: int) -> LimitedState:
     """
     name, index = type_and_index(token)
     names = _followers(state)
-    if name in names and grammar.contains(_window(state, name), index):
-        return moved(state, token)
-    raise grammar.not_allowed(token, ((other, _window(state, other)) for other in names))
+    if name in names:
+        ((_, window),) = _windows(state, (name,))
+        if grammar.contains(window, index):
+            return _moved(state, name, index)
+    raise grammar.not_allowed(token, _windows(state, names))
 
 
 def moved(state: LimitedState, token: int) -> LimitedState:
-    """The state after a token that is known to fit, even if it is beyond the limits."""
-    music = grammar.moved(state.music, token)
-    count = _COUNTED.get(music.last_type)
-    counts = state.counts if count is None else count(state.counts, state.music, music)
+    """The state after a token that the request does not apply to."""
+    return _moved(state, *type_and_index(token))
+
+
+def _moved(state: LimitedState, name: str, index: int) -> LimitedState:
+    music = grammar.MOVES[name](state.music, index)
+    counts = state.counts
+    if name in _COUNTED:
+        counts = _COUNTED[name](counts, state.music)
     return LimitedState(music, state.request, counts)
 
 
 def _followers(state: LimitedState) -> tuple[str, ...]:
     """The types of token that may come next, as far as their order tells."""
-    music = state.music
+    music, limits = state.music, state.request.limits
     if music.signature.tempo is not None:
         if state.counts.opens_with_bar:
             return _BAR_FIRST
-        if music.last_type in _TEMPO_FIRST and _tempo_is_due(state):
+        if limits is not None and music.last_type in _TEMPO_FIRST and _tempo_is_due(state, limits):
             return _TEMPO_FIRST[music.last_type]
     return grammar.followers(music)
 
 
-def _window(state: LimitedState, name: str) -> Window:
-    """The values of a type that fit the state and the request."""
-    window = grammar.window(state.music, name)
-    narrowed = _NARROWED.get(name)
-    return window if narrowed is None or window[0] >= window[1] else narrowed(state, window)
+def _windows(state: LimitedState, names: Iterable[str]) -> list[tuple[str, Window]]:
+    """For each of some types the values that fit the state and the request."""
+    music, limits = state.music, state.request.limits
+    windows = []
+    for name in names:
+        window = grammar.WINDOWS[name](music)
+        if window[0] < window[1] and name in _WITHIN_LENGTH:
+            window = _WITHIN_LENGTH[name](state, window)
+        if limits is not None and window[0] < window[1] and name in _WITHIN_LIMITS:
+            window = _WITHIN_LIMITS[name](state, window, limits)
+        windows.append((name, window))
+    return windows
 
 
-# What the counts become; `before` and `after` are the states of the grammar around the token.
+# What the counts become; `music` is the state of the grammar before the token.
 
 
-def _count_bar(counts: Counts, _: State, after: State) -> Counts:
-    if after.bar.part:
-        return counts._replace(opens_with_bar=False)
-    return Counts(_one_less(counts.bars_left), counts.notes)
+def _count_bar(counts: Counts, music: State) -> Counts:
+    is_new = music.signature.tempo is None or music.bar.part + 1 == music.bar.parts
+    bars_left, notes, bar_has_notes, _ = counts
+    return (
+        Counts(_one_less(bars_left), notes) if is_new else Counts(bars_left, notes, bar_has_notes)
+    )
 
 
-def _count_meter(counts: Counts, before: State, after: State) -> Counts:
+def _count_meter(counts: Counts, music: State) -> Counts:
     """A meter that is given after the beginning of a bar starts a new bar."""
-    if after.grid == PERFORMANCE or grammar.is_at_bar_line(before.bar):
+    if music.grid == PERFORMANCE or grammar.is_at_bar_line(music.bar):
         return counts
     return counts._replace(bars_left=_one_less(counts.bars_left), bar_has_notes=False)
 
 
-def _count_note(counts: Counts, _: State, __: State) -> Counts:
-    return Counts(counts.bars_left, counts.notes + 1, True, counts.opens_with_bar)
+def _count_note(counts: Counts, _: State) -> Counts:
+    bars_left, notes, _, opens_with_bar = counts
+    return Counts(bars_left, notes + 1, True, opens_with_bar)
 
 
 def _one_less(bars_left: int | None) -> int | None:
     return None if bars_left is None else bars_left - 1
 
 
-_COUNTED: dict[str, Callable[[Counts, State, State], Counts]] = {
+_COUNTED: dict[str, Callable[[Counts, State], Counts]] = {
     "bar": _count_bar,
     "unit": _count_meter,
     "duration": _count_note,
 }
 
 
-# What the time, the bars, the tracks and the density leave.
+# What is left of the length and the limits.
+
+
+def _is_bounded(state: LimitedState) -> bool:
+    """Whether a length was asked for."""
+    return state.counts.bars_left is not None or state.request.deadline_seconds is not None
 
 
 def _is_in_time(state: LimitedState, step: int) -> bool:
@@ -189,22 +211,21 @@ def _note_is_due(state: LimitedState) -> bool:
 
     A piece has a note, its last bar counts by a note, and all instruments asked for play.
     """
-    return (
-        not state.music.has_notes
-        or (state.counts.bars_left == 0 and not state.counts.bar_has_notes)
-        or _first_missing(state) is not None
-    )
+    if not state.music.has_notes or (
+        state.counts.bars_left == 0 and not state.counts.bar_has_notes
+    ):
+        return True
+    cast = None if state.request.limits is None else _cast(state, state.request.limits)
+    return cast is not None and cast.missing is not None
 
 
 def _is_last_chance(state: LimitedState) -> bool:
     """Whether a note that is due has to be here."""
-    return state.music.bar.position >= 0 and _note_is_due(state) and not _next_bar_fits(state)
+    return state.music.bar.position >= 0 and not _next_bar_fits(state) and _note_is_due(state)
 
 
-def _tempo_is_due(state: LimitedState) -> bool:
-    limits = state.request.limits
-    tempo = None if limits is None else limits.tempo_index
-    return tempo is not None and state.music.signature.tempo != tempo
+def _tempo_is_due(state: LimitedState, limits: MusicLimits) -> bool:
+    return limits.tempo_index is not None and state.music.signature.tempo != limits.tempo_index
 
 
 def _last_step(state: LimitedState) -> int:
@@ -231,10 +252,9 @@ class _Cast(NamedTuple):
     missing: int | None
 
 
-def _cast(state: LimitedState) -> _Cast | None:
+def _cast(state: LimitedState, limits: MusicLimits) -> _Cast | None:
     """The instruments asked for and their tracks; None where all may play."""
-    limits = state.request.limits
-    if limits is None or limits.instruments is None:
+    if limits.instruments is None:
         return None
     return _assigned(limits.instruments, state.music.tracks.programs)
 
@@ -252,83 +272,65 @@ def _assigned(instruments: tuple[int, ...], programs: PerTrack) -> _Cast:
     return _Cast(playable, np.isin(np.arange(2 * DRUM_PROGRAMS), left), new[0] if new else None)
 
 
-def _first_missing(state: LimitedState) -> int | None:
-    cast = _cast(state)
-    return None if cast is None else cast.missing
-
-
-def _earliest_note_step(state: LimitedState) -> int:
+def _earliest_note_step(state: LimitedState, limits: MusicLimits) -> int:
     """The step from which density allows one more note."""
-    limits = state.request.limits
-    if limits is None or limits.density is None:
+    if limits.density is None:
         return 0
     ahead = state.counts.notes + 1 - limits.density_slack
     return state.request.density_from_step + ceil(STEPS_PER_BEAT * ahead / limits.density)
 
 
-def _latest_step(state: LimitedState) -> int:
+def _latest_step(state: LimitedState, limits: MusicLimits) -> int:
     """The last step that density allows without one more note."""
-    limits = state.request.limits
-    if limits is None or limits.density is None:
+    if limits.density is None:
         return grammar.LAST_STEPS[SCORE] + MAX_BAR_PART_STEPS
     behind = state.counts.notes + limits.density_slack
     return state.request.density_from_step + int(STEPS_PER_BEAT * behind / limits.density)
 
 
-def _density_allows_note(state: LimitedState) -> bool:
+def _density_allows_note(state: LimitedState, limits: MusicLimits) -> bool:
     """Whether density allows a note here; one that is begun is always finished."""
     music = state.music
-    return music.last_type in _NOTE_BEGUN or music.clock.step >= _earliest_note_step(state)
+    return music.last_type in _NOTE_BEGUN or music.clock.step >= _earliest_note_step(state, limits)
 
 
-def _may_play(state: LimitedState) -> bool:
+def _may_play(state: LimitedState, limits: MusicLimits) -> bool:
     """Whether the current track may have a note here."""
-    cast, track = _cast(state), state.music.moment.track
+    cast, track = _cast(state, limits), state.music.moment.track
     assert track is not None  # The windows of the grammar allow no note before a track.
     if cast is not None and not cast.playable[track]:
         return False
     if state.music.last_type in _NOTE_BEGUN:
         return True
+    density_allows = _density_allows_note(state, limits)
     if cast is None or cast.missing is None:
-        return _density_allows_note(state) or _is_last_chance(state)
-    return _density_allows_note(state) and not (track > cast.missing and _is_last_chance(state))
+        return density_allows or _is_last_chance(state)
+    return density_allows and not (track > cast.missing and _is_last_chance(state))
 
 
-# What is left of the windows of the grammar; `window` is never empty.
+# The windows of the grammar narrowed to the length asked for; `window` is never empty.
 
 
-def _start_window(state: LimitedState, window: Window) -> Window:
+def _start_within_length(state: LimitedState, window: Window) -> Window:
     if state.music.last_type == "start":
         return window
-    is_bounded = state.counts.bars_left is not None or state.request.deadline_seconds is not None
-    if is_bounded and (_goes_on(state) or _last_step(state) > _latest_step(state)):
-        return EMPTY
-    return EMPTY if _note_is_due(state) else window
+    is_too_early = _is_bounded(state) and _goes_on(state)
+    return EMPTY if is_too_early or _note_is_due(state) else window
 
 
-def _bar_window(state: LimitedState, window: Window) -> Window:
+def _bar_within_length(state: LimitedState, window: Window) -> Window:
+    return window if state.music.signature.tempo is None or _next_bar_fits(state) else EMPTY
+
+
+def _position_within_length(state: LimitedState, window: Window) -> Window:
     if state.music.signature.tempo is None:
         return window
-    keeps_pace = state.music.bar.end_step <= _latest_step(state)
-    return window if keeps_pace and _next_bar_fits(state) else EMPTY
-
-
-def _position_window(state: LimitedState, window: Window) -> Window:
-    bar = state.music.bar
-    if state.music.signature.tempo is None:
-        return window
-    if _tempo_is_due(state):
-        return FIRST
-    begin = window[0]
-    if not _note_is_due(state) or _next_bar_fits(state):
-        begin = max(begin, _earliest_note_step(state) - bar.begin_step)
-    elif bar.position >= 0:
+    if _is_last_chance(state):
         return EMPTY  # The note that is due has to be here.
-    end = min(_last_step(state), _latest_step(state) + 1)
-    return begin, end - bar.begin_step, None, None
+    return window[0], _last_step(state) - state.music.bar.begin_step, None, None
 
 
-def _shift_window(state: LimitedState, window: Window) -> Window:
+def _shift_within_length(state: LimitedState, window: Window) -> Window:
     if _note_is_due(state) and not _goes_on(state):
         return EMPTY  # The note that is due has to be here.
     begin, end, _, _ = window
@@ -338,10 +340,8 @@ def _shift_window(state: LimitedState, window: Window) -> Window:
     return begin, end, None, None
 
 
-def _beats_window(state: LimitedState, window: Window) -> Window:
-    music, limits = state.music, state.request.limits
-    if limits is not None and limits.meter_indices is not None:
-        return EMPTY if music.signature.meter is not None else _only(limits.meter_indices[0])
+def _beats_within_length(state: LimitedState, window: Window) -> Window:
+    music = state.music
     if music.grid == PERFORMANCE or grammar.is_at_bar_line(music.bar):
         return window
     # The meter starts a new bar here.
@@ -349,81 +349,115 @@ def _beats_window(state: LimitedState, window: Window) -> Window:
     return window if may_begin else EMPTY
 
 
-def _unit_window(state: LimitedState, window: Window) -> Window:
-    limits = state.request.limits
-    if limits is not None and limits.meter_indices is not None:
-        window = _only(limits.meter_indices[1])
+def _unit_within_length(state: LimitedState, window: Window) -> Window:
     if state.counts.bars_left is None:
         return window
     # Bars that are counted have to be measured exactly.
-    begin, end, excluded, _ = window
-    return begin, end, excluded, _COUNTABLE_UNITS[state.music.signature.numerator]
+    return (*window[:3], _COUNTABLE_UNITS[state.music.signature.numerator])
 
 
-def _tempo_window(state: LimitedState, window: Window) -> Window:
-    limits = state.request.limits
-    if limits is None or limits.tempo_index is None:
+# These windows narrowed to the limits; `limits` are those of the request.
+
+
+def _start_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    if state.music.last_type == "start" or limits.density is None or not _is_bounded(state):
         return window
-    return _only(limits.tempo_index) if _tempo_is_due(state) else EMPTY
+    return window if _last_step(state) <= _latest_step(state, limits) else EMPTY
 
 
-def _track_window(state: LimitedState, window: Window) -> Window:
-    if state.request.limits is None:
+def _bar_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    if state.music.signature.tempo is None:
         return window
+    return window if state.music.bar.end_step <= _latest_step(state, limits) else EMPTY
+
+
+def _position_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    if state.music.signature.tempo is None:
+        return window
+    if _tempo_is_due(state, limits):
+        return FIRST
+    begin, end, _, _ = window
+    bar_step = state.music.bar.begin_step
+    if not _note_is_due(state) or _next_bar_fits(state):
+        begin = max(begin, _earliest_note_step(state, limits) - bar_step)
+    return begin, min(end, _latest_step(state, limits) + 1 - bar_step), None, None
+
+
+def _beats_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    if limits.meter_indices is None:
+        return window
+    return _only(limits.meter_indices[0]) if state.music.signature.meter is None else EMPTY
+
+
+def _unit_within_limits(_: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    if limits.meter_indices is None:
+        return window
+    return (*_only(limits.meter_indices[1])[:3], window[3])
+
+
+def _tempo_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    if limits.tempo_index is None:
+        return window
+    return _only(limits.tempo_index) if _tempo_is_due(state, limits) else EMPTY
+
+
+def _track_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
     begin, end, excluded, _ = window
-    cast = _cast(state)
-    may_play, is_last_chance = _density_allows_note(state), _is_last_chance(state)
+    cast = _cast(state, limits)
+    density_allows, is_last_chance = _density_allows_note(state, limits), _is_last_chance(state)
     if cast is not None and cast.missing is not None and is_last_chance:
         end = cast.missing + 1  # Tracks rise, so that none is left out that is still missing.
-        if not may_play:
+        if not density_allows:
             begin = max(begin, cast.missing)
-    elif not (may_play or is_last_chance):
+    elif not (density_allows or is_last_chance):
         return EMPTY
     return begin, end, excluded, None if cast is None else cast.playable
 
 
-def _program_window(state: LimitedState, window: Window) -> Window:
-    cast = _cast(state)
+def _program_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    cast = _cast(state, limits)
     return window if cast is None else (*window[:3], cast.programs_left)
 
 
-def _velocity_window(state: LimitedState, window: Window) -> Window:
-    limits, moment = state.request.limits, state.music.moment
-    if limits is None:
-        return window
+def _velocity_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    moment = state.music.moment
     program = None if moment.track is None else state.music.tracks.programs[moment.track]
     is_drum = program is not None and program >= DRUM_PROGRAMS
     if moment.pitch >= limits.highest and not is_drum:
         return EMPTY  # No note could follow.
-    return window if _may_play(state) else EMPTY
+    return window if _may_play(state, limits) else EMPTY
 
 
-def _pitch_window(state: LimitedState, window: Window) -> Window:
-    limits = state.request.limits
-    if limits is None:
-        return window
-    return (*window[:3], limits.pitches) if _may_play(state) else EMPTY
+def _pitch_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    return (*window[:3], limits.pitches) if _may_play(state, limits) else EMPTY
 
 
-def _drum_window(state: LimitedState, window: Window) -> Window:
-    return window if state.request.limits is None or _may_play(state) else EMPTY
+def _drum_within_limits(state: LimitedState, window: Window, limits: MusicLimits) -> Window:
+    return window if _may_play(state, limits) else EMPTY
 
 
 def _only(index: int) -> Window:
     return index, index + 1, None, None
 
 
-_NARROWED: dict[str, Callable[[LimitedState, Window], Window]] = {
-    "start": _start_window,
-    "bar": _bar_window,
-    "position": _position_window,
-    "shift": _shift_window,
-    "beats": _beats_window,
-    "unit": _unit_window,
-    "tempo": _tempo_window,
-    "track": _track_window,
-    "program": _program_window,
-    "velocity": _velocity_window,
-    "pitch": _pitch_window,
-    "drum": _drum_window,
+_WITHIN_LENGTH: dict[str, Callable[[LimitedState, Window], Window]] = {
+    "start": _start_within_length,
+    "bar": _bar_within_length,
+    "position": _position_within_length,
+    "shift": _shift_within_length,
+    "beats": _beats_within_length,
+    "unit": _unit_within_length,
+}
+_WITHIN_LIMITS: dict[str, Callable[[LimitedState, Window, MusicLimits], Window]] = {
+    "start": _start_within_limits,
+    "bar": _bar_within_limits,
+    "position": _position_within_limits,
+    "beats": _beats_within_limits,
+    "unit": _unit_within_limits,
+    "tempo": _tempo_within_limits,
+    "track": _track_within_limits,
+    "program": _program_within_limits,
+    "velocity": _velocity_within_limits,
+    "pitch": _pitch_within_limits,
+    "drum": _drum_within_limits,
 }
