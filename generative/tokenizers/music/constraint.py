@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from generative.errors import OptionError
 from generative.music.quantise import PERFORMANCE, SCORE
 from generative.tokenizers.music import limited
-from generative.tokenizers.music.limited import Counts, LimitedState, Request
+from generative.tokenizers.music.limits import MusicLimits
 from generative.tokenizers.music.state import State
 from generative.tokenizers.music.vocabulary import describe, is_measured_exactly
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from generative.tokenizers.music.limits import MusicLimits
+    from generative.tokenizers.music.request import LimitedState
     from generative.tokenizers.music.tokenizer import MusicTokenizer
 
 # Types of token after which no event is incomplete.
@@ -59,15 +59,12 @@ class MusicGrammar:
         self.tokenizer = tokenizer
         self.bars = bars
         self.seconds = seconds
-        self.limits = limits
+        self.limits = limits or MusicLimits()
 
     def start(self) -> LimitedState:
         """The state before the first token."""
-        return LimitedState(
-            State(grid=self.tokenizer.grid, controls=self.tokenizer.controls),
-            Request(self.limits, self.seconds),
-            Counts(self.bars),
-        )
+        music = State(grid=self.tokenizer.grid, controls=self.tokenizer.controls)
+        return limited.begin(music, self.limits, bars=self.bars, deadline_seconds=self.seconds)
 
     def resume(self, ids: Sequence[int], *, from_bar_line: bool = False) -> LimitedState:
         """The state after the tokens of a primer; bars and seconds count from its end.
@@ -85,16 +82,18 @@ class MusicGrammar:
         if music.last_type not in COMPLETE_TYPES:
             raise ValueError(f"a primer ends with a whole note, not with {describe(ids[-1])!r}")
         deadline = None if self.seconds is None else piece.seconds + self.seconds
-        meter = self.limits.meter_indices if self.limits else None
+        meter = self.limits.meter_indices
         if None not in (meter, music.signature.meter) and meter != music.signature.meter:
             raise ValueError("the primer ends in another meter than the one asked for")
-        tempos = (self.limits.tempo_index if self.limits else None, music.signature.tempo)
+        tempos = (self.limits.tempo_index, music.signature.tempo)
         has_other_tempo = None not in tempos and tempos[0] != tempos[1]
         opens_with_bar = has_other_tempo or (from_bar_line and music.grid == SCORE)
-        state = LimitedState(
+        state = limited.begin(
             music,
-            Request(self.limits, deadline, density_from_step=music.clock.step),
-            Counts(self.bars, opens_with_bar=opens_with_bar),
+            self.limits,
+            bars=self.bars,
+            deadline_seconds=deadline,
+            opens_with_bar=opens_with_bar,
         )
         if not self.allowed(state).any():
             raise ValueError("nothing can follow the primer within the limits; give it more room")
@@ -115,7 +114,7 @@ class MusicGrammar:
     def progress(self, state: LimitedState) -> float | None:
         """How much of the bars or seconds there is, 0 to 1; None if neither was asked for."""
         fractions = []
-        bars_left, deadline = state.counts.bars_left, state.request.deadline_seconds
+        bars_left, deadline = state.progress.bars_left, state.request.deadline_seconds
         if self.bars is not None and bars_left is not None:
             bar = state.music.bar
             part = (bar.part + max(0, bar.position) / bar.part_steps) / bar.parts

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from generative.tokenizers.music import grammar, limited
-from generative.tokenizers.music.limited import LimitedState, Request
+from generative.tokenizers.music.request import LimitedState
 from generative.tokenizers.music.state import State, Tracks
 from generative.tokenizers.music.vocabulary import (
     DRUM_PROGRAMS,
@@ -85,7 +85,7 @@ class MelodyGrammar:
         programs: list[int | None] = [None] * MAX_TRACKS
         programs[MELODY_TRACK] = self._program
         music = State(tracks=Tracks(tuple(programs)))
-        return MelodyState(LimitedState(music, Request(self._limits)))
+        return MelodyState(limited.begin(music, self._limits))
 
     def advance(self, state: MelodyState, token: int) -> MelodyState:
         """The state after a token.
@@ -114,7 +114,8 @@ class MelodyGrammar:
         bar = state.music.bar
         bar_end = bar.begin_step + bar.part_steps * (bar.parts - bar.part)
         is_last = bisect_left(self._steps, bar_end) == len(self._steps)
-        return state._replace(counts=state.counts._replace(bars_left=0 if is_last else None))
+        progress = state.progress._replace(bars_left=0 if is_last else None)
+        return LimitedState(state.music, state.request, progress)
 
     def allowed(self, state: MelodyState) -> NDArray[np.bool_]:
         """Which tokens may come next; at least one. (V,)"""
