@@ -183,6 +183,6 @@ def test_any_piece_makes_a_page(piece: Piece) -> None:
 
 
 def test_the_template_is_filled_everywhere() -> None:
-    template = resources.files("generative").joinpath("page.html").read_text(encoding="utf-8")
+    template = resources.files("generative.music").joinpath("page.html").read_text(encoding="utf-8")
     assert set(page.PLACE.findall(template)) == {"title", "facts", "filename", "midi", "score"}
     assert not page.PLACE.search(page.page(piece_of(note(0, 24)), "tune"))
