@@ -1,4 +1,4 @@
-"""Notes, tracks, tempo, meter and key, and their units: knows musical time, not files or tokens.
+"""A piece of music: notes, tracks, tempo, meter and key, and their units.
 
 Time is counted in ticks, `ticks_per_beat` of them to a quarter note, and turns into seconds in one
 place, `TempoMap`. A `Piece` may be built in any order; its normal form (`Piece.normalised`) is the
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 SECONDS_PER_MINUTE = 60
 MICROSECONDS_PER_MINUTE = 60_000_000
 BEATS_PER_WHOLE_NOTE = 4  # a beat is a quarter note, as in MIDI files, whatever the meter
-# numbers of a `Control`: the MIDI controllers 0..127, and beyond them
 SUSTAIN_PEDAL, PITCH_BEND = 64, 128
-HIGHEST_VALUES = {PITCH_BEND: 0x3FFF}  # controllers go to 127
+HIGHEST_VALUES = {PITCH_BEND: 0x3FFF}  # The highest value of every other control is 127.
 NO_BEND = 0x2000
 MAX_SHARPS = 7  # A key has at most as many flats, too.
 HIGHEST_PITCH = 127  # The lowest is 0.
@@ -217,12 +216,7 @@ class Piece:
             length = bar_ticks(meter, self.ticks_per_beat)
             count = -((meter.at_ticks - end) // length)  # whole bars, and one that is cut short
             lines += [meter.at_ticks + round(i * length) for i in range(count)]
-        final = meters[-1]
-        length = bar_ticks(final, self.ticks_per_beat)
-        return (
-            *lines,
-            final.at_ticks + math.ceil(length * -((final.at_ticks - last - 1) // length)),
-        )
+        return (*lines, meter.at_ticks + math.ceil(count * length))
 
     @property
     def bars(self) -> int:
