@@ -20,7 +20,7 @@ import generative
 from generative import checkpoint
 from generative.api.music_model import MusicModel
 from generative.music import midi
-from generative.tokenizers.music.tokenizer import MusicGrammar
+from generative.tokenizers.music.constraint import MusicGrammar
 
 if TYPE_CHECKING:
     from generative.api.tune import TuneSequence

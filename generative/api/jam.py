@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from generative.api.generation import resolve_seed
 from generative.music import midi
 from generative.music.jam import Recording, Settings, jam, ports
-from generative.tokenizers.music.limits import parse_meter
+from generative.music.theory import parse_meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -35,9 +35,9 @@ from generative.music.piece import Piece
 from generative.music.quantise import PERFORMANCE
 from generative.sampling import Request
 from generative.scoring.likelihood import Likelihood
+from generative.tokenizers.music.constraint import MusicGrammar
 from generative.tokenizers.music.limits import MusicLimits, parse_instruments
 from generative.tokenizers.music.melody import MelodyGrammar
-from generative.tokenizers.music.tokenizer import MusicGrammar
 from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The key that a piece is in: knows notes, not tokens and not models."""
+"""Detection of the key that a piece is in."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from generative.files import write_bytes
+from generative.music.general_midi import printable, track_names
 from generative.music.midi import DRUM_CHANNEL
-from generative.music.pianoroll import shown, track_names
 from generative.music.piece import BEATS_PER_WHOLE_NOTE, Key, Meter, Tempo, bar_ticks
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def write(piece: Piece, path: Path) -> None:
     from music21.musicxml.m21ToXml import GeneralObjectExporter
 
     score = as_score(piece)
-    score.insert(0, metadata.Metadata(title=shown(path.stem)))
+    score.insert(0, metadata.Metadata(title=printable(path.stem)))
     write_bytes(path, GeneralObjectExporter(score).parse())
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from generative.files import write_text
 from generative.music import midi
 from generative.music.controls import bends, gains, pans
-from generative.music.general_midi import drum_name
-from generative.music.pianoroll import COLOURS, beat_ticks, shown, track_names
+from generative.music.general_midi import drum_name, printable, track_names
+from generative.music.pianoroll import COLOURS
+from generative.music.piece import beat_ticks
 from generative.music.sound import drums, synth, timbres, timing
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def write(piece: Piece, path: Path) -> None:
     Raises:
         FileError: The file cannot be written.
     """
-    write_text(path, page(piece, shown(path.stem)))
+    write_text(path, page(piece, printable(path.stem)))
 
 
 def page(piece: Piece, title: str) -> str:

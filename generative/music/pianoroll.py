@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import io
-import re
 import warnings
-from itertools import cycle, pairwise
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from generative.files import write_bytes
-from generative.music.general_midi import BLACK_KEYS, drum_name, instrument_name, pitch_name
+from generative.music.general_midi import drum_name, track_names
+from generative.music.piece import beat_ticks
+from generative.music.theory import BLACK_KEYS, pitch_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from generative.music.piece import Note, Piece, Track
+    from generative.music.piece import Note, Piece
 
 # Colours that stay apart for the colour-blind, on white (after Okabe & Ito, 2008)
 COLOURS = (
@@ -35,9 +36,6 @@ MARGIN_PITCHES = 2  # above and below what is played
 INCHES_PER_BAR_NUMBER = 0.42
 INCHES_FOR_BEATS = 0.5  # bars narrower than this show no beats
 LEGEND_INCHES_PER_NAME = 2.4
-
-NO_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def draw(piece: Piece, path: Path) -> None:
@@ -101,30 +99,6 @@ def _systems(piece: Piece) -> list[tuple[int, tuple[int, ...]]]:
     first, last = systems[-1]
     end = max(last[-1], piece.duration_ticks)  # the last notes may outlast their bar
     return [*systems[:-1], (first, (*last[:-1], end))]
-
-
-def shown(name: str) -> str:
-    """A name as pictures, pages and XML can hold it.
-
-    Whitespace becomes spaces, control characters and code points that are no characters are
-    dropped, and half a surrogate pair, which stands for a byte that is not UTF-8, is replaced.
-    """
-    return SURROGATE.sub("\ufffd", NO_CHARACTER.sub("", re.sub(r"\s", " ", name)))
-
-
-def track_names(tracks: Sequence[Track]) -> list[str]:
-    """What to call each track: its instrument, and its own name or a number where it has one."""
-    instruments = [instrument_name(track.program, track.is_drum) for track in tracks]
-    names = []
-    for i, (track, instrument) in enumerate(zip(tracks, instruments, strict=True)):
-        own = " ".join(shown(track.name).split())
-        if own and own.casefold() != instrument.casefold():
-            names.append(f"{own} ({instrument})")
-        elif instruments.count(instrument) > 1:
-            names.append(f"{instrument} {instruments[: i + 1].count(instrument)}")
-        else:
-            names.append(instrument)
-    return names
 
 
 def _add_notes(axes: Any, notes: Iterable[Note], colour: str) -> None:
@@ -229,16 +203,6 @@ def _marks(axes: Any, marks: Iterable[tuple[int, str]], ticks_per_inch: float) -
             textcoords="offset points", fontsize=8, color="0.35",
         )  # fmt: skip
         free_from = tick + (0.075 * len(text) + 0.15) * ticks_per_inch
-
-
-def beat_ticks(piece: Piece, lines: Sequence[int]) -> list[float]:
-    """Where the beats of the meter fall between bar lines, each bar counted from its own."""
-    beats: list[float] = []
-    for begin, end in pairwise(lines):
-        meter = max((m for m in piece.meters if m.at_ticks <= begin), key=lambda m: m.at_ticks)
-        step = 4 * piece.ticks_per_beat / meter.denominator
-        beats += [begin + i * step for i in range(1, meter.numerator) if begin + i * step < end]
-    return beats
 
 
 def _round_step(least: float) -> int:

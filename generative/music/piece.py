@@ -1,4 +1,4 @@
-"""Notes, tracks, tempo, meter and key, and their units: knows musical time, not files or tokens.
+"""A piece of music: notes, tracks, tempo, meter and key, and their units.
 
 Time is counted in ticks, `ticks_per_beat` of them to a quarter note, and turns into seconds in one
 place, `TempoMap`. A `Piece` may be built in any order; its normal form (`Piece.normalised`) is the
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 SECONDS_PER_MINUTE = 60
 MICROSECONDS_PER_MINUTE = 60_000_000
 BEATS_PER_WHOLE_NOTE = 4  # a beat is a quarter note, as in MIDI files, whatever the meter
-# numbers of a `Control`: the MIDI controllers 0..127, and beyond them
 SUSTAIN_PEDAL, PITCH_BEND = 64, 128
-HIGHEST_VALUES = {PITCH_BEND: 0x3FFF}  # controllers go to 127
+HIGHEST_VALUES = {PITCH_BEND: 0x3FFF}  # The highest value of every other control is 127.
 NO_BEND = 0x2000
-MAX_SHARPS = 7  # and flats, of a key
+MAX_SHARPS = 7  # A key has at most as many flats, too.
+HIGHEST_PITCH = 127  # The lowest is 0.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, init=False)
@@ -216,12 +216,7 @@ class Piece:
             length = bar_ticks(meter, self.ticks_per_beat)
             count = -((meter.at_ticks - end) // length)  # whole bars, and one that is cut short
             lines += [meter.at_ticks + round(i * length) for i in range(count)]
-        final = meters[-1]
-        length = bar_ticks(final, self.ticks_per_beat)
-        return (
-            *lines,
-            final.at_ticks + math.ceil(length * -((final.at_ticks - last - 1) // length)),
-        )
+        return (*lines, meter.at_ticks + math.ceil(count * length))
 
     @property
     def bars(self) -> int:
@@ -382,6 +377,16 @@ def in_turn(pieces: Iterable[Piece]) -> Piece:
 def bar_ticks(meter: Meter, ticks_per_beat: int) -> Fraction:
     """The length of a bar; a fraction where ticks are too coarse for the meter."""
     return Fraction(meter.numerator * BEATS_PER_WHOLE_NOTE * ticks_per_beat, meter.denominator)
+
+
+def beat_ticks(piece: Piece, lines: Sequence[int]) -> list[float]:
+    """The beats of the meter between bar lines; each bar counts from its own line."""
+    beats: list[float] = []
+    for begin, end in pairwise(lines):
+        meter = max((m for m in piece.meters if m.at_ticks <= begin), key=_tick)
+        length = BEATS_PER_WHOLE_NOTE * piece.ticks_per_beat / meter.denominator
+        beats += [begin + i * length for i in range(1, meter.numerator) if begin + i * length < end]
+    return beats
 
 
 def microseconds_per_beat(beats_per_minute: float) -> int:

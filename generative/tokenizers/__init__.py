@@ -1,7 +1,7 @@
-"""The tokenizers by name: knows which there are and how each is stored, not what they do.
+"""The registry of tokenizers, and how a stored tokenizer is read back.
 
-A text tokenizer turns str into ids and back, the music tokenizer a `Piece`. A new one is one file
-and one row in `TOKENIZERS`.
+A text tokenizer turns str into ids and back, the music tokenizer a `Piece`. A new tokenizer is one
+file and one row in `TOKENIZERS`. The registry can be read without importing any of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from generative.tokenizers.music.tokenizer import MusicTokenizer
     from generative.tokenizers.text import StreamDecoder
 
-# name -> (module, class, what it reads); imported when first asked for
+# The module, the class and the input of each tokenizer, by name; modules are imported on demand.
 TOKENIZERS: dict[str, tuple[str, str, str]] = {
     "char": ("generative.tokenizers.char", "CharTokenizer", "text"),
     "byte": ("generative.tokenizers.byte", "ByteTokenizer", "text"),
@@ -29,12 +29,12 @@ DEFAULT_TOKENIZER = {"text": "char", "music": "music"}
 
 
 class TextTokenizer(Protocol):
-    """The door of a text tokenizer: `decode(encode(text)) == text` for every text."""
+    """The interface of a text tokenizer: `decode(encode(text)) == text` for every text."""
 
     name: str
     vocab_size: int
-    start_id: int  # the context of a document's first token, and what ends a document
-    token_bytes: tuple[bytes, ...]  # the bytes that each id stands for
+    start_id: int  # This id comes before a document's first token, and ends the document.
+    token_bytes: tuple[bytes, ...]  # The bytes of each id. (V,)
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int | None = None) -> Self:
@@ -46,7 +46,7 @@ class TextTokenizer(Protocol):
         ...
 
     def encode_array(self, text: str) -> NDArray[np.int32]:
-        """`encode` as an array, for corpora."""
+        """The ids of `encode` as an array. -> (T,)"""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -58,15 +58,15 @@ class TextTokenizer(Protocol):
         ...
 
     def describe(self, token: int) -> str:
-        """A token for human eyes."""
+        """A token in readable form."""
         ...
 
     def to_config(self) -> dict[str, Any]:
-        """What `tokenizer.json` holds."""
+        """The contents of `tokenizer.json`."""
         ...
 
     def files(self) -> dict[str, bytes]:
-        """What lies beside it: name -> bytes."""
+        """The contents of the further files of the tokenizer, by name."""
         ...
 
 
@@ -86,7 +86,7 @@ def tokenizer_class(name: str) -> Any:
 
 
 def kind_of(name: str) -> str:
-    """What a tokenizer reads: "text" or "music"."""
+    """The input of a tokenizer: "text" or "music"."""
     tokenizer_class(name)
     return TOKENIZERS[name][2]
 

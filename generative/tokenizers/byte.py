@@ -1,4 +1,4 @@
-"""One token a UTF-8 byte: knows the 256 bytes and the start token, and needs no corpus."""
+"""The byte tokenizer: one token for each UTF-8 byte, and a start token."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ByteTokenizer:
         return list(utf8(text))
 
     def encode_array(self, text: str) -> NDArray[np.int32]:
-        """`encode` as an array, for corpora."""
+        """The ids of `encode` as an array. -> (T,)"""
         return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
+        """The inverse of `encode`; start tokens give nothing, invalid UTF-8 gives U+FFFD."""
         check_ids(ids, self.vocab_size)
         return join(SINGLE_BYTES, ids)
 
@@ -52,11 +52,11 @@ class ByteTokenizer:
         return StreamDecoder(SINGLE_BYTES)
 
     def describe(self, token: int) -> str:
-        """A token for human eyes."""
+        """A token in readable form."""
         return "<start>" if token == START_ID else f"<0x{token:02X}>"
 
     def to_config(self) -> dict[str, Any]:
-        """What `tokenizer.json` holds."""
+        """The contents of `tokenizer.json`."""
         return {"type": self.name}
 
     @classmethod
@@ -65,5 +65,5 @@ class ByteTokenizer:
         return cls()
 
     def files(self) -> dict[str, bytes]:
-        """What lies beside `tokenizer.json`: nothing."""
+        """The further files of the tokenizer: none."""
         return {}

@@ -1,9 +1,9 @@
-"""One token a character of the corpus, bytes for every other: knows code points, not words.
+"""The character tokenizer: one token for each character of the corpus, bytes for all others.
 
-The byte tokenizer's 257 ids come first, so an ASCII character is its own byte, and each further
-character that the corpus holds more than once has an id of its own. A character seen only once is
-spelled in bytes: nothing is lost, and the model meets the spelling that unseen characters (a new
-emoji, another script) will have.
+The byte tokenizer's 257 ids come first, so an ASCII character is its own byte. Each further
+character that the corpus has more than once gets an id of its own. A character that occurs only
+once is encoded as bytes, so that the model learns the encoding that unseen characters (a new emoji,
+another script) will have.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 NUM_CODE_POINTS = 0x110000
 FIRST_CHAR_ID = len(SINGLE_BYTES)  # 257
-FIRST_BEYOND = 128  # ASCII characters are their bytes
-MIN_COUNT = 2  # a character needs this many occurrences to earn an id
+FIRST_NON_ASCII = 128  # Code points below it are encoded as their bytes.
+MIN_COUNT = 2  # A character with fewer occurrences gets no id.
 
 
 class CharTokenizer:
@@ -63,20 +63,20 @@ class CharTokenizer:
             raise ValueError(f"vocab_size must be at least {FIRST_CHAR_ID}, not {vocab_size}")
         counts: Counter[int] = Counter()
         for text in texts:
-            if text.isascii():  # nothing to count, and fifty times as fast to see
+            if text.isascii():  # This check is fifty times as fast as counting.
                 continue
             points = _code_points(text)
-            values, occurrences = np.unique(points[points >= FIRST_BEYOND], return_counts=True)
+            values, occurrences = np.unique(points[points >= FIRST_NON_ASCII], return_counts=True)
             counts.update(dict(zip(values.tolist(), occurrences.tolist(), strict=True)))
-        earned = [point for point, count in counts.items() if count >= MIN_COUNT]
-        earned.sort(key=lambda point: (-counts[point], point))
+        kept = [point for point, count in counts.items() if count >= MIN_COUNT]
+        kept.sort(key=lambda point: (-counts[point], point))
         if vocab_size is not None:
-            earned = earned[: vocab_size - FIRST_CHAR_ID]
-        return cls("".join(map(chr, earned)))
+            kept = kept[: vocab_size - FIRST_CHAR_ID]
+        return cls("".join(map(chr, kept)))
 
     @cached_property
     def _id_of(self) -> NDArray[np.int32]:
-        """Code point -> id, or -1 where bytes must do. (0x110000,)"""
+        """The id of each code point; -1 if it is encoded as bytes. (0x110000,)"""
         table = np.full(NUM_CODE_POINTS, -1, dtype=np.int32)
         table[:128] = np.arange(128)
         table[_code_points(self.chars)] = np.arange(FIRST_CHAR_ID, self.vocab_size)
@@ -88,24 +88,24 @@ class CharTokenizer:
         return ids
 
     def encode_array(self, text: str) -> NDArray[np.int32]:
-        """`encode` as an array, for corpora."""
+        """The ids of `encode` as an array. -> (T,)"""
         if text.isascii():
             return np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int32)
         points = _code_points(text)
-        ids = self._id_of.take(points, mode="clip")  # every code point is in the table
+        ids = self._id_of.take(points, mode="clip")  # Every code point is in the table.
         if ids.min() >= 0:
             return ids
         unknown = np.flatnonzero(ids < 0)
         parts: list[NDArray[np.int32]] = []
         begin = 0
         for at in unknown.tolist():
-            spelled = chr(points[at]).encode("utf-8")
-            parts += [ids[begin:at], np.frombuffer(spelled, dtype=np.uint8).astype(np.int32)]
+            encoded = chr(points[at]).encode("utf-8")
+            parts += [ids[begin:at], np.frombuffer(encoded, dtype=np.uint8).astype(np.int32)]
             begin = at + 1
         return np.concatenate([*parts, ids[begin:]])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
+        """The inverse of `encode`; start tokens give nothing, invalid UTF-8 gives U+FFFD."""
         check_ids(ids, self.vocab_size)
         return join(self.token_bytes, ids)
 
@@ -114,7 +114,7 @@ class CharTokenizer:
         return StreamDecoder(self.token_bytes)
 
     def describe(self, token: int) -> str:
-        """A token for human eyes."""
+        """A token in readable form."""
         if token == START_ID:
             return "<start>"
         if 128 <= token < START_ID:
@@ -122,7 +122,7 @@ class CharTokenizer:
         return self.token_bytes[token].decode("utf-8")
 
     def to_config(self) -> dict[str, Any]:
-        """What `tokenizer.json` holds."""
+        """The contents of `tokenizer.json`."""
         return {"type": self.name, "chars": self.chars}
 
     @classmethod
@@ -138,7 +138,7 @@ class CharTokenizer:
         return cls(chars)
 
     def files(self) -> dict[str, bytes]:
-        """What lies beside `tokenizer.json`: nothing."""
+        """The further files of the tokenizer: none."""
         return {}
 
 

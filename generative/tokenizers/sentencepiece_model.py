@@ -1,4 +1,4 @@
-"""The file of a sentencepiece model: knows its format and which settings are used here, no text.
+"""The file format of sentencepiece models, and the settings that are used here.
 
 Sentencepiece's own reader is native code that trusts its file, which may come from anyone. So a
 file is read here, by the few fields that matter, and written anew for that reader.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_PIECES, MAX_BYTES = 1 << 18, 8 << 20
-NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # kinds of piece
+NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # These are types of piece.
 UNKNOWN_PIECE, START_PIECE = "<unk>", "<s>"
 # these and no others, beside pieces of text
 SPECIAL_PIECES = {

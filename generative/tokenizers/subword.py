@@ -1,8 +1,8 @@
-"""Subwords by sentencepiece, every string exact: knows sentencepiece, not models or corpora.
+"""The sentencepiece tokenizer: subwords that give every string back exactly.
 
-Sentencepiece usually normalises text. Here it may not: identity normalisation, no space added or
-squeezed, bytes for what the vocabulary lacks. One gap remains: inside its pieces a space is
-written as U+2581, so a U+2581 of the text itself is cut out first and spelled in bytes.
+Sentencepiece usually normalises text. Here it does not: no space is added or removed, and what the
+vocabulary lacks is encoded as bytes. Inside its pieces a space is written as U+2581, so a U+2581 of
+the text itself is cut out first and encoded as bytes.
 """
 
 from __future__ import annotations
@@ -117,11 +117,11 @@ class SentencePieceTokenizer:
         return ids
 
     def encode_array(self, text: str) -> NDArray[np.int32]:
-        """`encode` as an array, for corpora."""
+        """The ids of `encode` as an array. -> (T,)"""
         return np.array(self.encode(text), dtype=np.int32)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The inverse of `encode`; start tokens are silent, bytes beyond UTF-8 give U+FFFD."""
+        """The inverse of `encode`; start tokens give nothing, invalid UTF-8 gives U+FFFD."""
         check_ids(ids, self.vocab_size)
         return join(self.token_bytes, ids)
 
@@ -130,11 +130,11 @@ class SentencePieceTokenizer:
         return StreamDecoder(self.token_bytes)
 
     def describe(self, token: int) -> str:
-        """A token for human eyes."""
+        """A token in readable form."""
         return "<start>" if token == self.start_id else str(self._processor.id_to_piece(token))
 
     def to_config(self) -> dict[str, Any]:
-        """What `tokenizer.json` holds."""
+        """The contents of `tokenizer.json`."""
         return {"type": self.name, "model_file": MODEL_FILE}
 
     @classmethod
@@ -149,7 +149,7 @@ class SentencePieceTokenizer:
         return cls(files[MODEL_FILE])
 
     def files(self) -> dict[str, bytes]:
-        """What lies beside `tokenizer.json`: the sentencepiece model."""
+        """The further files of the tokenizer: the sentencepiece model."""
         return {MODEL_FILE: self._model}
 
 

@@ -1,6 +1,6 @@
-"""What all text tokenizers share: ids stand for byte strings, and bytes become text again.
+"""UTF-8 for all text tokenizers: ids stand for byte strings, which are decoded to text.
 
-Knows UTF-8 and nothing about how a particular tokenizer cuts text into tokens.
+The module does not know how a particular tokenizer divides text into tokens.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def join(token_bytes: Sequence[bytes], ids: Iterable[int]) -> str:
 
 
 class StreamDecoder:
-    """Turns ids into text as they come, holding back bytes until they complete a character.
+    """Decodes ids one at a time, holding back bytes until they complete a character.
 
     Example:
         decoder = StreamDecoder(token_bytes)
@@ -52,13 +52,13 @@ class StreamDecoder:
     """
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
-        self._pieces = token_bytes
+        self._token_bytes = token_bytes
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def feed(self, token: int) -> str:
         """The characters that `token` completes; often one, sometimes none."""
-        return self._utf8.decode(self._pieces[token])
+        return self._utf8.decode(self._token_bytes[token])
 
     def finish(self) -> str:
-        """What is left at the end: U+FFFD if a character was left unfinished."""
+        """The end of the text: U+FFFD if a character is incomplete, else nothing."""
         return self._utf8.decode(b"", final=True)

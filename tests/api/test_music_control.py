@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 import generative
 from generative.api.music_model import MusicModel
 from generative.music import midi
-from generative.music.general_midi import INSTRUMENTS
-from generative.music.instruments import instrument_number
+from generative.music.general_midi import INSTRUMENTS, instrument_number
 from generative.music.keys import PROFILES, TONICS, detect_key
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
+from generative.music.theory import MODES
 from generative.sampling import BeamOptions, Request, SamplingOptions, beam_search, collect, sample
 from generative.sampling.branching import METHODS
-from generative.tokenizers.music.limits import MODES, MusicLimits, parse_instruments
-from generative.tokenizers.music.tokenizer import MusicGrammar, MusicTokenizer
+from generative.tokenizers.music.constraint import MusicGrammar
+from generative.tokenizers.music.limits import MusicLimits, parse_instruments
+from generative.tokenizers.music.tokenizer import MusicTokenizer
 from generative.tokenizers.music.vocabulary import OFFSETS, VALUES, VOCAB_SIZE
 from tests.chain import HistoryStepper
 from tests.conftest import TUNES
@@ -350,5 +351,5 @@ def test_a_primer_needs_notes(chorales: MusicModel) -> None:
 def test_limits_and_values_are_of_one_vocabulary() -> None:
     limits = MusicLimits.of(tempo=90)
     assert limits is not None
-    assert limits.tempo_place is not None
-    assert VALUES["tempo"][limits.tempo_place] == 90
+    assert limits.tempo_index is not None
+    assert VALUES["tempo"][limits.tempo_index] == 90

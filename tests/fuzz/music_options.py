@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from generative.errors import OptionError
-from generative.tokenizers.music.limits import MusicLimits, parse_pitch
-from generative.tokenizers.music.tokenizer import MusicGrammar, MusicTokenizer
+from generative.music.theory import parse_pitch
+from generative.tokenizers.music.constraint import MusicGrammar
+from generative.tokenizers.music.limits import MusicLimits
+from generative.tokenizers.music.tokenizer import MusicTokenizer
 from tests.fuzz.entropy import Entropy
 
 N = TypeVar("N", int, float)

@@ -13,8 +13,8 @@ import matplotlib.image
 import pytest
 from hypothesis import given, settings
 
-from generative.music import general_midi, midi, page, pianoroll
-from generative.music.piece import Meter, Piece, Track
+from generative.music import general_midi, midi, page, pianoroll, theory
+from generative.music.piece import Meter, Piece, Track, beat_ticks
 from tests.pieces import note, piece_of, pieces, real_files
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def test_names_are_those_of_general_midi() -> None:
     drums = {36: "Bass drum", 38: "Snare", 42: "Closed hi-hat", 56: "Cowbell", 81: "Open triangle"}
     assert {key: general_midi.drum_name(key) for key in drums} == drums
     assert general_midi.drum_name(5) == "Drum 5"
-    assert [general_midi.pitch_name(p) for p in (21, 60, 61, 127)] == ["A0", "C4", "C♯4", "G9"]
+    assert [theory.pitch_name(p) for p in (21, 60, 61, 127)] == ["A0", "C4", "C♯4", "G9"]
 
 
 def test_tracks_are_called_so_that_they_can_be_told_apart() -> None:
@@ -72,7 +72,7 @@ def test_tracks_are_called_so_that_they_can_be_told_apart() -> None:
         Track(program=73, name="flute", notes=()),
         Track(is_drum=True, notes=()),
     ]
-    assert pianoroll.track_names(tracks) == [
+    assert general_midi.track_names(tracks) == [
         "Violin 1", "Violin 2", "Left hand (Acoustic grand piano)", "Flute", "Drums",
     ]  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_beats_are_counted_from_each_bar() -> None:
         ),
     )
     assert piece.bar_lines == (0, 72, 120)
-    assert pianoroll.beat_ticks(piece, piece.bar_lines) == [24, 48, 84, 96, 108]
+    assert beat_ticks(piece, piece.bar_lines) == [24, 48, 84, 96, 108]
 
 
 @pytest.mark.parametrize(

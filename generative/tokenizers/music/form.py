@@ -1,4 +1,7 @@
-"""What tokens can say of a piece: knows the limits of the vocabulary, not its ids."""
+"""The token form of a piece: what tokens can represent of it, and a report of what they cannot.
+
+The module knows the ranges of the vocabulary, not its ids.
+"""
 
 from __future__ import annotations
 
@@ -26,21 +29,23 @@ if TYPE_CHECKING:
     from generative.music.piece import Control, Key, Meter, Piece, Tempo, Track
 
 LOWEST_TEMPO, HIGHEST_TEMPO = VALUES["tempo"][0], VALUES["tempo"][-1]
-# velocity -> the middle of its level
-SPOKEN_VELOCITIES = [
+# For each velocity the middle of its level. (128,)
+ROUNDED_VELOCITIES = [
     0, *(VALUES["velocity"][(v - 1) // VELOCITIES_PER_LEVEL] for v in range(1, 128))
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeReport:
-    """What tokens could not say: `notes_in == notes_out + notes_merged + notes_dropped`.
+    """What tokens cannot represent: `notes_in == notes_out + notes_merged + notes_dropped`.
 
     Attributes:
-        notes_merged: met another note of the same track, step and pitch.
-        notes_dropped: of instruments beyond the 64th.
-        losses: all else that tokens do not give back as it was: kind -> how often.
-        quantise: how far moving to the grid moved things.
+        notes_in: the notes of the piece.
+        notes_out: the notes of its token form.
+        notes_merged: notes that coincide with another of their track, step and pitch.
+        notes_dropped: notes of instruments beyond the 64th.
+        losses: how often each other change was made, by its description.
+        quantise: what moving the piece to the grid changed.
     """
 
     notes_in: int
@@ -54,30 +59,31 @@ class EncodeReport:
 def in_token_form(
     piece: Piece, grid: str, controls: Collection[int] = ()
 ) -> tuple[Piece, EncodeReport]:
-    """The piece in steps, as its tokens say it, and what that leaves out.
+    """The piece in steps, as its tokens represent it, and a report of what that leaves out.
 
-    Changes of tempo, meter and key after the end of the last note are left out: nothing sounds.
+    Changes of tempo, meter and key after the end of the last note are left out.
 
     Args:
-        piece: any.
+        piece: any piece.
         grid: "score" or "performance".
-        controls: numbers of those that are kept on the performance grid, beside the sustain pedal.
+        controls: numbers of the controls that are kept on the performance grid, beside the sustain
+            pedal.
 
     Raises:
-        ValueError: a piece longer than there are tokens for.
+        ValueError: the piece is longer than tokens can represent.
     """
     losses: Counter[str] = Counter()
-    said = {SUSTAIN_PEDAL, *controls} if grid == PERFORMANCE else frozenset[int]()
+    numbers = {SUSTAIN_PEDAL, *controls} if grid == PERFORMANCE else frozenset[int]()
     tracks = _at_most(MAX_TRACKS, piece.tracks)
-    kept = replace(piece, tracks=tuple(_with_controls(track, said, losses) for track in tracks))
-    on_grid, report = quantised(kept, grid, SPOKEN_VELOCITIES)
-    tracks = tuple(_spoken(track, losses) for track in on_grid.tracks)
+    kept = replace(piece, tracks=tuple(_with_controls(track, numbers, losses) for track in tracks))
+    on_grid, report = quantised(kept, grid, ROUNDED_VELOCITIES)
+    tracks = tuple(_rounded_track(track, losses) for track in on_grid.tracks)
     on_grid = replace(on_grid, tracks=tracks)
     end = max(on_grid.duration_ticks, 1)
     meters = [meter for meter in on_grid.meters if meter.at_ticks < end]
     form = replace(
         on_grid,
-        tempos=tuple(_spoken_tempo(t, losses) for t in on_grid.tempos if t.at_ticks < end),
+        tempos=tuple(_rounded_tempo(t, losses) for t in on_grid.tempos if t.at_ticks < end),
         meters=tuple(meter for meter in meters if _has_tokens(meter)),
         keys=tuple(key for key in on_grid.keys if key.at_ticks < end),
     ).normalised()
@@ -96,13 +102,13 @@ def in_token_form(
         notes_out=form.note_count,
         notes_merged=report.merged,
         notes_dropped=piece.note_count - kept.note_count,
-        losses={kind: count for kind, count in sorted(losses.items()) if count > 0},
+        losses={loss: count for loss, count in sorted(losses.items()) if count > 0},
         quantise=report,
     )
 
 
 def _at_most(count: int, tracks: tuple[Track, ...]) -> tuple[Track, ...]:
-    """Tracks of one instrument become one where there are too many, then the last ones go."""
+    """The tracks with notes; if there are too many, one an instrument, and the first of these."""
     tracks = tuple(track for track in tracks if track.notes)
     if len(tracks) <= count:
         return tracks
@@ -113,16 +119,16 @@ def _at_most(count: int, tracks: tuple[Track, ...]) -> tuple[Track, ...]:
     return tuple(merged.values())[:count]
 
 
-def _with_controls(track: Track, said: Collection[int], losses: Counter[str]) -> Track:
-    """The track with those of its controls that tokens say."""
+def _with_controls(track: Track, numbers: Collection[int], losses: Counter[str]) -> Track:
+    """The track with its controls of these numbers only."""
     if not track.controls:
         return track
-    losses.update(control_name(c.number) for c in track.controls if c.number not in said)
-    return replace(track, controls=tuple(c for c in track.controls if c.number in said))
+    losses.update(control_name(c.number) for c in track.controls if c.number not in numbers)
+    return replace(track, controls=tuple(c for c in track.controls if c.number in numbers))
 
 
-def _spoken(track: Track, losses: Counter[str]) -> Track:
-    """A track on the grid as tokens say it."""
+def _rounded_track(track: Track, losses: Counter[str]) -> Track:
+    """A track on the grid with the durations and controls that tokens can represent."""
     clipped = [n for n in track.notes if n.duration_ticks > MAX_DURATION_STEPS]
     notes = track.notes
     if clipped:
@@ -131,44 +137,44 @@ def _spoken(track: Track, losses: Counter[str]) -> Track:
             replace(n, duration_ticks=min(n.duration_ticks, MAX_DURATION_STEPS)) for n in notes
         )
     losses["track name"] += bool(track.name)
-    controls = _spoken_controls(track.controls, losses)
+    controls = _rounded_controls(track.controls, losses)
     return replace(track, name="", notes=notes, controls=controls)
 
 
-def _spoken_controls(controls: Iterable[Control], losses: Counter[str]) -> tuple[Control, ...]:
-    """One of a number at a step, and only where they change."""
+def _rounded_controls(controls: Iterable[Control], losses: Counter[str]) -> tuple[Control, ...]:
+    """The controls with rounded values: at each step the last of its number, if it is a change."""
     at_step: dict[tuple[int, int], Control] = {}
     for control in controls:
-        value = _spoken_value(control)
+        value = _rounded_value(control)
         losses[f"{control_name(control.number)}: value rounded"] += value != control.value
-        place = control.at_ticks, control.number
-        losses[f"{control_name(control.number)}: several at a step"] += place in at_step
-        at_step[place] = replace(control, value=value)
-    now = {SUSTAIN_PEDAL: PEDAL_VALUES[0]}
+        key = control.at_ticks, control.number
+        losses[f"{control_name(control.number)}: several at a step"] += key in at_step
+        at_step[key] = replace(control, value=value)
+    current = {SUSTAIN_PEDAL: PEDAL_VALUES[0]}
     kept = []
     for (_, number), control in sorted(at_step.items(), key=_order):
-        if now.get(number) != control.value:
+        if current.get(number) != control.value:
             kept.append(control)
-            now[number] = control.value
+            current[number] = control.value
         else:
             losses[f"{control_name(number)}: no change"] += 1
     return tuple(kept)
 
 
-def _order(placed: tuple[tuple[int, int], Control]) -> tuple[int, bool, int]:
-    """At a step the sustain pedal comes first."""
-    (step, number), _ = placed
+def _order(item: tuple[tuple[int, int], Control]) -> tuple[int, bool, int]:
+    """A sort key by which the sustain pedal is the first control of its step."""
+    (step, number), _ = item
     return step, number != SUSTAIN_PEDAL, number
 
 
-def _spoken_value(control: Control) -> int:
+def _rounded_value(control: Control) -> int:
     if control.number == SUSTAIN_PEDAL:
         return PEDAL_VALUES[control.value >= 64]
     level = VALUES_PER_LEVEL.get(control.number, 1)
     return control.value // level * level
 
 
-def _spoken_tempo(tempo: Tempo, losses: Counter[str]) -> Tempo:
+def _rounded_tempo(tempo: Tempo, losses: Counter[str]) -> Tempo:
     nearest = floor(tempo.beats_per_minute + 0.5)
     rate = min(max(nearest, LOWEST_TEMPO), HIGHEST_TEMPO)
     losses["tempo slower or faster than tokens say"] += rate != nearest

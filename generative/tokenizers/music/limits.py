@@ -1,11 +1,11 @@
-"""What music may be kept to, from keys to instruments, in words and numbers; knows no grammar.
+"""The limits on new music: key, range, meter, tempo, instruments and density.
 
-`None` is no limit. Drums have no pitch, so keys and ranges leave them alone.
+`None` is no limit. Keys and ranges do not apply to drums, which have no pitch. The module does not
+know how the grammar keeps to the limits.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,116 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from generative.errors import OptionError
-from generative.music.instruments import instrument_number
+from generative.music.general_midi import instrument_number
+from generative.music.piece import HIGHEST_PITCH
 from generative.music.quantise import STEPS_PER_BEAT
-from generative.tokenizers.music.vocabulary import (
-    MAX_TRACKS,
-    TOP_PITCH,
-    VALUES,
-)
+from generative.music.theory import parse_key, parse_meter, parse_range
+from generative.tokenizers.music.vocabulary import MAX_TRACKS, VALUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1}
-LOWEST_DENSITY, HIGHEST_DENSITY = 0.25, STEPS_PER_BEAT  # a step has room for one note at least
-# mode -> its steps above the tonic, in semitones
-MODES = {
-    "major": (0, 2, 4, 5, 7, 9, 11),
-    "minor": (0, 2, 3, 5, 7, 8, 10),
-    "harmonic minor": (0, 2, 3, 5, 7, 8, 11),
-    "melodic minor": (0, 2, 3, 5, 7, 8, 9, 10, 11),  # up and down
-    "dorian": (0, 2, 3, 5, 7, 9, 10),
-    "phrygian": (0, 1, 3, 5, 7, 8, 10),
-    "lydian": (0, 2, 4, 6, 7, 9, 11),
-    "mixolydian": (0, 2, 4, 5, 7, 9, 10),
-    "locrian": (0, 1, 3, 5, 6, 8, 10),
-    "major pentatonic": (0, 2, 4, 7, 9),
-    "minor pentatonic": (0, 3, 5, 7, 10),
-    "whole tone": (0, 2, 4, 6, 8, 10),
-    "blues": (0, 3, 5, 6, 7, 10),
-}
-_NAME = r"[A-Ga-g][#b♯♭]?"
-_PITCH = re.compile(rf"({_NAME})(-?\d+)|(\d+)")
-
-
-def pitch_class(name: str) -> int:
-    """0..11 of a note's name: "C" is 0, "F#" 6, "Bb" 10.
-
-    Raises:
-        OptionError: no such name.
-    """
-    if not re.fullmatch(_NAME, name):
-        raise OptionError(f"a note's name must be like C, F# or Bb, not {name!r}")
-    return (SEMITONES[name[0].upper()] + ACCIDENTALS[name[1:]]) % 12
-
-
-def parse_key(key: str) -> frozenset[int]:
-    """The pitch classes of "D minor", "Eb major", "F# dorian", or of notes: "C D E G A".
-
-    Raises:
-        OptionError: no such tonic, mode or note.
-    """
-    first, _, mode = " ".join(key.split()).partition(" ")
-    if mode.lower() in MODES:
-        return frozenset((pitch_class(first) + step) % 12 for step in MODES[mode.lower()])
-    try:
-        classes = frozenset(pitch_class(name) for name in re.split(r"[\s,]+", key.strip()))
-    except ValueError as error:
-        raise OptionError(
-            f"key must be a tonic and a mode ({', '.join(MODES)}) or a list of notes, not {key!r}"
-        ) from error
-    return classes
-
-
-def parse_range(text: str) -> tuple[int, int]:
-    """The lowest and highest MIDI pitch of "C3-C6" or "48-84"; C4 is 60.
-
-    Raises:
-        OptionError: no such pitches, or the wrong way round.
-    """
-    match = re.fullmatch(rf"({_PITCH.pattern})-({_PITCH.pattern})", text.strip())
-    if match is None:
-        raise OptionError(f"a range must be like C3-C6 or 48-84, not {text!r}")
-    low, high = parse_pitch(match[1]), parse_pitch(match[5])
-    if not 0 <= low <= high <= TOP_PITCH:
-        raise OptionError(f"a range must rise within 0..{TOP_PITCH} (C-1..G9), not {low}..{high}")
-    return low, high
-
-
-def parse_pitch(text: str) -> int:
-    """The MIDI pitch of "C4" or "60".
-
-    Raises:
-        OptionError: neither a name with its octave nor a number.
-    """
-    match = _PITCH.fullmatch(text)
-    if match is None:
-        raise OptionError(f"a pitch must be like C4 or 60, not {text!r}")
-    name, octave, number = match.groups()
-    if number is not None:
-        return int(number)
-    # B# and Cb lie in the octave that their name says, beyond its edge
-    return 12 * (int(octave) + 1) + SEMITONES[name[0].upper()] + ACCIDENTALS[name[1:]]
-
-
-def parse_meter(text: str) -> tuple[int, int]:
-    """Numerator and denominator of "3/4".
-
-    Raises:
-        OptionError: no such meter.
-    """
-    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
-    meter = (int(match[1]), int(match[2])) if match else (0, 0)
-    if meter[0] not in VALUES["beats"] or meter[1] not in VALUES["unit"]:
-        raise OptionError(
-            f"meter must be like 3/4, with 1..{VALUES['beats'][-1]} over one of "
-            f"{', '.join(map(str, VALUES['unit']))}, not {text!r}"
-        )
-    return meter
+# In notes a quarter note. Each step can have at least one note.
+LOWEST_DENSITY, HIGHEST_DENSITY = 0.25, STEPS_PER_BEAT
+MIN_DENSITY_SLACK, DENSITY_SLACK_BEATS = 4.0, 2
 
 
 def parse_instruments(instruments: str | Sequence[str | int]) -> tuple[int, ...]:
@@ -139,18 +43,18 @@ def parse_instruments(instruments: str | Sequence[str | int]) -> tuple[int, ...]
 
 @dataclass(frozen=True)
 class MusicLimits:
-    """What new music is kept to.
+    """The limits that new music is kept to.
 
     Attributes:
-        pitch_classes: of 0..11, those that may sound.
+        pitch_classes: the pitch classes, of 0..11, that may sound.
         pitch_range: the lowest and highest MIDI pitch.
-        meter: the only one, as (numerator, denominator).
-        tempo: the only one, in quarter notes a minute.
-        instruments: programs, 128 and up for drum kits, one a track; no others play, and each of
-            them does.
+        meter: the only meter, as (numerator, denominator).
+        tempo: the only tempo, in quarter notes a minute.
+        instruments: programs, 128 and up for drum kits, one a track. Each of them plays, and no
+            others do.
         density: notes a quarter note, all instruments together. After t quarter notes there are
-            density * t of them, give or take `density_slack`; but for one that has to be, because a
-            last bar is never empty and every instrument plays.
+            density * t of them, give or take `density_slack`. The exception is a note that has to
+            be because the last bar is never empty and every instrument plays.
     """
 
     pitch_classes: frozenset[int] | None = None
@@ -192,7 +96,7 @@ class MusicLimits:
         instruments: str | Sequence[str | int] | None = None,
         density: float | None = None,
     ) -> MusicLimits | None:
-        """From words or numbers; None where nothing is limited.
+        """The limits that words or numbers stand for; None if there is none.
 
         Raises:
             OptionError: words or numbers that mean nothing.
@@ -213,15 +117,15 @@ class MusicLimits:
 
     @property
     def need_beats(self) -> bool:
-        """Whether more is limited than what sounds."""
-        asked = (self.meter, self.tempo, self.instruments, self.density)
-        return any(limit is not None for limit in asked)
+        """Whether there is a limit that only the score grid, which has beats, can keep to."""
+        limits = (self.meter, self.tempo, self.instruments, self.density)
+        return any(limit is not None for limit in limits)
 
     @cached_property
     def pitches(self) -> NDArray[np.bool_]:
         """Which pitches may sound. (128,)"""
-        low, high = self.pitch_range or (0, TOP_PITCH)
-        pitch = np.arange(TOP_PITCH + 1)
+        low, high = self.pitch_range or (0, HIGHEST_PITCH)
+        pitch = np.arange(HIGHEST_PITCH + 1)
         classes = list(range(12)) if self.pitch_classes is None else list(self.pitch_classes)
         return np.asarray(np.isin(pitch % 12, classes) & (low <= pitch) & (pitch <= high))
 
@@ -231,19 +135,22 @@ class MusicLimits:
         return int(np.flatnonzero(self.pitches)[-1])
 
     @cached_property
-    def meter_places(self) -> tuple[int, int] | None:
-        """The meter's places in the blocks of beats and units."""
+    def meter_indices(self) -> tuple[int, int] | None:
+        """The indices of the meter among the values of beats and units."""
         if self.meter is None:
             return None
         numerator, denominator = self.meter
         return VALUES["beats"].index(numerator), VALUES["unit"].index(denominator)
 
     @cached_property
-    def tempo_place(self) -> int | None:
-        """The tempo's place in its block."""
+    def tempo_index(self) -> int | None:
+        """The index of the tempo among the values of tempos."""
         return None if self.tempo is None else VALUES["tempo"].index(self.tempo)
 
     @cached_property
     def density_slack(self) -> float:
-        """How many notes more or fewer than an even pace has: two quarter notes' worth, or four."""
-        return max(4.0, 2 * (self.density or 0.0))
+        """How many notes there may be more or fewer than at an even pace.
+
+        These are the notes of two quarter notes, and at least four.
+        """
+        return max(MIN_DENSITY_SLACK, DENSITY_SLACK_BEATS * (self.density or 0.0))

@@ -1,6 +1,7 @@
-"""The vocabulary of music: knows which ids there are and what each means, not where it may stand.
+"""The vocabulary of music: which ids there are, and what each means.
 
-`BLOCKS` lists the kinds of token; a new kind is a row there, and in the grammar's two tables.
+`TOKEN_TYPES` lists the types of token. A new type is a row there and in the two tables of
+`grammar`. The module does not know where a token may stand.
 """
 
 from __future__ import annotations
@@ -10,101 +11,116 @@ from itertools import accumulate
 from math import ceil
 from typing import TYPE_CHECKING
 
-from generative.music.piece import MAX_SHARPS, PITCH_BEND
+from generative.music.piece import HIGHEST_PITCH, MAX_SHARPS, PITCH_BEND
 from generative.music.quantise import PERFORMANCE, SCORE, STEPS_PER_BEAT
+from generative.music.theory import METER_DENOMINATORS, METER_NUMERATORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 STEPS_PER_WHOLE_NOTE = 4 * STEPS_PER_BEAT
-MAX_RULER_STEPS = 192
+MAX_BAR_PART_STEPS = 192  # A longer bar is divided into equal parts.
 MAX_TRACKS = 64
-DRUM_PROGRAMS = 128  # a drum kit's program is its MIDI program plus this
-STEPS_PER_LONG = 96  # a whole note
-MAX_LONGS = 63
-MAX_DURATION_STEPS = (MAX_LONGS + 1) * STEPS_PER_LONG
-TOP_PITCH = 127
-VELOCITIES_PER_LEVEL = 4  # 1..4 are the softest level, 125..127 the loudest
+DRUM_PROGRAMS = 128  # A drum kit's program is its MIDI program plus this.
+STEPS_PER_EXTENSION = 96  # One "long" token extends a duration by a whole note.
+MAX_EXTENSIONS = 63
+MAX_DURATION_STEPS = (MAX_EXTENSIONS + 1) * STEPS_PER_EXTENSION
+VELOCITIES_PER_LEVEL = 4  # Velocities 1..4 are the softest level, 125..127 the loudest.
 NUM_SIGNATURES = 2 * MAX_SHARPS + 1
 SEMITONES_PER_FIFTH = 7
-
-
-# what tokens can say of a pedal: up or down, as MIDI means values below 64 and from 64 on
+# A pedal is up or down: MIDI means these by values below 64 and from 64 on.
 PEDAL_VALUES = (0, 127)
-VALUES_PER_LEVEL = {PITCH_BEND: 128}  # a bend has 128 levels, each of 128 of its values
-
-BOTH = (SCORE, PERFORMANCE)
+# Pitch bend has 128 levels of 128 values each; every other control has one level a value.
+VALUES_PER_LEVEL = {PITCH_BEND: 128}
+BOTH_GRIDS = (SCORE, PERFORMANCE)
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """One kind of token: a name, the value of each of its ids, which kinds may come next."""
+class TokenType:
+    """One type of token: the value of each of its ids, and which types may come next."""
 
     name: str
     values: Sequence[int]
-    follows: tuple[str, ...]
-    grids: tuple[str, ...] = BOTH
+    followers: tuple[str, ...]
+    grids: tuple[str, ...] = BOTH_GRIDS
 
 
 _NOTES = ("track", "velocity", "pitch", "drum")
-_TRACKS = (*_NOTES, "pedal", "control")
-_ONWARD = ("position", "bar", "shift", "start")
+_EVENTS = (*_NOTES, "pedal", "control")
+_TIME = ("position", "bar", "shift", "start")
+_PITCHES = range(HIGHEST_PITCH + 1)
 
-BLOCKS = (
-    Block("start", (0,), ("start",)),  # ends a piece; after the end there is only the end
-    Block("bar", (0,), _ONWARD, (SCORE,)),
-    # steps from the bar
-    Block("position", range(MAX_RULER_STEPS), ("beats", "key", "tempo", *_TRACKS), (SCORE,)),
-    # steps from the last shift; the longest one may be followed by another
-    Block("shift", range(1, 101), ("shift", "beats", "key", "tempo", *_TRACKS), (PERFORMANCE,)),
-    Block("beats", range(1, 65), ("unit",)),  # a meter's numerator
-    Block("unit", (1, 2, 4, 8, 16, 32, 64), ("key", "tempo", *_TRACKS, *_ONWARD)),  # denominator
-    Block("key", range(2 * NUM_SIGNATURES), ("tempo", *_TRACKS, *_ONWARD)),  # see `key_value`
-    Block("tempo", range(16, 321), (*_TRACKS, *_ONWARD)),  # quarter notes a minute
-    Block("track", range(MAX_TRACKS), ("program", *_TRACKS[1:])),
-    Block("program", range(2 * DRUM_PROGRAMS), ("velocity", "pedal", "control")),
-    Block("pedal", PEDAL_VALUES, ("control", *_NOTES, *_ONWARD), (PERFORMANCE,)),
-    Block("control", range(PITCH_BEND + 1), ("value",), (PERFORMANCE,)),  # see `piece.Control`
-    Block("value", range(128), ("control", *_NOTES, *_ONWARD), (PERFORMANCE,)),
-    Block("velocity", range(2, 128, 4), ("pitch", "drum")),
-    Block("pitch", range(TOP_PITCH + 1), ("long", "duration")),
-    Block("drum", range(TOP_PITCH + 1), ("long", "duration")),
-    Block("long", (STEPS_PER_LONG,), ("long", "duration")),  # so many steps more
-    Block("duration", range(1, STEPS_PER_LONG + 1), (*_NOTES, *_ONWARD)),  # steps
+TOKEN_TYPES = (
+    # The start token also ends a piece, and only itself may follow that end.
+    TokenType("start", (0,), ("start",)),
+    TokenType("bar", (0,), _TIME, (SCORE,)),
+    # The values are steps from the bar line.
+    TokenType("position", range(MAX_BAR_PART_STEPS), ("beats", "key", "tempo", *_EVENTS), (SCORE,)),
+    # The values are steps from the last shift. Only the longest may be followed by another.
+    TokenType("shift", range(1, 101), ("shift", "beats", "key", "tempo", *_EVENTS), (PERFORMANCE,)),
+    TokenType("beats", METER_NUMERATORS, ("unit",)),
+    TokenType("unit", METER_DENOMINATORS, ("key", "tempo", *_EVENTS, *_TIME)),
+    TokenType("key", range(2 * NUM_SIGNATURES), ("tempo", *_EVENTS, *_TIME)),  # See `key_value`.
+    # The values are quarter notes a minute.
+    TokenType("tempo", range(16, 321), (*_EVENTS, *_TIME)),
+    TokenType("track", range(MAX_TRACKS), ("program", *_EVENTS[1:])),
+    TokenType("program", range(2 * DRUM_PROGRAMS), ("velocity", "pedal", "control")),
+    TokenType("pedal", PEDAL_VALUES, ("control", *_NOTES, *_TIME), (PERFORMANCE,)),
+    # The values are the numbers of `piece.Control`.
+    TokenType("control", range(PITCH_BEND + 1), ("value",), (PERFORMANCE,)),
+    TokenType("value", range(128), ("control", *_NOTES, *_TIME), (PERFORMANCE,)),
+    TokenType("velocity", range(2, 128, VELOCITIES_PER_LEVEL), ("pitch", "drum")),
+    TokenType("pitch", _PITCHES, ("long", "duration")),
+    TokenType("drum", _PITCHES, ("long", "duration")),
+    TokenType("long", (STEPS_PER_EXTENSION,), ("long", "duration")),
+    # The values are steps, to which those of the "long" tokens before are added.
+    TokenType("duration", range(1, STEPS_PER_EXTENSION + 1), (*_NOTES, *_TIME)),
 )
-VALUES = {block.name: block.values for block in BLOCKS}
+VALUES = {token_type.name: token_type.values for token_type in TOKEN_TYPES}
+# The first id of each type, by name.
 OFFSETS = dict(
-    zip(VALUES, accumulate((len(b.values) for b in BLOCKS), initial=0), strict=False)
-)  # name -> its first id
-VOCAB_SIZE = sum(len(block.values) for block in BLOCKS)
-NAME_OF = [block.name for block in BLOCKS for _ in block.values]  # id -> name
+    zip(VALUES, accumulate((len(values) for values in VALUES.values()), initial=0), strict=False)
+)
+VOCAB_SIZE = sum(len(values) for values in VALUES.values())
+TYPE_OF = [name for name, values in VALUES.items() for _ in values]  # The type's name, by id.
+# The id of each value, by the type's name.
 IDS = {
-    block.name: {value: OFFSETS[block.name] + i for i, value in enumerate(block.values)}
-    for block in BLOCKS
-}  # name -> value -> id
+    name: {value: OFFSETS[name] + index for index, value in enumerate(values)}
+    for name, values in VALUES.items()
+}
 
 
-def token_id(name: str, value: int = 0) -> int:
-    """The id of a block's value: `token_id("pitch", 60)`."""
-    return IDS[name][value]
+def token_id(token_type: str, value: int = 0) -> int:
+    """The id of a value: `token_id("pitch", 60)`."""
+    return IDS[token_type][value]
 
 
-def meaning(token: int) -> tuple[str, int]:
-    """The inverse of `token_id`.
+def type_and_index(token: int) -> tuple[str, int]:
+    """A token's type, and the index of its value among those of the type.
 
     Raises:
         ValueError: there is no such id.
     """
     if not 0 <= token < VOCAB_SIZE:
         raise ValueError(f"token ids are in 0..{VOCAB_SIZE - 1}, not {token}")
-    name = NAME_OF[token]
-    return name, VALUES[name][token - OFFSETS[name]]
+    token_type = TYPE_OF[token]
+    return token_type, token - OFFSETS[token_type]
+
+
+def meaning(token: int) -> tuple[str, int]:
+    """A token's type and value, the inverse of `token_id`.
+
+    Raises:
+        ValueError: there is no such id.
+    """
+    token_type, index = type_and_index(token)
+    return token_type, VALUES[token_type][index]
 
 
 def describe(token: int) -> str:
     """A token in words: "bar", "pitch 60"."""
-    name, value = meaning(token)
-    return name if len(VALUES[name]) == 1 else f"{name} {value}"
+    token_type, value = meaning(token)
+    return token_type if len(VALUES[token_type]) == 1 else f"{token_type} {value}"
 
 
 def key_value(sharps: int, is_minor: bool) -> int:
@@ -118,9 +134,9 @@ def key_value(sharps: int, is_minor: bool) -> int:
 
 
 def key_of(value: int) -> tuple[int, bool]:
-    """The inverse of `key_value`."""
-    is_minor, place = divmod(value, NUM_SIGNATURES)
-    return place - MAX_SHARPS, bool(is_minor)
+    """The sharps and the mode of a key's token, the inverse of `key_value`."""
+    is_minor, index = divmod(value, NUM_SIGNATURES)
+    return index - MAX_SHARPS, bool(is_minor)
 
 
 def transposed_key(value: int, semitones: int) -> int:
@@ -135,24 +151,24 @@ def transposed_key(value: int, semitones: int) -> int:
     return key_value(sharps, is_minor)
 
 
-def ruler_steps(numerator: int, denominator: int) -> int:
-    """The steps of a bar, or of the equal parts, at most 192 steps each, of a longer one.
+def bar_part_steps(numerator: int, denominator: int) -> int:
+    """The steps of a bar, or of each of the equal parts, at most 192 steps long, of a longer one.
 
     Example:
-        ruler_steps(4, 4)     # 96
-        ruler_steps(12, 4)    # 144: a bar of 288 steps is measured in halves
+        bar_part_steps(4, 4)     # 96
+        bar_part_steps(12, 4)    # 144, because a bar of 288 steps has two parts
     """
     whole = numerator * STEPS_PER_WHOLE_NOTE
-    parts = ruler_parts(numerator, denominator)
-    return (2 * whole + denominator * parts) // (2 * denominator * parts)  # a half goes up
+    parts = bar_parts(numerator, denominator)
+    return (2 * whole + denominator * parts) // (2 * denominator * parts)  # A half rounds up.
 
 
-def ruler_parts(numerator: int, denominator: int) -> int:
-    """In how many equal parts a bar is measured: 1, or more for one of over 192 steps."""
-    return ceil(numerator * STEPS_PER_WHOLE_NOTE / (denominator * MAX_RULER_STEPS))
+def bar_parts(numerator: int, denominator: int) -> int:
+    """How many equal parts a bar is divided into: 1, or more for a bar of over 192 steps."""
+    return ceil(numerator * STEPS_PER_WHOLE_NOTE / (denominator * MAX_BAR_PART_STEPS))
 
 
 def is_measured_exactly(numerator: int, denominator: int) -> bool:
     """Whether the parts of a bar are whole steps, so that bars can be counted by them."""
-    parts = ruler_parts(numerator, denominator)
+    parts = bar_parts(numerator, denominator)
     return numerator * STEPS_PER_WHOLE_NOTE % (denominator * parts) == 0
