@@ -107,6 +107,14 @@ def test_the_package_has_few_entries() -> None:
     assert len(entries) <= 20
 
 
+@pytest.mark.parametrize("folder", ["generative", "tests", "benchmarks"])
+def test_files_are_readable_in_one_sitting(folder: str) -> None:
+    long = {"generative/engine/kernels.py"}
+    for path in (ROOT.parent / folder).rglob("*.py"):
+        lines = path.read_text(encoding="utf-8").count("\n")
+        assert lines <= 450 or str(path.relative_to(ROOT.parent)) in long, f"{path}: {lines} lines"
+
+
 def test_some_libraries_have_one_home() -> None:
     homes = {
         "mido": {"generative.music.jam", "generative.music.midi.writing"},

@@ -487,7 +487,7 @@ def _draw(
 
 
 @cached
-def run(
+def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by one
     net: Any, tokens: Any, h: Any, c: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any,
     drawn: Any, logprobs: Any,
 ) -> Any:  # fmt: skip

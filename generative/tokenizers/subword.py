@@ -56,7 +56,12 @@ class SentencePieceTokenizer:
         byte_ids = {
             self.token_bytes[i][0]: i for i in range(self.vocab_size) if self._processor.is_byte(i)
         }
-        self._space_mark_ids = [byte_ids[value] for value in SPACE.encode("utf-8")]
+        # These characters are spelled in bytes: sentencepiece reads its mark of a space as a space,
+        # and spells a space that is not in the vocabulary in the bytes of the mark.
+        self._spelled = {SPACE: [byte_ids[value] for value in SPACE.encode("utf-8")]}
+        if self._processor.is_unknown(self._processor.piece_to_id(SPACE)):
+            self._spelled[" "] = [byte_ids[ord(" ")]]
+        self._spelled_split = re.compile(f"([{''.join(self._spelled)}])")
 
     def _piece(self, token: int) -> bytes:
         """The bytes that a token stands for; none for the start and unknown tokens."""
@@ -110,10 +115,8 @@ class SentencePieceTokenizer:
         """The tokens of the text."""
         utf8(text)
         ids: list[int] = []
-        for i, part in enumerate(text.split(SPACE)):
-            if i:
-                ids += self._space_mark_ids
-            ids += self._processor.encode(part)
+        for part in self._spelled_split.split(text):
+            ids += self._spelled.get(part) or self._processor.encode(part)
         return ids
 
     def encode_array(self, text: str) -> NDArray[np.int32]:

@@ -124,6 +124,12 @@ def test_sentencepiece_says_what_is_wrong() -> None:
         SentencePieceTokenizer(b"nonsense")
 
 
+def test_a_space_is_kept_by_subwords_of_a_corpus_without_one() -> None:
+    tokenizer = SentencePieceTokenizer.train(["漢字漢字海山" * 50, "山海" * 40])
+    for text in ("漢 字", " 海", "  ▁ 山"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
 def test_an_unknown_tokenizer_is_named() -> None:
     with pytest.raises(ValueError, match="unknown tokenizer 'word'; known: char, byte"):
         tokenizers.tokenizer_class("word")
