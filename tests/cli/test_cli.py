@@ -405,6 +405,8 @@ def test_training_saves_and_exits_when_told_to_stop(
     command = [
         sys.executable,
         "-c",
+        # A shell has the jobs of a script that it runs in the background ignore SIGINT.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from generative.cli.main import main; main()",
         "train",
         str(rhyme),

@@ -162,6 +162,9 @@ class MusicTokenizer:
     def transpose(self, ids: NDArray[np.integer[Any]], semitones: int) -> NDArray[np.integer[Any]]:
         """The ids with every pitch and key moved, and drums as they were. (T,) -> (T,)
 
+        A change between keys of equal pitches, such as seven sharps and five flats, becomes the
+        repetition of one key, which `decode` refuses.
+
         Raises:
             ValueError: a pitch would leave 0..127.
         """
