@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "checkpoint", "constraints", "data", "engine", "filelock", "files", "machine", "model",
         "music", "numpy", "sampling", "scoring", "tokenizers", "training",
     },
-    "cli": {"api", "checkpoint", "click", "data", "files", "music", "tokenizers"},
+    "cli": {"api", "checkpoint", "click", "data", "files", "music", "sampling", "tokenizers"},
     "train": {"cli"},
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The options that several commands share, and the class of commands that has them.
+"""The options that several commands share, and the group of all commands.
 
 It must not know what any option does.
 """
@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from generative.cli.terminal import check_stdout, unescaped
-
-if TYPE_CHECKING:
-    from generative.api.generation import Option
+from generative.sampling.table import GROUPS, OPTIONS, Option
 
 F = TypeVar("F", bound=Callable[..., Any])
 CLI_TEMPERATURE = 0.8
@@ -140,46 +138,19 @@ def _click_option(option: Option) -> click.Option:
     return click.Option([flag], metavar=option.metavar, help=" ".join(words), **settings)
 
 
-def _sampling_parameters() -> list[click.Parameter]:
-    """The length, and all options of `generate` in the order of their groups."""
-    from generative.api.generation import GENERATE_OPTIONS, GROUPS  # which need NumPy
-
-    ordered = sorted(GENERATE_OPTIONS, key=lambda option: GROUPS.index(option.group))
+def sampling_options(function: F) -> F:
+    """A decorator that adds the length and all options of `generate`, in the order of groups."""
+    ordered = sorted(OPTIONS, key=lambda option: GROUPS.index(option.group))
     length = click.Option(
         ["-n", "--max-new-tokens"], type=click.IntRange(0), help="Number of new tokens at most."
     )
-    return [length, *map(_click_option, ordered)]
-
-
-# It stands for the sampling options in a command that has not been called yet.
-_PLACEHOLDER = click.Option(["--sampling-options"])
-
-
-class Command(click.Command):
-    """A command that reads the table of sampling options only when it is called.
-
-    The table needs NumPy, which the list of all commands does not have to wait for.
-    """
-
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's parameters, with the sampling options in the place that stands for them."""
-        if _PLACEHOLDER in self.params:
-            place = self.params.index(_PLACEHOLDER)
-            self.params[place : place + 1] = _sampling_parameters()
-        return super().get_params(ctx)
-
-
-def sampling_options(function: F) -> F:
-    """The sampling options of the table as a decorator of a `Command`."""
     parameters: list[click.Parameter] = function.__dict__.setdefault("__click_params__", [])
-    parameters.append(_PLACEHOLDER)
+    parameters += reversed([length, *map(_click_option, ordered)])  # click reads them backwards
     return function
 
 
 class CommandGroup(click.Group):
     """A command group that suggests the nearest command for a mistyped one."""
-
-    command_class = Command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
