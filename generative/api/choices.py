@@ -1,4 +1,4 @@
-"""The names that options may take, read from the library's registries.
+"""The names that options may take and the sampling options, from the library's registries.
 
 Importing this module imports neither NumPy nor torch, so that help texts can list the names.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from generative.model.cell_specs import CELL_SPECS
 from generative.music.formats import FORMATS
+from generative.sampling.table import BEAMS, GROUPS, RESULTS
+from generative.sampling.table import OPTIONS as SAMPLING_OPTIONS
+from generative.sampling.table import Option as SamplingOption
 from generative.tokenizers import TOKENIZERS as TOKENIZER_CLASSES
 from generative.training.config import INITS, SCHEDULES
 
@@ -21,12 +24,17 @@ TRAINING_PRECISIONS = (AUTO, "float32", "bfloat16")
 
 __all__ = [
     "AUTO",
+    "BEAMS",
     "CELLS",
     "FORMATS",
     "GRIDS",
+    "GROUPS",
     "INITS",
+    "RESULTS",
+    "SAMPLING_OPTIONS",
     "SAMPLING_PRECISIONS",
     "SCHEDULES",
     "TOKENIZERS",
     "TRAINING_PRECISIONS",
+    "SamplingOption",
 ]

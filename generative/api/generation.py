@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from generative.errors import OptionError
 from generative.sampling import (
-    BEAMS,
-    GROUPS,
     OPTIONS,
-    RESULTS,
     BeamOptions,
-    Option,
     Request,
     Sampled,
     SamplingKeywords,
@@ -33,64 +29,16 @@ if TYPE_CHECKING:
 
     from generative.sampling import Alternative, Detail
 
-__all__ = [
-    "BEAMS",
-    "DEFAULT_NEW_TOKENS",
-    "GENERATE_OPTIONS",
-    "GROUPS",
-    "RESULTS",
-    "GenerateOptions",
-    "Option",
-    "ParsedOptions",
-    "TokenLogprob",
-    "check_length",
-    "generate_tokens",
-    "parse_options",
-    "request_tokens",
-    "resolve_seed",
-    "token_logprobs",
-]
-
 DEFAULT_NEW_TOKENS = 200  # of a text
 SEED_BITS = 32
 MAX_SEED = 2**63 - 1
-
-# The options of `generate` for text and music alike: those of sampling and beam search, and these.
-GENERATE_OPTIONS = (
-    *OPTIONS,
-    Option(
-        name="num_return_sequences",
-        group=RESULTS,
-        type=int,
-        neutral=Request.num_return_sequences,
-        metavar="N",
-        minimum=1,
-        help="Number of sequences to draw, or of best beams to return.",
-    ),
-    Option(
-        name="top_logprobs",
-        group=RESULTS,
-        type=int,
-        metavar="N",
-        minimum=0,
-        help="Number of alternatives to report for each token, with all log-probabilities.",
-    ),
-    Option(
-        name="seed",
-        group=RESULTS,
-        type=int,
-        metavar="N",
-        minimum=0,
-        help="Seed for sampling; without one a seed is drawn and reported.",
-    ),
-)
 
 
 class GenerateOptions(SamplingKeywords, total=False):
     """The keywords of `generate` for the type checker; a test holds them equal to the table.
 
-    `GENERATE_OPTIONS` and docs/sampling.md describe each. None, like the neutral value, switches an
-    option off.
+    `sampling.table.OPTIONS` and docs/sampling.md describe each. None, like the neutral value,
+    switches an option off.
     """
 
     num_beams: int | None
@@ -170,7 +118,7 @@ def parse_options(options: GenerateOptions) -> ParsedOptions:
         OptionError: an option that is out of range.
     """
     given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
-    unknown = set(given) - {option.name for option in GENERATE_OPTIONS}
+    unknown = set(given) - {option.name for option in OPTIONS}
     if unknown:
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     given.pop("seed", None)

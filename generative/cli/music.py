@@ -20,8 +20,8 @@ from generative.cli.common import (
     precision_option,
     style_option,
 )
-from generative.cli.options import Command, sampling_argument
-from generative.cli.sections import Section, gathered, given, option
+from generative.cli.options import sampling_argument
+from generative.cli.sections import Command, Section, gathered, given, option
 from generative.cli.terminal import STDIO, log
 
 if TYPE_CHECKING:

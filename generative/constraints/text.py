@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from generative.constraints import pattern as patterns
+from generative.constraints import regex as patterns
 from generative.constraints.automaton import Automaton, Nfa, intersection
 
 if TYPE_CHECKING:

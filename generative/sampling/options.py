@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from generative.sampling.bans import MinNewTokens
 from generative.sampling.checks import require
 from generative.sampling.samplers import Categorical, Greedy, Sampler
-from generative.sampling.table import BEAMS, OPTIONS, Option
+from generative.sampling.table import BEAMS, OPTIONS, RESULTS, Option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ class SamplingKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, init=False)
 class SamplingOptions:
-    """How to process logits and draw: values of the table's rows, those of beam search excepted.
+    """How to process logits and draw: values of the table's rows, except for beams and results.
 
     Example:
         SamplingOptions(temperature=0.8, top_p=0.95).get("top_p")   # 0.95
@@ -61,7 +62,9 @@ class SamplingOptions:
     values: Mapping[str, Any]
 
     def __init__(self, **values: Unpack[SamplingKeywords]) -> None:
-        unknown = set(values) - {option.name for option in OPTIONS if option.group != BEAMS}
+        unknown = set(values) - {
+            option.name for option in OPTIONS if option.group not in {BEAMS, RESULTS}
+        }
         if unknown:
             raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
         object.__setattr__(self, "values", values)
@@ -103,14 +106,17 @@ def build(
 def _processor(option: Option, options: SamplingOptions) -> LogitsProcessor | None:
     """The processor of an option; None if the option is off."""
     value = options.get(option.name)
-    if option.make is None or value is None or value == option.neutral:
+    if value is None or value == option.neutral:
         return None
     refined = {
         other.argument: options.get(other.name)
         for other in OPTIONS
         if other.refines == option.name and options.get(other.name) is not None
     }
-    return option.make(value, **refined)
+    module, name = option.make.split(".")
+    make = getattr(importlib.import_module(f"generative.sampling.{module}"), name)
+    processor: LogitsProcessor = make(value, **refined)
+    return processor
 
 
 def _ordered(names: Sequence[str]) -> list[Option]:

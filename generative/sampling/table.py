@@ -1,40 +1,15 @@
-"""The table of the options of sampling and beam search.
+"""The table of the options of `generate`.
 
 The table is the only list of them. What is built from it, or held equal to it by a test: the
-processors of a request, the keywords of `generate`, the command line and docs/sampling.md.
+processors of a request, the keywords of `generate`, the command line and docs/sampling.md. It must
+not import NumPy, for which the help of the command line would have to wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from generative.sampling.bans import AllowedTokens, BannedTokens, LogitBias, MinNewTokens
-from generative.sampling.branching import METHODS
-from generative.sampling.hypotheses import BeamOptions
-from generative.sampling.penalties import (
-    Dry,
-    FrequencyPenalty,
-    NoRepeatNgram,
-    PresencePenalty,
-    RepetitionPenalty,
-)
-from generative.sampling.temperature import temperature_processor
-from generative.sampling.truncation import (
-    EpsilonCutoff,
-    EtaCutoff,
-    MinP,
-    Mirostat,
-    TopK,
-    TopNSigma,
-    TopP,
-    TypicalP,
-    Xtc,
-)
-
-if TYPE_CHECKING:
-    from generative.sampling.processors import LogitsProcessor
+from typing import Any
 
 # The groups of options, in the order in which help and documentation show them.
 DISTRIBUTION, TRUNCATION, REPETITION, TOKENS, ORDER, BEAMS, RESULTS = GROUPS = (
@@ -64,7 +39,8 @@ class Option:
         minimum: the least value, for whole numbers.
         choices: the permitted values, for names.
         source: where the method was published.
-        make: makes the processor, from the value and the arguments that refine it.
+        make: "module.name" in this package of what makes the processor, from the value and the
+            arguments that refine it.
         argument: the argument of the other option's `make`, for options that refine one.
         processor: the name of the processor in `samplers`, where it is not `name`.
         ranks_beams: whether the processor applies where nothing is drawn: in beam search by rank
@@ -82,7 +58,7 @@ class Option:
     minimum: int | None = None
     choices: tuple[str, ...] = ()
     source: str = ""
-    make: Callable[..., LogitsProcessor] | None = None
+    make: str = ""
     argument: str = ""
     processor: str = ""
     ranks_beams: bool = False
@@ -98,7 +74,7 @@ OPTIONS = (
         metavar="X",
         help="Factor by which tokens that have occurred become less likely; below 1 more likely.",
         source="Keskar et al. 2019",
-        make=RepetitionPenalty,
+        make="penalties.RepetitionPenalty",
         ranks_beams=True,
     ),
     Option(
@@ -109,7 +85,7 @@ OPTIONS = (
         metavar="X",
         help="Amount to subtract once from the logit of each token that has occurred.",
         source="OpenAI",
-        make=PresencePenalty,
+        make="penalties.PresencePenalty",
         ranks_beams=True,
     ),
     Option(
@@ -120,7 +96,7 @@ OPTIONS = (
         metavar="X",
         help="Amount to subtract from a token's logit for each time it has occurred.",
         source="OpenAI",
-        make=FrequencyPenalty,
+        make="penalties.FrequencyPenalty",
         ranks_beams=True,
     ),
     Option(
@@ -132,7 +108,7 @@ OPTIONS = (
         help="Strength of DRY, which penalises a token the more, the longer a repetition it "
         "continues.",
         source="p-e-w 2024",
-        make=Dry,
+        make="penalties.Dry",
         processor="dry",
         ranks_beams=True,
     ),
@@ -140,7 +116,7 @@ OPTIONS = (
         name="dry_base",
         group=REPETITION,
         type=float,
-        default=Dry.base,
+        default=1.75,
         refines="dry_multiplier",
         argument="base",
         metavar="X",
@@ -150,7 +126,7 @@ OPTIONS = (
         name="dry_allowed_length",
         group=REPETITION,
         type=int,
-        default=Dry.allowed_length,
+        default=2,
         refines="dry_multiplier",
         argument="allowed_length",
         metavar="N",
@@ -161,7 +137,7 @@ OPTIONS = (
         name="dry_penalty_last_n",
         group=REPETITION,
         type=int,
-        default=Dry.last_n,
+        default=1024,
         refines="dry_multiplier",
         argument="last_n",
         metavar="N",
@@ -184,7 +160,7 @@ OPTIONS = (
         neutral={},
         metavar="ID=BIAS",
         help="Amount to add to the logit of the token with this id.",
-        make=LogitBias,
+        make="bans.LogitBias",
         ranks_beams=True,
     ),
     Option(
@@ -193,7 +169,7 @@ OPTIONS = (
         type=Sequence[int],
         metavar="ID[,ID...]",
         help="Ids of the only tokens to allow.",
-        make=AllowedTokens,
+        make="bans.AllowedTokens",
         ranks_beams=True,
     ),
     Option(
@@ -203,7 +179,7 @@ OPTIONS = (
         neutral=(),
         metavar="ID[,ID...]",
         help="Ids of tokens to forbid.",
-        make=BannedTokens,
+        make="bans.BannedTokens",
         ranks_beams=True,
     ),
     Option(
@@ -214,7 +190,7 @@ OPTIONS = (
         metavar="N",
         minimum=0,
         help="Number of new tokens before which to forbid the end.",
-        make=MinNewTokens,
+        make="bans.MinNewTokens",
         ranks_beams=True,
     ),
     Option(
@@ -226,7 +202,7 @@ OPTIONS = (
         minimum=0,
         help="Length of token sequences that must not occur twice.",
         source="Paulus et al. 2018",
-        make=NoRepeatNgram,
+        make="penalties.NoRepeatNgram",
         ranks_beams=True,
     ),
     Option(
@@ -237,7 +213,7 @@ OPTIONS = (
         metavar="X[,Y...]",
         help="Divisor of the logits: below 1 is safer, above 1 more varied, 0 always takes the "
         "likeliest token. A list such as 1.2,0.6 moves from its first value to its last.",
-        make=temperature_processor,
+        make="temperature.temperature_processor",
     ),
     Option(
         name="top_n_sigma",  # before other truncation, which would shrink the deviation
@@ -247,7 +223,7 @@ OPTIONS = (
         metavar="N",
         help="Keep only logits within N standard deviations of the highest.",
         source="Tang et al. 2024",
-        make=TopNSigma,
+        make="truncation.TopNSigma",
     ),
     Option(
         name="top_k",
@@ -258,7 +234,7 @@ OPTIONS = (
         minimum=0,
         help="Keep only the K likeliest tokens.",
         source="Fan et al. 2018",
-        make=TopK,
+        make="truncation.TopK",
     ),
     Option(
         name="top_p",
@@ -268,7 +244,7 @@ OPTIONS = (
         metavar="P",
         help="Keep only the likeliest tokens that reach probability P together.",
         source="Holtzman et al. 2020",
-        make=TopP,
+        make="truncation.TopP",
     ),
     Option(
         name="min_p",
@@ -278,7 +254,7 @@ OPTIONS = (
         metavar="P",
         help="Keep only tokens at least P times as likely as the likeliest.",
         source="Nguyen et al. 2024",
-        make=MinP,
+        make="truncation.MinP",
     ),
     Option(
         name="typical_p",
@@ -288,7 +264,7 @@ OPTIONS = (
         metavar="P",
         help="Keep only the tokens of most typical surprise that reach probability P together.",
         source="Meister et al. 2022",
-        make=TypicalP,
+        make="truncation.TypicalP",
     ),
     Option(
         name="epsilon_cutoff",
@@ -298,7 +274,7 @@ OPTIONS = (
         metavar="P",
         help="Keep only tokens of probability P or more.",
         source="Hewitt et al. 2022",
-        make=EpsilonCutoff,
+        make="truncation.EpsilonCutoff",
     ),
     Option(
         name="eta_cutoff",
@@ -309,7 +285,7 @@ OPTIONS = (
         help="Keep only tokens of probability P or more, with a lower bound where the distribution "
         "is flat.",
         source="Hewitt et al. 2022",
-        make=EtaCutoff,
+        make="truncation.EtaCutoff",
     ),
     Option(
         name="xtc_probability",
@@ -320,14 +296,14 @@ OPTIONS = (
         help="Probability with which XTC drops all tokens above its threshold but the least likely "
         "of them.",
         source="p-e-w 2024",
-        make=Xtc,
+        make="truncation.Xtc",
         processor="xtc",
     ),
     Option(
         name="xtc_threshold",
         group=TRUNCATION,
         type=float,
-        default=Xtc.threshold,
+        default=0.1,
         refines="xtc_probability",
         argument="threshold",
         metavar="P",
@@ -341,14 +317,14 @@ OPTIONS = (
         metavar="BITS",
         help="Surprise per token, in bits, at which mirostat holds the text.",
         source="Basu et al. 2021",
-        make=Mirostat,
+        make="truncation.Mirostat",
         processor="mirostat",
     ),
     Option(
         name="mirostat_eta",
         group=DISTRIBUTION,
         type=float,
-        default=Mirostat.eta,
+        default=0.1,
         refines="mirostat_tau",
         argument="eta",
         metavar="X",
@@ -367,7 +343,7 @@ OPTIONS = (
         name="num_beams",
         group=BEAMS,
         type=int,
-        neutral=BeamOptions.num_beams,
+        neutral=1,
         metavar="N",
         minimum=1,
         help="Number of hypotheses of a beam search; 1 samples.",
@@ -376,8 +352,8 @@ OPTIONS = (
         name="beam_method",
         group=BEAMS,
         type=str,
-        neutral=BeamOptions.beam_method,
-        choices=tuple(METHODS),
+        neutral="search",
+        choices=("search", "sample", "stochastic"),
         help="Choice of hypotheses: the likeliest (search), drawn token by token (sample), or "
         "whole sequences drawn without replacement (stochastic).",
         source="Kool et al. 2019",
@@ -386,7 +362,7 @@ OPTIONS = (
         name="length_penalty",
         group=BEAMS,
         type=float,
-        neutral=BeamOptions.length_penalty,
+        neutral=0.0,
         metavar="X",
         help="Exponent of the length that divides the log-probability of a hypothesis.",
     ),
@@ -394,7 +370,7 @@ OPTIONS = (
         name="num_beam_groups",
         group=BEAMS,
         type=int,
-        neutral=BeamOptions.num_beam_groups,
+        neutral=1,
         metavar="N",
         minimum=1,
         help="Number of groups of beams that avoid each other's tokens.",
@@ -404,9 +380,34 @@ OPTIONS = (
         name="diversity_penalty",
         group=BEAMS,
         type=float,
-        neutral=BeamOptions.diversity_penalty,
+        neutral=0.0,
         metavar="X",
         help="Amount that a token loses for each hypothesis of an earlier group that took it.",
         source="Vijayakumar et al. 2016",
+    ),
+    Option(
+        name="num_return_sequences",
+        group=RESULTS,
+        type=int,
+        neutral=1,
+        metavar="N",
+        minimum=1,
+        help="Number of sequences to draw, or of best beams to return.",
+    ),
+    Option(
+        name="top_logprobs",
+        group=RESULTS,
+        type=int,
+        metavar="N",
+        minimum=0,
+        help="Number of alternatives to report for each token, with all log-probabilities.",
+    ),
+    Option(
+        name="seed",
+        group=RESULTS,
+        type=int,
+        metavar="N",
+        minimum=0,
+        help="Seed for sampling; without one a seed is drawn and reported.",
     ),
 )

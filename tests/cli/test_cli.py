@@ -383,16 +383,13 @@ import sys
 import time
 from generative.cli.main import main
 import generative
-def show(*commands):
-    for arguments in commands:
-        try:
-            main([*arguments, "--help"] if arguments != ["--version"] else arguments)
-        except SystemExit as stopped:
-            assert not stopped.code
-show(["--version"], [], ["train"], ["score"], ["info"])
+commands = ([], ["text"], ["music"], ["train"], ["score"], ["info"], ["jam"])
+for arguments in (["--version"], *([*name, "--help"] for name in commands)):
+    try:
+        main(arguments)
+    except SystemExit as stopped:
+        assert not stopped.code
 assert not {"torch", "numpy", "mido"} & set(sys.modules)
-show(["text"], ["music"], ["jam"])  # the table of sampling options needs NumPy
-assert not {"torch", "mido"} & set(sys.modules)
 """
     environment = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(

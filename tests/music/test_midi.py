@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generative.music import midi
-from generative.music.midi.events import EventReader
+from generative.music.midi.event_parser import EventReader
 from generative.music.piece import PITCH_BEND, Control, Key, Meter, Piece, Tempo, Track
 from tests.pieces import note, piece_of, pieces, real_files
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,10 +12,11 @@ from typing import Any, get_type_hints
 import click
 import pytest
 
-from generative.api.generation import GENERATE_OPTIONS, GROUPS, GenerateOptions, parse_options
+from generative.api.generation import GenerateOptions, parse_options
 from generative.cli.main import cli
 from generative.cli.options import CLI_TEMPERATURE
 from generative.sampling import (
+    GROUPS,
     OPTIONS,
     PROCESSOR_NAMES,
     BeamOptions,
@@ -22,12 +25,13 @@ from generative.sampling import (
     SamplingOptions,
     build,
 )
-from generative.sampling.table import BEAMS
+from generative.sampling.branching import METHODS
+from generative.sampling.table import BEAMS, RESULTS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "sampling.md"
 MARK = "<!-- table -->\n"
 REWRITE = "rewrite it: python -c 'from tests.sampling import test_options as t; t.rewrite()'"
-ROWS = {option.name: option for option in GENERATE_OPTIONS}
+ROWS = {option.name: option for option in OPTIONS}
 
 
 def hints(keywords: type) -> dict[str, Any]:
@@ -91,7 +95,7 @@ def documented(options: Sequence[Option]) -> str:
 
 def rewrite() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    DOCS.write_text(text[: text.index(MARK)] + MARK + documented(GENERATE_OPTIONS), "utf-8")
+    DOCS.write_text(text[: text.index(MARK)] + MARK + documented(OPTIONS), "utf-8")
 
 
 def docs_differ(options: Sequence[Option]) -> bool:
@@ -100,14 +104,14 @@ def docs_differ(options: Sequence[Option]) -> bool:
 
 @pytest.mark.parametrize("command", ["text", "music", "jam"])
 def test_signature_command_line_and_docs_have_the_same_options(command: str) -> None:
-    assert signature_differences(GENERATE_OPTIONS) == []
-    assert command_line_differences(GENERATE_OPTIONS, command) == []
-    assert not docs_differ(GENERATE_OPTIONS), REWRITE
+    assert signature_differences(OPTIONS) == []
+    assert command_line_differences(OPTIONS, command) == []
+    assert not docs_differ(OPTIONS), REWRITE
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_an_option_that_is_left_out_of_the_table_or_of_the_others_is_found(name: str) -> None:
-    without = [option for option in GENERATE_OPTIONS if option.name != name]
+    without = [option for option in OPTIONS if option.name != name]
     assert signature_differences(without) == [name]
     assert docs_differ(without)
     other = [*without, replace(ROWS[name], name="top_a", help="Keep nothing.", type=bytes)]
@@ -118,20 +122,22 @@ def test_an_option_that_is_left_out_of_the_table_or_of_the_others_is_found(name:
 def test_sampling_and_beams_divide_the_table_between_them() -> None:
     beams = {option.name for option in OPTIONS if option.group == BEAMS}
     assert {field.name for field in fields(BeamOptions)} == beams
-    assert set(hints(SamplingKeywords)) == {option.name for option in OPTIONS} - beams
+    sampling = {option.name for option in OPTIONS if option.group not in {BEAMS, RESULTS}}
+    assert set(hints(SamplingKeywords)) == sampling
+    assert ROWS["beam_method"].choices == tuple(METHODS)
     defaults = {field.name: field.default for field in fields(BeamOptions)}
     assert {name: ROWS[name].neutral for name in beams} == defaults
 
 
 def test_each_row_is_complete() -> None:
-    assert [option.name for option in GENERATE_OPTIONS] == list(ROWS)  # each name once
-    for option in GENERATE_OPTIONS:
+    assert [option.name for option in OPTIONS] == list(ROWS)  # each name once
+    for option in OPTIONS:
         assert option.group in GROUPS
         assert option.help[0].isupper(), option.name
         assert option.help.endswith("."), option.name
         assert option.choices or option.metavar, option.name
         assert option.type is not int or option.minimum is not None, option.name
-        assert not option.argument or ROWS[option.refines].make is not None, option.name
+        assert not option.argument or ROWS[option.refines].make, option.name
         assert (option.default is None) or option.refines, option.name
 
 
@@ -139,7 +145,7 @@ def test_what_is_not_given_is_neutral() -> None:
     parsed = parse_options({})
     assert parsed.beams == BeamOptions()
     assert (parsed.num_return_sequences, parsed.top_logprobs) == (1, None)
-    neutral: Any = {o.name: o.neutral for o in GENERATE_OPTIONS if o.neutral is not None}
+    neutral: Any = {o.name: o.neutral for o in OPTIONS if o.neutral is not None}
     same = parse_options(neutral)
     assert (same.beams, same.num_return_sequences) == (parsed.beams, 1)
     assert build(same.sampling)[0] == []
@@ -177,7 +183,12 @@ def test_the_command_lines_temperature_is_the_only_default_that_is_not_neutral()
     assert values == {"temperature": CLI_TEMPERATURE}
 
 
-def test_the_sampling_options_of_a_command_take_the_place_of_their_placeholder() -> None:
+def test_a_command_lists_the_sampling_options_in_order() -> None:
     names = list(command_line("text"))
-    assert "sampling_options" not in names
-    assert names.index("style") < names.index("top_p") < names.index("precision")
+    assert names.index("max_new_tokens") < names.index("temperature")
+    assert names.index("temperature") < names.index("top_p") < names.index("num_beams")
+
+
+def test_the_table_needs_no_numpy() -> None:
+    code = "import sys, generative.sampling.table; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

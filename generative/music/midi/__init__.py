@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from generative.files import write_bytes
-from generative.music.midi.events import DRUM_CHANNEL, MidiError, read_chunks
+from generative.music.midi.event_parser import DRUM_CHANNEL, MidiError, read_chunks
 from generative.music.midi.reading import piece_of, read_track_chunks
 from generative.music.midi.track_chunk import MAX_BEATS
 from generative.music.midi.writing import as_file

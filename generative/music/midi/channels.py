@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from generative.music.midi.events import DRUM_CHANNEL, NUM_CHANNELS, SILENT_PORT
+from generative.music.midi.event_parser import DRUM_CHANNEL, NUM_CHANNELS, SILENT_PORT
 from generative.music.sounding import sounding_ends
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from generative.music.midi.events import (
+from generative.music.midi.event_parser import (
     END_OF_TRACK,
     KEY_SIGNATURE,
     SET_TEMPO,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping
 
-    from generative.music.midi.events import Event
+    from generative.music.midi.event_parser import Event
 
 # meta events that a Piece cannot hold -> their name in a report
 DROPPED = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from generative.music.midi.events import (
+from generative.music.midi.event_parser import (
     CONTROLLER,
     DRUM_CHANNEL,
     NUM_CHANNELS,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from generative.music.midi.channel_state import ProgramChange
-    from generative.music.midi.events import Header
+    from generative.music.midi.event_parser import Header
     from generative.music.midi.track_chunk import TrackChunk
 
 MAX_SHARED_EVENTS = 100_000  # events of one channel that are merged into other chunks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from generative.music.controls import PARAMETER_CONTROLS, RESET_CONTROLLERS
 from generative.music.midi import meta_events
 from generative.music.midi.channel_state import ChannelState, OpenNote, Overlap, ProgramChange
-from generative.music.midi.events import (
+from generative.music.midi.event_parser import (
     BEND,
     CONTROLLER,
     META,
@@ -31,7 +31,7 @@ from generative.music.piece import PITCH_BEND, Control, Note
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from generative.music.midi.events import Header
+    from generative.music.midi.event_parser import Header
     from generative.music.piece import Key, Meter, Tempo
 
 MAX_BEATS = 100_000  # 14 hours at 120 beats a minute; a delta time beyond it is corrupt

@@ -19,7 +19,7 @@ import mido
 
 from generative.music.controls import BANK_SELECTS, ControlState
 from generative.music.midi.channels import places
-from generative.music.midi.events import SILENT_PORT
+from generative.music.midi.event_parser import SILENT_PORT
 from generative.music.piece import NO_BEND, PITCH_BEND, microseconds_per_beat
 from generative.music.sounding import sounding_ends
 
