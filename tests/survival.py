@@ -25,10 +25,11 @@ import numpy as np
 import torch
 
 import generative
-from generative import checkpoint, files
+from generative import checkpoint
 from generative.checkpoint import CheckpointError
 from generative.data import store
 from generative.errors import FileError
+from generative.files import writing
 from generative.training.reports import EventLog
 from generative.training.signals import Interrupted
 
@@ -252,7 +253,7 @@ def _full_from(number: int) -> None:
 
         return wrapper
 
-    for place, name in ((files, "_replace"), (store._PartWriter, "write"), (EventLog, "_write")):
+    for place, name in ((writing, "_replace"), (store._PartWriter, "write"), (EventLog, "_write")):
         setattr(place, name, failing(getattr(place, name)))
 
 

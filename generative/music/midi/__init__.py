@@ -2,7 +2,7 @@
 
 Many files are slightly damaged. Reading repairs them where it can, counts what was repaired and
 what was left out (`ReadReport`), and refuses the rest with one line (`MidiError`). Files are
-written through mido (`writing`). They are read here byte by byte (`events`, `track_chunk`,
+written through mido (`writing`). They are read here byte by byte (`event_parser`, `track_chunk`,
 `reading`), since mido gives up a whole file at its first bad byte. A test ensures that both read
 the same from files without damage.
 """
