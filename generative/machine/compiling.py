@@ -47,19 +47,21 @@ def cached(function: Function) -> Function:
     return cast("Function", made)
 
 
+_logged: set[str] = set()
+
+
 class Announcement(event.Listener):
-    """Logs a note when a function is compiled for the first time."""
+    """Logs a note when a function is compiled, each note once in a process."""
 
     def __init__(self, note: str) -> None:
         self._note = note
-        self._is_logged = False
 
     def on_start(self, event: Any) -> None:
-        """Log the note, once."""
+        """Log the note if it was not logged before."""
         del event
-        if not self._is_logged:
+        if self._note not in _logged:
+            _logged.add(self._note)
             logging.getLogger(__name__).warning(self._note)
-            self._is_logged = True
 
     def on_end(self, event: Any) -> None:
         """Do nothing."""

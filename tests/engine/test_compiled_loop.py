@@ -203,6 +203,7 @@ def test_the_first_run_is_announced(
             return number
 
     monkeypatch.setattr(kernels, "run", Compiled())
+    monkeypatch.setattr(compiling, "_logged", set())
     with caplog.at_level(logging.WARNING):
         assert kernels.call(3) == 3
     assert kernels.NOTE in caplog.text
