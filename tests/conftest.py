@@ -62,3 +62,8 @@ def model(trained: Path) -> TextModel:
     loaded = generative.load(trained)
     assert isinstance(loaded, TextModel)
     return loaded
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let groups, which one worker has to run alone, begin first."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

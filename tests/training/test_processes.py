@@ -17,6 +17,8 @@ from tests.conftest import ONE_THREAD
 if TYPE_CHECKING:
     from pathlib import Path
 
+# All run in one worker, so that the run of two processes is made once.
+pytestmark = pytest.mark.xdist_group("processes")
 OPTIONS = (
     "--steps 40 --hidden 16 --batch-size 4 --sequence-length 16 --precision float32 --dropout 0.2"
 )
