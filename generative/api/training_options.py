@@ -39,8 +39,8 @@ class TrainOptions(TypedDict, total=False):
         everything: the last weights are kept, and nothing is fitted or scored.
     styles: where documents' styles come from: "folders" for the folder right below one of the
         sources; or a CSV file, path,label; or a table.
-    tokenizer: "auto", "char", "byte", "sentencepiece" or "music".
-    vocab_size: the largest vocabulary of the char or sentencepiece tokenizer.
+    tokenizer: "auto" or a name in `generative.tokenizers.TOKENIZERS`, such as "byte".
+    vocab_size: the largest vocabulary of a tokenizer that learns it from the corpus.
     grid: of music: "score" (beats), "performance" (10 ms) or "auto", which looks at the files.
     encoding: of text files.
     licence: of the corpus, for the model card.

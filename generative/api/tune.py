@@ -28,7 +28,7 @@ class TuneSequence(GeneratedSequence):
     def save(
         self, path: str | os.PathLike[str], *, soundfont: str | os.PathLike[str] | None = None
     ) -> None:
-        """Write the piece in the format of the path's suffix: .mid, .wav, .png, .html, .musicxml.
+        """Write the piece in the format of the path's suffix, which `formats.FORMATS` lists.
 
         See `generative.music.formats.save`.
         """

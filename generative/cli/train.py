@@ -59,7 +59,7 @@ corpus_options = [
         "--vocab-size",
         type=click.IntRange(1),
         metavar="V",
-        help="Largest vocabulary of the char or sentencepiece tokenizer.",
+        help="Largest vocabulary of a tokenizer that learns it from the corpus.",
     ),
     option(
         Section.CORPUS,

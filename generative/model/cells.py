@@ -190,4 +190,4 @@ class GRU(nn.Module):
         return out, (h.squeeze(0),)
 
 
-CELLS: dict[str, type[LSTM] | type[GRU]] = {"lstm": LSTM, "gru": GRU}
+CELLS: dict[str, Callable[[int, int], nn.Module]] = {"lstm": LSTM, "gru": GRU}

@@ -80,8 +80,7 @@ def save(
 
     Args:
         piece: The music.
-        path: The file; its suffix decides between MIDI (.mid), sound (.wav), a picture (.png), a
-            page that plays the piece (.html) and notation (.musicxml, with the extra `notation`).
+        path: The file; its suffix decides between the formats. Notation needs the extra `notation`.
         kind: A name in `FORMATS` that overrides the suffix.
         soundfont: For sound, a file (.sf2 or .sf3) with which FluidSynth plays the piece.
 

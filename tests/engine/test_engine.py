@@ -130,7 +130,7 @@ def test_engine_equals_torch_for_models_that_ship(name: str) -> None:
 
 
 @pytest.mark.parametrize("precision", engine.PRECISIONS)
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", kernels.CELL_NUMBERS)
 def test_a_row_of_a_batch_is_its_solo_run_bit_for_bit(cell: str, precision: str) -> None:
     one = stepper(precision, cell=cell, hidden_size=33)
     rows = np.arange(6)
@@ -142,7 +142,7 @@ def test_a_row_of_a_batch_is_its_solo_run_bit_for_bit(cell: str, precision: str)
         np.testing.assert_array_equal(own.layers[0][0], state.select([row]).layers[0][0])
 
 
-@pytest.mark.parametrize("cell", ENGINE_CELLS)
+@pytest.mark.parametrize("cell", kernels.CELL_NUMBERS)
 def test_no_state_is_edited(cell: str) -> None:
     one = stepper(cell=cell)
     logits, state = one.prefill(np.array([1, 2]), one.initial_state(1))

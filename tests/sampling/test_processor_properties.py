@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from generative.sampling import (
     PROCESSOR_NAMES,
+    SamplingKeywords,
     SamplingOptions,
     build,
     process_logits,
@@ -66,6 +67,10 @@ LOGITS = hnp.arrays(
     elements=st.sampled_from([-np.inf, 0.0, 1.0]) | st.floats(-50, 50, width=32),
 )
 HISTORY = st.lists(st.integers(0, SIZE - 1), max_size=8)
+
+
+def test_every_option_is_drawn() -> None:
+    assert set(WITHIN) == set(SamplingKeywords.__annotations__)
 
 
 def check_the_chain(

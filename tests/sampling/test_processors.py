@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from generative.sampling import (
+    OPTIONS,
     PROCESSOR_NAMES,
     Categorical,
     Greedy,
@@ -29,6 +30,7 @@ from generative.sampling.penalties import (
     RepetitionPenalty,
 )
 from generative.sampling.rows import HistoryNeed
+from generative.sampling.table import BEAMS, RESULTS
 from generative.sampling.temperature import Temperature, TemperatureSchedule
 from generative.sampling.truncation import (
     EpsilonCutoff,
@@ -292,30 +294,12 @@ def test_the_order_is_the_users() -> None:
             build(SamplingOptions(samplers=wrong))
 
 
-NEUTRAL = SamplingOptions(
-    temperature=1.0,
-    top_k=0,
-    top_p=1.0,
-    min_p=0.0,
-    typical_p=1.0,
-    epsilon_cutoff=0.0,
-    eta_cutoff=0.0,
-    top_n_sigma=0.0,
-    xtc_probability=0.0,
-    xtc_threshold=0.1,
-    mirostat_tau=0.0,
-    mirostat_eta=0.1,
-    repetition_penalty=1.0,
-    presence_penalty=0.0,
-    frequency_penalty=0.0,
-    no_repeat_ngram_size=0,
-    dry_multiplier=0.0,
-    dry_base=1.75,
-    logit_bias={},
-    banned_tokens=(),
-    min_new_tokens=0,
-    samplers=(),
-)
+SWITCHED_OFF: Any = {
+    option.name: option.default if option.refines else option.neutral
+    for option in OPTIONS
+    if option.group not in {BEAMS, RESULTS}
+}
+NEUTRAL = SamplingOptions(**SWITCHED_OFF)
 
 
 def test_neutral_values_add_nothing() -> None:

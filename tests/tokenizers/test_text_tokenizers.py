@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generative import tokenizers
-from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
 from generative.tokenizers.subword import SentencePieceTokenizer
 from tests.conftest import data
 
 CORPUS = ["the cat sat on the mat. né né ёлка ёлка\r\n\tthe end\n" * 40]
 TOKENIZERS: dict[str, Any] = {
-    "byte": ByteTokenizer.train(CORPUS),
-    "char": CharTokenizer.train(CORPUS),
-    "sentencepiece": SentencePieceTokenizer.train(CORPUS, vocab_size=300),
+    name: tokenizers.tokenizer_class(name).train(CORPUS, vocab_size=300)
+    for name in tokenizers.TOKENIZERS
+    if tokenizers.kind_of(name) == "text"
 }
 AWKWARD = [
     "",
@@ -131,8 +130,8 @@ def test_a_space_is_kept_by_subwords_of_a_corpus_without_one() -> None:
 
 
 def test_an_unknown_tokenizer_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown tokenizer 'word'; known: char, byte"):
-        tokenizers.tokenizer_class("word")
+    with pytest.raises(ValueError, match="unknown tokenizer 'mystery'; known: char, byte"):
+        tokenizers.tokenizer_class("mystery")
 
 
 @every

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from generative.machine.threads import ALONE
+from generative.model.cells import CELLS
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from generative.model.noise import Noise
@@ -117,7 +118,7 @@ def test_an_overconfident_model_is_cooled_down() -> None:
     assert validation_loss(model, ids) == pytest.approx(best, abs=1e-3)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_a_tied_model_reads_as_before_and_speaks_cooler(cell: str) -> None:
     torch.manual_seed(0)
     config = ModelConfig(vocab_size=V, cell=cell, embedding_size=8, hidden_size=8, tied=True)
