@@ -40,7 +40,7 @@ def check() -> None:
     """
     if importlib.util.find_spec("music21") is None:
         raise RuntimeError(
-            f"MusicXML needs music21: install it with pip install 'generative[{EXTRA}]'"
+            f"MusicXML needs music21: in a checkout, pip install '.[{EXTRA}]' has it"
         )
 
 

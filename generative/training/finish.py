@@ -104,7 +104,7 @@ class Finish:
         token_nats(model, ids.tolist(), start)
         read = (time.monotonic() - began) / len(ids)  # seconds a token of one sequence
         began = time.monotonic()
-        gradient_statistics(model, ids[: 2 * SEGMENT_TOKENS])
+        gradient_statistics(model, ids[: 2 * SEGMENT_TOKENS], part_labels(self.tokens, "train"))
         segment = (time.monotonic() - began) / 2
         held_out = self._held_out_tokens
         segments = min(STATISTICS_SEGMENTS, self.tokens.parts["train"].tokens / SEGMENT_TOKENS)

@@ -76,6 +76,12 @@ def two_styles(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> TextMo
     return model
 
 
+def test_styles_are_learnt_within_a_budget_of_minutes(corpus: Path, tmp_path: Path) -> None:
+    result = generative.train(corpus, tmp_path / "m", minutes=1e-6, **SMALL)
+    assert result.steps == 1
+    assert generative.load(tmp_path / "m").styles == (ABAB, CDCD)
+
+
 @pytest.mark.parametrize(
     ("style", "expected"),
     [

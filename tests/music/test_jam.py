@@ -283,7 +283,7 @@ def test_a_missing_backend_or_a_closed_door_is_said(
     with pytest.raises(SystemExit) as stopped:
         main(["jam", "--list"])
     assert stopped.value.code == 1
-    assert "pip install 'generative[live]'" in capsys.readouterr().err
+    assert "pip install '.[live]' has it" in capsys.readouterr().err
     with pytest.raises(ports.PortError, match="no MIDI backend 'nosuch'"):
         ports.names("nosuch")
     host, port = player.free_address()

@@ -171,7 +171,7 @@ def _as_port_errors(backend: str | None, port: str | None = None) -> Iterator[No
         if backend is not None:
             raise PortError(f"no MIDI backend {backend!r}: {error}") from None
         raise PortError(
-            "MIDI ports need python-rtmidi: pip install 'generative[live]' "
+            "MIDI ports need python-rtmidi: in a checkout, pip install '.[live]' has it "
             f"(or name {SOCKET}host:port)"
         ) from None
     except OSError as error:
