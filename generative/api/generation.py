@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from generative.errors import OptionError
+from generative.errors import OptionError, check_at_least, check_in_range
 from generative.sampling import (
     OPTIONS,
     BeamOptions,
@@ -95,8 +95,7 @@ def resolve_seed(seed: int | None) -> int:
     """
     if seed is None:
         return secrets.randbits(SEED_BITS)
-    if not 0 <= seed <= MAX_SEED:
-        raise OptionError(f"seed must be in 0..{MAX_SEED}, not {seed}")
+    check_in_range("seed", seed, 0, MAX_SEED)
     return seed
 
 
@@ -126,11 +125,9 @@ def parse_options(options: GenerateOptions) -> ParsedOptions:
     top_logprobs: int | None = given.pop("top_logprobs", Request.top_logprobs)
     names = {field.name for field in fields(BeamOptions)}
     beams = BeamOptions(**{name: given.pop(name) for name in names & set(given)})
-    for name, number in (("num_beams", beams.num_beams), ("num_return_sequences", count)):
-        if number < 1:
-            raise OptionError(f"{name} must be at least 1, not {number}")
-    if top_logprobs is not None and top_logprobs < 0:
-        raise OptionError(f"top_logprobs must be at least 0, not {top_logprobs}")
+    check_at_least("num_beams", beams.num_beams, 1)
+    check_at_least("num_return_sequences", count, 1)
+    check_at_least("top_logprobs", top_logprobs, 0)
     if beams.num_beams == 1 and beams.num_beam_groups != 1:
         raise OptionError("num_beam_groups needs num_beams, which it divides")
     sampling = SamplingOptions(**given)
@@ -152,8 +149,7 @@ def check_length(max_new_tokens: int, options: SamplingOptions) -> None:
     Raises:
         OptionError: naming the lengths.
     """
-    if max_new_tokens < 0:
-        raise OptionError(f"max_new_tokens must be at least 0, not {max_new_tokens}")
+    check_at_least("max_new_tokens", max_new_tokens, 0)
     least = options.get("min_new_tokens") or 0
     if least > max_new_tokens:
         raise OptionError(f"min_new_tokens ({least}) exceeds max_new_tokens ({max_new_tokens})")

@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from generative.api.primer import program_number
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
-from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS, OFFSETS, VALUES, meaning
+from generative.tokenizers.music.vocabulary import (
+    DRUM_PROGRAMS,
+    OFFSETS,
+    VALUES,
+    meaning,
+    program_number,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

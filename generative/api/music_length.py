@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from generative.errors import OptionError
+from generative.errors import check_at_least, check_positive
 from generative.music.quantise import PERFORMANCE
 
 if TYPE_CHECKING:
@@ -43,10 +43,8 @@ class MusicLength:
         Raises:
             OptionError: bars below 1, or seconds that are not positive and finite.
         """
-        if self.bars is not None and self.bars < 1:
-            raise OptionError(f"bars must be at least 1, not {self.bars}")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise OptionError(f"seconds must be a positive number, not {self.seconds}")
+        check_at_least("bars", self.bars, 1)
+        check_positive("seconds", self.seconds)
 
     @classmethod
     def of(cls, request: MusicRequest, grid: str) -> MusicLength:

@@ -17,7 +17,6 @@ from generative.api.primer import (
     Primer,
     as_piece,
     key_of,
-    program_number,
     single_track,
 )
 from generative.api.request import (
@@ -38,7 +37,7 @@ from generative.scoring.likelihood import Likelihood
 from generative.tokenizers.music.constraint import MusicGrammar
 from generative.tokenizers.music.limits import MusicLimits, parse_instruments
 from generative.tokenizers.music.melody import MelodyGrammar
-from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS
+from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS, program_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from generative.errors import OptionError
 from generative.music import midi
 from generative.music.keys import detect_key
-from generative.music.piece import Piece, Track
+from generative.music.piece import Piece
 from generative.music.quantise import SCORE
 from generative.tokenizers.music.limits import MusicLimits
-from generative.tokenizers.music.vocabulary import DRUM_PROGRAMS, is_measured_exactly
+from generative.tokenizers.music.vocabulary import (
+    is_measured_exactly,
+    program_number,
+)
 
 if TYPE_CHECKING:
     import os
@@ -122,11 +125,6 @@ def as_piece(music: MusicSource) -> Piece:
 def key_of(piece: Piece) -> str:
     """A piece's key as a limit: a minor key with the sixths and sevenths of both directions."""
     return detect_key(piece).replace("minor", "melodic minor")
-
-
-def program_number(track: Track) -> int:
-    """The number of a track's instrument in the vocabulary: 128 and up for drum kits."""
-    return track.program + DRUM_PROGRAMS * track.is_drum
 
 
 def single_track(piece: Piece, number: int) -> Piece:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from generative.errors import OptionError
+from generative.errors import check_at_least
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
 from generative.training.reports import ReportOptions
@@ -24,7 +24,6 @@ _NOTHING_HELD_OUT = (NOTHING_HELD_OUT, [NOTHING_HELD_OUT], (NOTHING_HELD_OUT,))
 ALIASES = {
     "layers": "num_layers",
     "hidden": "hidden_size",
-    "recall": "match_length",
     "recall_length": "match_length",
 }
 
@@ -90,7 +89,6 @@ class TrainOptions(TypedDict, total=False):
     output_dropout: float | None
     weight_drop: float | None
     match_length: int | None
-    recall: int | None
     recall_length: int | None
 
     batch_size: int | None
@@ -151,8 +149,7 @@ class TrainSettings:
         Raises:
             OptionError: `threads` below 1.
         """
-        if self.threads is not None and self.threads < 1:
-            raise OptionError(f"threads must be at least 1, not {self.threads}")
+        check_at_least("threads", self.threads, 1)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> TrainSettings:

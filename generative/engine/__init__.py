@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyStepper
 from generative.engine.weights import Weights
+from generative.errors import check_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +25,9 @@ def check_precision(precision: str) -> None:
     """Refuse a precision that does not exist.
 
     Raises:
-        ValueError: it is not in `PRECISIONS`.
+        OptionError: it is not in `PRECISIONS`.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    check_one_of("precision", precision, PRECISIONS)
 
 
 def build(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from generative.music.piece import Piece, Tempo, Track
@@ -69,13 +69,17 @@ def test_tempo_and_velocity_stay_within_what_the_corpus_has() -> None:
 @given(pieces, st.integers(0, 9))
 def test_a_varied_piece_is_a_piece_of_reachable_ids(piece: Piece, seed: int) -> None:
     pairs = pairwise(sorted(piece.keys, key=lambda key: key.at_ticks))
-    assume(all(abs(one.sharps - other.sharps) < 12 for one, other in pairs))  # see `transpose`
+    respells = any(abs(one.sharps - other.sharps) == 12 for one, other in pairs)
     ids = TOKENIZER.encode_array(piece)
     counts = np.bincount(ids, minlength=TOKENIZER.vocab_size)
     vary = variation(counts=counts)
     varied = vary(ids, np.random.default_rng(seed))
     assert len(varied) == len(ids)
-    assert TOKENIZER.decode(varied.tolist()).note_count == TOKENIZER.decode(ids.tolist()).note_count
+    if not respells:  # Such keys may become one, see `transpose`.
+        assert (
+            TOKENIZER.decode(varied.tolist()).note_count
+            == TOKENIZER.decode(ids.tolist()).note_count
+        )
     assert set(varied.tolist()) <= set(vary.reachable(np.flatnonzero(counts)).tolist())
 
 

@@ -7,31 +7,19 @@ import shutil
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import numpy as np
 import pytest
 
 import generative
-from generative import checkpoint
 from generative.checkpoint import CheckpointError
 from generative.training.console import DisposableStream
 from generative.training.signals import collected_signals
+from tests.training.test_training import SMALL, weights
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SMALL: dict[str, Any] = {
-    "hidden": 16,
-    "batch_size": 4,
-    "sequence_length": 16,
-    "precision": "float32",
-    "dropout": 0.2,
-}
-
-
-def weights(folder: Path) -> dict[str, Any]:
-    return checkpoint.load_weights(folder)[0]
 
 
 def test_a_run_repeats_and_resumes_bit_for_bit(rhyme: Path, tmp_path: Path) -> None:

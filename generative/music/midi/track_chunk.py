@@ -54,6 +54,20 @@ class FirstNote(NamedTuple):
     control_values: dict[int, int]  # number of a control -> its value
 
 
+class PortChannels(dict[int, ChannelState]):
+    """Channel of a port -> its state, which is created on first use: a track has few channels."""
+
+    def __init__(self, port: int) -> None:
+        """`port`: from 0."""
+        super().__init__()
+        self._port = port
+
+    def __missing__(self, number: int) -> ChannelState:
+        """A state that nothing has changed yet."""
+        self[number] = ChannelState(self._port * NUM_CHANNELS + number)
+        return self[number]
+
+
 @dataclass(slots=True)
 class TrackChunk:
     """What is read from one track chunk.
@@ -90,15 +104,12 @@ class TrackChunk:
     first_notes: dict[int, FirstNote] = field(default_factory=dict)
     used_programs: set[ProgramChange] = field(default_factory=set)
     unused_programs: list[ProgramChange] = field(default_factory=list)
-    ports: dict[int, list[ChannelState]] = field(default_factory=dict)
-    channels: list[ChannelState] = field(default_factory=list)
+    ports: dict[int, PortChannels] = field(default_factory=dict)
+    channels: PortChannels = field(default_factory=lambda: PortChannels(0))
 
-    def channels_of(self, port: int) -> list[ChannelState]:
-        """The state of the channels of a port, which are created on first use."""
-        if port not in self.ports:
-            first = port * NUM_CHANNELS
-            self.ports[port] = [ChannelState(first + i) for i in range(NUM_CHANNELS)]
-        return self.ports[port]
+    def channels_of(self, port: int) -> PortChannels:
+        """The states of the channels of a port."""
+        return self.ports.setdefault(port, PortChannels(port))
 
 
 def read_track_chunk(data: bytes, header: Header, shared: Sequence[Event] = ()) -> TrackChunk:
@@ -125,7 +136,7 @@ def read_track_chunk(data: bytes, header: Header, shared: Sequence[Event] = ()) 
         else:
             meta_events.read(chunk, event)
     for channels in chunk.ports.values():
-        for channel in channels:
+        for _, channel in sorted(channels.items()):
             _end_all_notes(chunk, channel, last_ticks, HANGING_NOTE)
             _discard_pending_change(chunk, channel)
     if chunk.name and not chunk.notes:

@@ -35,6 +35,7 @@ from generative.tokenizers.music.vocabulary import (
     key_of,
     key_value,
     meaning,
+    program_number,
     token_id,
 )
 
@@ -152,7 +153,7 @@ class _Writer:
             self._track = index
         if not self._has_program[index]:
             track = self._tracks[index]
-            self.ids.append(IDS["program"][track.program + DRUM_PROGRAMS * track.is_drum])
+            self.ids.append(IDS["program"][program_number(track)])
             self._has_program[index] = True
 
     def _write_note(self, index: int, note: Note) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from generative.errors import OptionError
+from generative.errors import OptionError, check_at_least
 from generative.music.quantise import PERFORMANCE, SCORE
 from generative.tokenizers.music import limited
 from generative.tokenizers.music.limits import MusicLimits
@@ -45,8 +45,7 @@ class MusicGrammar:
         Raises:
             OptionError: no bars, no seconds, or bars of a meter that cannot be counted.
         """
-        if bars is not None and bars < 1:
-            raise OptionError(f"bars must be at least 1, not {bars}")
+        check_at_least("bars", bars, 1)
         if seconds is not None and not seconds > 0:
             raise OptionError(f"seconds must be positive, not {seconds}")
         if bars is not None and tokenizer.grid == PERFORMANCE:

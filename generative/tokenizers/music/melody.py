@@ -17,12 +17,12 @@ from generative.tokenizers.music import grammar, limited
 from generative.tokenizers.music.request import LimitedState
 from generative.tokenizers.music.state import State, Tracks
 from generative.tokenizers.music.vocabulary import (
-    DRUM_PROGRAMS,
     MAX_TRACKS,
     OFFSETS,
     VALUES,
     VOCAB_SIZE,
     meaning,
+    program_number,
     token_id,
 )
 
@@ -77,7 +77,7 @@ class MelodyGrammar:
             raise ValueError("the melody sets meter, tempo and pace: leave their limits out")
         self._limits = limits
         track = form.tracks[0]
-        self._program = track.program + DRUM_PROGRAMS * track.is_drum
+        self._program = program_number(track)
         self._steps, self._tokens = _tokens_by_step(tokenizer.encode(form))
 
     def start(self) -> MelodyState:

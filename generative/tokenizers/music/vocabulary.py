@@ -18,6 +18,8 @@ from generative.music.theory import METER_DENOMINATORS, METER_NUMERATORS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from generative.music.piece import Track
+
 STEPS_PER_WHOLE_NOTE = 4 * STEPS_PER_BEAT
 MAX_BAR_PART_STEPS = 192  # A longer bar is divided into equal parts.
 MAX_TRACKS = 64
@@ -137,6 +139,11 @@ def key_of(value: int) -> tuple[int, bool]:
     """The sharps and the mode of a key's token, the inverse of `key_value`."""
     is_minor, index = divmod(value, NUM_SIGNATURES)
     return index - MAX_SHARPS, bool(is_minor)
+
+
+def program_number(track: Track) -> int:
+    """The number of a track's instrument in the vocabulary: 128 and up for drum kits."""
+    return track.program + DRUM_PROGRAMS * track.is_drum
 
 
 def transposed_key(value: int, semitones: int) -> int:
