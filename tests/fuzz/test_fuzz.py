@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 
@@ -38,7 +39,9 @@ def test_nothing_is_found_with_coverage(target: str) -> None:
         timeout=200,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    assert f"Done {GUIDED_RUNS} runs" in done.stdout + done.stderr
+    # libFuzzer completes the mutations of an input that it has begun, so there may be a few more.
+    (runs,) = re.findall(r"Done (\d+) runs", done.stdout + done.stderr)
+    assert GUIDED_RUNS <= int(runs) < 1.1 * GUIDED_RUNS
 
 
 def test_slow_and_large_inputs_are_findings(monkeypatch: pytest.MonkeyPatch) -> None:
