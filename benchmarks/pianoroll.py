@@ -10,20 +10,17 @@ the test split. The corpus and the time are all that is passed on; size, dropout
 rate are the package's choice for music. Training pieces are transposed, the validation split
 chooses among the weights of a run, the test split is scored once and never changed.
 
-The match model, by which the package's models of music expect what followed earlier in the same
-piece (`generative.model.match`), is part of the model and exact like the rest; the figure without
-it stands beside, since the published models have none. So does the mixture of twelve keys: p(piece)
-is the mean of the model's probabilities of the piece in twelve transpositions, equally weighted
-beforehand, which is exact as well and costs twelve times as much. Then the same frames go the
-product's own way: written as MIDI (equal neighbours are one note), learnt from by
-`generative.train` for the same minutes, and scored in bits per note. Notes say all that frames say
-but how long the silence at a piece's end is, so their nats are given per frame, too.
+The figure of the mixture of twelve keys stands beside: p(piece) is the mean of the model's
+probabilities of the piece in twelve transpositions, equally weighted beforehand, which is exact as
+well and costs twelve times as much. Then the same frames go the product's own way: written as MIDI
+(equal neighbours are one note), learnt from by `generative.train` for the same minutes, and scored
+in bits per note. Notes say all that frames say but how long the silence at a piece's end is, so
+their nats are given per frame, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import tempfile
 from dataclasses import dataclass
 from functools import reduce
@@ -42,7 +39,7 @@ from generative.api.music_model import MusicModel
 from generative.data import store
 from generative.music import midi
 from generative.music.piece import Note, Piece, Track
-from generative.scoring.loss import cross_entropy, match_biases, token_nats
+from generative.scoring.loss import cross_entropy, token_nats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +97,6 @@ PLAIN_MODEL = {
     "dropout": 0.4,
     "output_dropout": 0.1,
     "weight_drop": 0.0,
-    "match_length": 0,
 }
 PLAIN_TRAINING = {
     "batch_size": 8,
@@ -196,13 +192,6 @@ def frame_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
     return float(sum(nats)) / sum(map(len, rolls))
 
 
-def forgetful(model: LanguageModel) -> LanguageModel:
-    """The same model without its match model."""
-    same = copy.deepcopy(model)
-    same.match_biases.zero_()
-    return same
-
-
 @torch.no_grad()
 def mixture_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
     """As `frame_nats`, for the equal mixture of the model in twelve keys."""
@@ -214,7 +203,6 @@ def mixture_nats(model: LanguageModel, rolls: Sequence[Roll]) -> float:
         starts = torch.full((1, len(SHIFTS)), TOKENIZER.start_id)
         inputs = torch.cat([starts, targets[:-1]])
         logits, _ = model(inputs, model.initial_state(len(SHIFTS)))
-        logits = match_biases(model, inputs).added_to(logits)
         nats = cross_entropy(logits, targets, "none").double().sum(0)  # (12,)
         total_nats -= float(torch.logsumexp(-nats, 0)) - float(np.log(len(SHIFTS)))
     return total_nats / sum(map(len, rolls))
@@ -272,7 +260,6 @@ def lines(name: str, minutes: float, data: Path, *, plain: bool, product: bool) 
         f"{frames:,} frames, nats per frame"
     )
     yield f"{'generative':>12}  {ours:6.3f}   (at most {about.target} is asked for)"
-    yield f"{'layers alone':>12}  {frame_nats(forgetful(model), rolls['test']):6.3f}"
     yield f"{'validation':>12}  {frame_nats(model, rolls['held_out']):6.3f}"
     yield f"{'twelve keys':>12}  {mixture_nats(model, rolls['test']):6.3f}"
     peers = dict(about.peers)

@@ -22,15 +22,11 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
 import generative
 from generative.api.music_model import MusicModel
 from generative.data.corpus import read_corpus
-from generative.model.match import predict
 from generative.music.piece import bar_ticks
 from generative.scoring import copies
-from generative.training.presets import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +36,7 @@ if TYPE_CHECKING:
 
 WINDOW_BARS = 16
 COPIED_NOTES = 32  # a run of so many is a copy
+PASSAGE_TOKENS = 12  # two or three notes
 TOLERANCE = 0.1
 METRICS = (
     "pitch_range",
@@ -90,12 +87,17 @@ def mean_of(pieces: Sequence[Piece]) -> dict[str, float]:
 
 
 def repeated(model: MusicModel, pieces: Sequence[Piece]) -> float:
-    """The mean fraction of a piece's tokens that the match model expects and that occur."""
+    """The mean fraction of a piece's tokens that follow a passage as they last followed it."""
     shares = []
     for piece in pieces:
         ids = model.tokenizer.encode(piece)
-        expected, _ = predict(ids[:-1], PRESETS["music"].match_length)
-        shares.append(float((expected == np.array(ids[1:])).mean()))
+        followers: dict[tuple[int, ...], int] = {}
+        found = 0
+        for place in range(PASSAGE_TOKENS, len(ids)):
+            passage = tuple(ids[place - PASSAGE_TOKENS : place])
+            found += followers.get(passage) == ids[place]
+            followers[passage] = ids[place]
+        shares.append(found / (len(ids) - 1))
     return sum(shares) / len(shares)
 
 

@@ -7,7 +7,8 @@ A folder holds `config.json` (shape, corpus, recipe, scores), `model.safetensors
 training left it, `gradients.safetensors`, the gradients' RMS for dynamic evaluation. `files`
 writes them in one move each and verifies them by checksum, so a folder is whole at any moment.
 
-`config.json` has the number of its format. Folders of format 1 are translated as they are read.
+`config.json` has the number of its format. Folders of earlier versions may hold a match model;
+`MATCH_MODELS` says how it is left out as they are read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import difflib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ from generative.files import (
     write_bytes,
     write_sealed_json,
 )
-from generative.model.config import ModelConfig
+from generative.model.config import ModelConfig, Shapes
 
 if TYPE_CHECKING:
     import os
@@ -50,13 +51,12 @@ if TYPE_CHECKING:
 
     from generative.model.language_model import LanguageModel
 
-V = TypeVar("V")
-
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, 2)
-# The names of format 1 that format 2 has under other names.
-RENAMED_SETTINGS = {"recall_length": "match_length"}
-RENAMED_WEIGHTS = {"recall_boosts": "match_biases"}
+# Earlier versions had a match model. Format -> the name of its setting, and the name of its array
+# among the weights, which is there where the setting is not 0. Both are read and dropped.
+MATCH_MODELS = {1: ("recall_length", "recall_boosts"), 2: ("match_length", "match_biases")}
+MATCH_MODEL_SHAPE = (30,)
 CONFIG_FILE = layout.CONFIG_FILE
 WEIGHTS_FILE = layout.WEIGHTS_FILE
 TOKENIZER_FILE = layout.TOKENIZER_FILE
@@ -150,12 +150,6 @@ class Checkpoint:
         """ "text" or "music"."""
         return tokenizers.kind_of(self.tokenizer.name)
 
-    @property
-    def match_biases(self) -> NDArray[Any] | None:
-        """The match model's biases, (match.NUM_BUCKETS,); None where there are none."""
-        found = self.weights.get("match_biases")
-        return found if found is not None and found.any() else None
-
     def statistics(self) -> Arrays | None:
         """The RMS of each weight's gradient in training; None where the folder has none.
 
@@ -167,7 +161,6 @@ class Checkpoint:
             return None
         # `self.config` may lack the labels of the folder, where a style is folded into the weights.
         shapes = read_config(self.path)[0].shapes()
-        shapes.pop("match_biases", None)  # They are not trained by gradients.
         if self.config.tied:
             del shapes["output.weight"]  # The tied matrix has the embedding's name.
         with _of_a_model():
@@ -264,10 +257,8 @@ def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:
         )
     values = {k: v for k, v in values.items() if k not in ("format", "files", CHECKSUM_KEY)}
     try:
-        settings = values.pop("model")
-        if version == 1:
-            settings = _renamed(settings, RENAMED_SETTINGS)
-        config = ModelConfig.from_dict(settings)
+        settings, (removed, _) = values.pop("model"), MATCH_MODELS[version]
+        config = ModelConfig.from_dict({k: v for k, v in settings.items() if k != removed})
     except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{shown(path / CONFIG_FILE)}: {error}") from error
     for key, value in values.items():
@@ -301,11 +292,12 @@ def _known_format(path: Path, values: dict[str, Any]) -> int:
     return version
 
 
-def _renamed(values: Mapping[str, V], names: Mapping[str, str]) -> dict[str, V]:
-    """The same values under new names; a new name is refused where an old one is expected."""
-    if unknown := set(names.values()) & set(values):
-        raise ValueError(f"names of a later format: {', '.join(sorted(unknown))}")
-    return {names.get(name, name): value for name, value in values.items()}
+def _match_model_shapes(path: Path) -> Shapes:
+    """The array of a match model that the weights file of a folder holds, if it holds one."""
+    with _of_a_model():
+        values = _read_config_file(path)
+    setting, array = MATCH_MODELS[_known_format(path, values)]
+    return {array: MATCH_MODEL_SHAPE} if values["model"].get(setting) else {}
 
 
 def load_tokenizer(path: Path) -> tokenizers.Tokenizer:
@@ -381,13 +373,10 @@ def load_weights(path: Path, config: ModelConfig | None = None) -> tuple[Arrays,
     config = config or read_config(path)[0]
     file = path / WEIGHTS_FILE
     shapes = config.shapes()
-    is_old = read_format(path) == 1
-    if is_old:
-        shapes = _renamed(shapes, {new: old for old, new in RENAMED_WEIGHTS.items()})
+    removed = _match_model_shapes(path)
     with _of_a_model():
-        weights, notes = read_arrays(file, shapes, WEIGHT_TYPES)
-    if is_old:
-        weights = _renamed(weights, RENAMED_WEIGHTS)
+        stored, notes = read_arrays(file, {**shapes, **removed}, WEIGHT_TYPES)
+    weights = {name: array for name, array in stored.items() if name not in removed}
     for name, array in weights.items():
         if max(float(array.max()), -float(array.min())) > MAX_WEIGHT:
             raise CheckpointError(f"{shown(file)}: a number beyond {MAX_WEIGHT:,.0f} in {name}")

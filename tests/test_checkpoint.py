@@ -13,7 +13,6 @@ import generative
 from generative import checkpoint, files
 from generative.api.runtime import Runtime
 from generative.checkpoint import CheckpointError
-from generative.engine.matching import MatchStepper
 from generative.model.config import ModelConfig
 from generative.tokenizers.byte import ByteTokenizer
 
@@ -51,46 +50,77 @@ def test_a_damaged_folder_is_refused(
         checkpoint.load(folder)
 
 
-def old_folder(folder: Path) -> checkpoint.Checkpoint:
-    """Make a folder of format 1, as version 0.1 wrote it, of a model with a match model.
+def old_folder(
+    folder: Path, version: int = 1, length: int = 3, biases: files.Arrays | None = None
+) -> checkpoint.Checkpoint:
+    """Make a folder of format 1 or 2, as the versions with a match model wrote it.
 
-    Returns the model as the present version holds it.
+    Args:
+        folder: to make.
+        version: the number of the format.
+        length: the value of the match model's setting.
+        biases: stored beside the weights.
+
+    Returns:
+        The model as the present version holds it.
     """
     tokenizer = ByteTokenizer()
-    config = ModelConfig(
-        vocab_size=tokenizer.vocab_size, embedding_size=4, hidden_size=4, match_length=3
-    )
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, embedding_size=4, hidden_size=4)
     rng = np.random.default_rng(0)
     weights = {n: rng.normal(size=s).astype(np.float32) for n, s in config.shapes().items()}
     checkpoint.save_description(folder, config, tokenizer, {"corpus": {"documents": 1}})
     values = files.read_json(folder / "config.json")
-    values["format"] = 1
-    values["model"] = {
-        {"match_length": "recall_length"}.get(name, name): value
-        for name, value in values["model"].items()
-    }
+    values["format"] = version
+    values["model"]["recall_length" if version == 1 else "match_length"] = length
     del values[files.CHECKSUM_KEY]
     files.write_sealed_json(folder / "config.json", values)
-    renamed = {{"match_biases": "recall_boosts"}.get(n, n): array for n, array in weights.items()}
-    checkpoint.save_weights(folder, renamed)
+    checkpoint.save_weights(folder, {**weights, **(biases or {})}, {"temperature": "1.1"})
     return checkpoint.Checkpoint(
         name=str(folder), path=folder, config=config, tokenizer=tokenizer, weights=weights
     )
 
 
-def test_a_folder_of_format_1_loads_as_the_same_model(tmp_path: Path) -> None:
-    written = old_folder(tmp_path / "old")
+@pytest.mark.parametrize(
+    ("version", "length", "biases"),
+    [
+        (1, 3, {"recall_boosts": np.ones(30, "f4")}),
+        (2, 3, {"match_biases": np.ones(30, "f4")}),
+        (1, 0, {}),
+        (2, 0, {}),
+    ],
+)
+def test_a_match_model_of_an_earlier_version_is_dropped(
+    tmp_path: Path, version: int, length: int, biases: files.Arrays
+) -> None:
+    written = old_folder(tmp_path / "old", version, length, biases)
     found = checkpoint.load(tmp_path / "old")
     assert found.config == written.config
-    assert found.match_biases is not None
     assert found.weights.keys() == written.weights.keys()
     for name, array in written.weights.items():
         np.testing.assert_array_equal(found.weights[name], array)
-    stepper = Runtime(found).stepper_for(10)
-    assert isinstance(stepper, MatchStepper)
-    statistics = {n: np.abs(a) for n, a in written.weights.items() if n != "match_biases"}
-    checkpoint.save_statistics(tmp_path / "old", statistics)
+    assert checkpoint.load_weights(tmp_path / "old")[1] == {"temperature": "1.1"}
+    found.build()
+    assert Runtime(found).stepper_for(10).vocab_size == found.config.vocab_size
+    checkpoint.save_statistics(tmp_path / "old", {n: np.abs(a) for n, a in written.weights.items()})
     assert found.statistics() is not None
+
+
+@pytest.mark.parametrize(
+    ("length", "biases", "message"),
+    [
+        (3, {}, "arrays that are missing: match_biases"),
+        (0, {"match_biases": np.ones(30, "f4")}, "arrays that are not known: match_biases"),
+        (3, {"match_biases": np.ones(31, "f4")}, r"shape \(31,\), not \(30,\)"),
+        (3, {"match_biases": np.full(30, np.nan, "f4")}, "not finite in match_biases"),
+        (3, {"recall_boosts": np.ones(30, "f4")}, "arrays that are missing: match_biases"),
+    ],
+)
+def test_what_is_dropped_is_verified_before(
+    tmp_path: Path, length: int, biases: files.Arrays, message: str
+) -> None:
+    old_folder(tmp_path / "old", 2, length, biases)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.load(tmp_path / "old")
 
 
 def test_names_of_format_2_are_refused_in_format_1(tmp_path: Path) -> None:
@@ -99,7 +129,7 @@ def test_names_of_format_2_are_refused_in_format_1(tmp_path: Path) -> None:
     del values[files.CHECKSUM_KEY]
     values["model"]["match_length"] = 5
     files.write_sealed_json(tmp_path / "old" / "config.json", values)
-    with pytest.raises(CheckpointError, match="names of a later format: match_length"):
+    with pytest.raises(CheckpointError, match="unknown model settings: match_length"):
         checkpoint.load(tmp_path / "old")
 
 

@@ -68,8 +68,8 @@ def _score_lines(scores: dict[str, Any], in_styles: bool) -> list[str]:
         return ["Nothing was held out, so there is no honest score."]
     held_out = Likelihood(**scores["held_out"])
     lines = [
-        "On held-out data that no gradient saw (the best weights on the way, one temperature and "
-        "the match model's biases were chosen on part of it), state carried through each document, "
+        "On held-out data that no gradient saw (the best weights on the way and one temperature "
+        "were chosen on part of it), state carried through each document, "
         f"{'each in its own style, ' if in_styles else ''}"
         f"{held_out.tokens:,} tokens:",
         "",

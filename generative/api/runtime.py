@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from generative import engine
 from generative.api.styles import in_style, style_weights
-from generative.engine.matching import MatchStepper
 from generative.errors import OptionError
 
 if TYPE_CHECKING:
@@ -134,14 +133,10 @@ class Runtime:
         if compiled is None:  # A compiled stepper that is already loaded costs nothing more.
             compiled = tokens >= LONG_REQUEST or True in self._steppers
         if compiled not in self._steppers:
-            length, biases = self.checkpoint.config.match_length, self.checkpoint.match_biases
-            layers = self._layer_stepper(compiled)
-            made = layers if biases is None else MatchStepper(layers, length, biases)
-            self._steppers[compiled] = made
+            self._steppers[compiled] = self._new_stepper(compiled)
         return self._steppers[compiled]
 
-    def _layer_stepper(self, compiled: bool) -> Stepper[Any]:
-        """The stepper of the layers alone."""
+    def _new_stepper(self, compiled: bool) -> Stepper[Any]:
         config = self.checkpoint.config
         if self._device == "cpu" and config.cell in engine.ENGINE_CELLS:
             return engine.build(

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 DEFAULT_MINUTES = 10.0
 NOTHING_HELD_OUT = "none"  # This value of `held_out` means that all data is learnt from.
 _NOTHING_HELD_OUT = (NOTHING_HELD_OUT, [NOTHING_HELD_OUT], (NOTHING_HELD_OUT,))
-# Other names of options -> fields. A recipe.toml of version 0.1 has `recall_length`.
-ALIASES = {
-    "layers": "num_layers",
-    "hidden": "hidden_size",
-    "recall_length": "match_length",
-}
+ALIASES = {"layers": "num_layers", "hidden": "hidden_size"}  # other names of options -> fields
+# The names of an option that was removed. They are ignored, since an earlier version's recipe.toml
+# may have them.
+REMOVED = frozenset({"recall_length", "match_length"})
 
 
 class TrainOptions(TypedDict, total=False):
@@ -88,8 +86,6 @@ class TrainOptions(TypedDict, total=False):
     dropout: float | None
     output_dropout: float | None
     weight_drop: float | None
-    match_length: int | None
-    recall_length: int | None
 
     batch_size: int | None
     sequence_length: int | None
@@ -158,7 +154,7 @@ class TrainSettings:
         Raises:
             ValueError: an unknown option, or one that is out of range.
         """
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {k: v for k, v in options.items() if v is not None and k not in REMOVED}
         if unknown := given.keys() - TrainOptions.__annotations__.keys():
             raise ValueError(f"unknown training options: {', '.join(sorted(unknown))}")
         given = {ALIASES.get(name, name): value for name, value in given.items()}

@@ -107,14 +107,6 @@ model_options = [
     ),
     option(
         Section.MODEL,
-        "--match-length",
-        type=click.IntRange(0),
-        metavar="N",
-        help="Length in tokens from which a repeated passage predicts what followed it before; "
-        "0 is off. [music 12, text 0]",
-    ),
-    option(
-        Section.MODEL,
         "--init",
         type=click.Choice(choices.INITS),
         help="Initialization of the recurrent weights.",

@@ -1,7 +1,7 @@
-"""The recurrent language model, its state, and its match model.
+"""The recurrent language model and its state.
 
 It must not know tokenizers, training or sampling.
 
-Import from the modules: `config` and `match`, which need no torch, `state`, `cells`,
-`language_model`, `stepper`.
+Import from the modules: `config`, which needs no torch, `state`, `cells`, `language_model`,
+`stepper`.
 """

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from generative.model.cell_specs import CELL_SPECS, layer_array
-from generative.model.match import MAX_MATCH_LENGTH, NUM_BUCKETS
 
 # These limits are far beyond what trains here, and safe to add up and to allocate.
-MAX_VOCAB_SIZE = 0x110000  # The match model keeps every token as a character.
+MAX_VOCAB_SIZE = 0x110000  # Unicode's code points: more than any vocabulary of characters has
 MAX_SIZES = {
     "vocab_size": MAX_VOCAB_SIZE,
     "embedding_size": 1 << 16,
@@ -52,8 +51,6 @@ class ModelConfig:
         output_dropout: locked dropout on the output layer's input.
         weight_drop: probability that a recurrent weight is dropped for a window
             (DropConnect; Merity et al. 2018).
-        match_length: the match model (`generative.model.match`) expects what followed the latest
-            passage that agrees with the last so many tokens; 0 is off.
         labels: the names of the conditioning labels, which users call styles. A label is stored and
             passed as a number: 0 for none, else one more than its index here. Each label has a
             vector that is added to every token's.
@@ -70,7 +67,6 @@ class ModelConfig:
     dropout: float = 0.0
     output_dropout: float = 0.0
     weight_drop: float = 0.0
-    match_length: int = 0
     labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,8 +74,7 @@ class ModelConfig:
 
         Raises:
             ValueError: an unknown cell, a size below 1 or beyond `MAX_SIZES`, a probability outside
-                [0, 1), a `match_length` out of range, a tie of unequal widths, one label twice, or
-                too many labels or parameters.
+                [0, 1), a tie of unequal widths, one label twice, or too many labels or parameters.
         """
         if self.cell not in CELL_SPECS:
             known = ", ".join(sorted(CELL_SPECS))
@@ -94,10 +89,6 @@ class ModelConfig:
         for name in ("embedding_dropout", "dropout", "output_dropout", "weight_drop"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)!r:.30}")
-        if not 0 <= self.match_length <= MAX_MATCH_LENGTH:
-            raise ValueError(
-                f"match_length must be from 0 to {MAX_MATCH_LENGTH}, not {self.match_length!r:.30}"
-            )
         if self.tied and self.embedding_size != self.hidden_size:
             raise ValueError(
                 "a tied output layer needs embedding_size == hidden_size, "
@@ -131,8 +122,6 @@ class ModelConfig:
             shapes |= {layer_array(layer, name): shape for name, shape in arrays.items()}
         shapes["output.weight"] = (self.vocab_size, size)
         shapes["output.bias"] = (self.vocab_size,)
-        if self.match_length:
-            shapes["match_biases"] = (NUM_BUCKETS,)
         if self.labels:
             shapes["labels.weight"] = (1 + len(self.labels), self.embedding_size)
         return shapes

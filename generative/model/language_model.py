@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from generative.model.cell_specs import CELL_SPECS
 from generative.model.cells import CELLS
-from generative.model.match import NUM_BUCKETS
 from generative.model.state import State
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ class LanguageModel(nn.Module):
         logits, state = model(tokens, model.initial_state(8))   # tokens (T, 8) -> (T, 8, 96)
     """
 
-    match_biases: Tensor  # (NUM_BUCKETS,); a model without `match_length` has none.
-
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -48,10 +45,6 @@ class LanguageModel(nn.Module):
         nn.init.zeros_(self.output.bias)
         if config.tied:
             self.output.weight = self.embedding.weight
-        if config.match_length:
-            # The biases are fitted after the layers. Callers that keep the history add them to
-            # logits: `scoring.loss` and `engine.matching`.
-            self.register_buffer("match_biases", torch.zeros(NUM_BUCKETS))
         if config.labels:
             # Row 0 stands for "no label" and stays zero, since the first layer's bias can do all
             # that it could.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from generative.machine.threads import ALONE, Workers
-from generative.scoring.loss import cross_entropy, match_biases
+from generative.scoring.loss import cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -129,14 +129,12 @@ def _gradients(
     stream, labels: (N,)
     """
     state = model.initial_state(1)
-    biases = match_biases(model, stream[:-1].unsqueeze(1))
     for begin in range(0, len(stream) - 1, SEGMENT_TOKENS):
         segment = stream[begin : begin + SEGMENT_TOKENS + 1].unsqueeze(1)  # (T + 1, 1)
         segment_labels = None
         if labels is not None:
             segment_labels = labels[begin : begin + len(segment) - 1].unsqueeze(1)
         logits, state = model(segment[:-1], state, segment_labels)
-        logits = biases.added_to(logits, begin)
         state = state.detach()
         nats = cross_entropy(logits, segment[1:], "none")
         gradients = torch.autograd.grad(nats.mean(), weights)

@@ -5,7 +5,6 @@ It must not know text or music.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from generative.machine.threads import ALONE, Workers
-from generative.model.match import NO_MATCH, predict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,54 +79,13 @@ def token_nats(
     return np.concatenate(parts)
 
 
-@dataclass(frozen=True)
-class MatchBiases:
-    """The match model's bias of one logit after each token; None where there is no match model.
-
-    Attributes:
-        expected: the expected token, whose logit is biased. (T, B)
-        values: the bias; 0 where there is no match. (T, B)
-    """
-
-    expected: Tensor | None = None
-    values: Tensor | None = None
-
-    def added_to(self, logits: Tensor, begin: int = 0) -> Tensor:
-        """Biased logits, where the first of them follow token `begin`. (T, B, V) -> (T, B, V)"""
-        if self.expected is None or self.values is None:
-            return logits
-        window = slice(begin, begin + len(logits))
-        return logits.scatter_add(
-            -1, self.expected[window].unsqueeze(-1), self.values[window].unsqueeze(-1)
-        )
-
-
-def match_biases(model: LanguageModel, tokens: Tensor) -> MatchBiases:
-    """The biases of `generative.model.match` as a model reads `tokens` from an empty history.
-
-    tokens: (T, B)
-    """
-    if not model.config.match_length or not model.match_biases.any():
-        return MatchBiases()
-    rows = [predict(ids, model.config.match_length) for ids in tokens.T.tolist()]
-    expected, buckets = (
-        torch.from_numpy(np.stack(arrays, axis=1)).to(tokens.device)
-        for arrays in zip(*rows, strict=True)
-    )  # (T, B)
-    has_match = expected != NO_MATCH
-    values = model.match_biases[buckets * has_match] * has_match
-    return MatchBiases(expected * has_match, values)
-
-
 def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """One sequence, state carried from beginning to end. (T,), (T,) -> (T,)"""
     state = model.initial_state(1)
-    biases = match_biases(model, inputs.unsqueeze(1))
     parts = [np.zeros(0)]
     for begin in range(0, len(inputs), CHUNK_TOKENS):
         x, y = (t[begin : begin + CHUNK_TOKENS].unsqueeze(1) for t in (inputs, targets))
         logits, state = model(x, state)
-        logits = biases.added_to(logits, begin)
         parts.append(_to_numpy(cross_entropy(logits, y, "none")[:, 0]))
     return np.concatenate(parts)
 
@@ -137,7 +94,6 @@ def _stream_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArr
 def _block_nats(model: LanguageModel, inputs: Tensor, targets: Tensor) -> NDArray[np.float64]:
     """Blocks side by side, each from an empty state. (T, B), (T, B) -> (B * T,) block by block."""
     logits, _ = model(inputs, model.initial_state(inputs.shape[1]))
-    logits = match_biases(model, inputs).added_to(logits)
     return _to_numpy(cross_entropy(logits, targets, "none").T.flatten())
 
 

@@ -1,4 +1,4 @@
-"""The work that follows training: fitted numbers, gradient statistics, and an estimate of its time.
+"""The work that follows training: a temperature, gradient statistics, and an estimate of its time.
 
 It must not know terminals or how weights are trained.
 """
@@ -15,12 +15,7 @@ import torch
 from generative import checkpoint
 from generative.scoring.dynamic import SEGMENT_TOKENS, STATISTICS_SEGMENTS, gradient_statistics
 from generative.scoring.loss import CHUNK_TOKENS, token_nats
-from generative.training.fitting import (
-    MATCH_TOKENS,
-    TEMPERATURES_TRIED,
-    calibrate,
-    fit_match_biases,
-)
+from generative.training.fitting import TEMPERATURES_TRIED, calibrate
 from generative.training.validation import (
     GROUP_ROWS,
     VALIDATION_TOKENS,
@@ -48,7 +43,7 @@ class Finish:
     Attributes:
         tokens: of the corpus.
         workers: the threads that share the work.
-        fits: whether a temperature, and the biases of a match model, are fitted on held-out data.
+        fits: whether a temperature is fitted on held-out data.
     """
 
     tokens: TokenStore
@@ -72,7 +67,7 @@ class Finish:
         checkpoint.save_statistics(folder, self.statistics(model))
 
     def fit(self, model: LanguageModel, say: Callable[[str], None]) -> float:
-        """Fit a temperature, and the match model's biases, into the weights.
+        """Fit a temperature into the weights.
 
         Returns:
             The temperature.
@@ -80,11 +75,6 @@ class Finish:
         stream, labels = validation_stream(self.tokens, "held_out")
         temperature = calibrate(model, stream, labels, workers=self.workers)
         say(f"temperature fitted on held-out data: {temperature:.2f}")
-        if model.config.match_length:
-            stream, labels = validation_stream(self.tokens, "held_out", MATCH_TOKENS)
-            start_id = self.tokens.start_id
-            gained = fit_match_biases(model, stream, start_id, labels, workers=self.workers)
-            say(f"match model fitted on held-out data: {gained:.3f} nats per token less there")
         return temperature
 
     def statistics(self, model: LanguageModel) -> dict[str, np.ndarray]:
@@ -112,8 +102,6 @@ class Finish:
         if self.fits and held_out:
             calibrated = min(held_out, VALIDATION_TOKENS)
             total += read * calibrated / threads
-            if model.config.match_length:
-                total += 1.3 * read * min(held_out, MATCH_TOKENS) / threads
             total += _loss_seconds(model.config.vocab_size) * calibrated / threads
         return total + CLOSING_SECONDS
 

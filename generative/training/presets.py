@@ -53,8 +53,7 @@ class Preset:
         small_corpus_shapes: the candidates for a corpus below `SMALL_CORPUS_TOKENS`.
         completing_shape: the only candidate where the user chooses a part of the shape.
         regularisation: in rising order of capacity; the last one is without a limit.
-        match_length: the `ModelConfig.match_length`.
-        model: other fields of `ModelConfig`.
+        model: fields of `ModelConfig`.
         training: fields of `TrainingConfig`.
         large_corpus_tokens: the size of a corpus from which `large_corpus_training` holds too.
         large_corpus_training: fields of `TrainingConfig` that replace those of `training`.
@@ -65,7 +64,6 @@ class Preset:
     small_corpus_shapes: tuple[Shape, ...]
     completing_shape: Shape
     regularisation: tuple[Regularisation, ...]
-    match_length: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     large_corpus_tokens: int = 0
@@ -82,8 +80,7 @@ class Preset:
         shapes = self.small_corpus_shapes if tokens < SMALL_CORPUS_TOKENS else self.shapes
         if set(Shape._fields) & set(chosen):
             shapes = (self.completing_shape,)
-        common = {"match_length": self.match_length, **self.model}
-        candidates = [{**common, **shape._asdict(), **chosen} for shape in shapes]
+        candidates = [{**self.model, **shape._asdict(), **chosen} for shape in shapes]
         for candidate in candidates:
             if candidate.get("tied") and "tied" not in chosen:
                 candidate["tied"] = candidate["embedding_size"] == candidate["hidden_size"]
@@ -100,8 +97,7 @@ class Preset:
         return next(r.settings() for r in self.regularisation if capacity <= r.max_capacity)
 
 
-# The regularisation is fitted to runs of 2 and 20 minutes on corpora of 0.15 to 1.2 MB. A match
-# model gains less on text than on music, and sampling is faster without one.
+# The regularisation is fitted to runs of 2 and 20 minutes on corpora of 0.15 to 1.2 MB.
 TEXT = Preset(
     shapes=(
         Shape(2, 512),
@@ -130,7 +126,6 @@ MUSIC = Preset(
     shapes=(Shape(2, 256),),
     small_corpus_shapes=(Shape(2, 256),),
     completing_shape=Shape(2, 256),
-    match_length=12,  # tokens, which are two or three notes
     model={"embedding_size": 256, "tied": True},
     training={
         "batch_size": 8,

@@ -162,9 +162,8 @@ def _reason(recipe: Recipe, tokens: int, epochs: float) -> str:
     """The recipe in one line."""
     model, training, shards = recipe.model, recipe.training, recipe.shards
     speed = f" at {recipe.tokens_per_second:,.0f} tokens/s" if recipe.tokens_per_second else ""
-    matching = f"match length {model.match_length}, " if model.match_length else ""
     return (
-        f"{model.num_layers}x{model.hidden_size} {model.cell}, dropout {model.dropout}, {matching}"
+        f"{model.num_layers}x{model.hidden_size} {model.cell}, dropout {model.dropout}, "
         f"B={training.batch_size} T={training.sequence_length}: "
         f"{tokens:,} tokens to learn from, about {epochs:.1f} passes{speed} "
         f"({precision_name(recipe.precision)}, {shards} thread{'s' if shards > 1 else ''})"

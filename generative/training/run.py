@@ -53,7 +53,7 @@ class Run:
         processes: the processes that share the run; each has a `Run` of its own.
         workers: the threads of this process.
         uses_held_out: whether validation chooses the weights that are kept, and held-out data fit
-            numbers afterwards; else the last weights are kept as they are.
+            a temperature afterwards; else the last weights are kept as they are.
     """
 
     folder: Path

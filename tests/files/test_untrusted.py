@@ -70,11 +70,11 @@ def replace_file(folder: Path, name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "tied", "labels", "match_length"),
-    list(itertools.product(CELL_SPECS, [False, True], [(), ("a", "b")], [0, 4])),
+    ("cell", "tied", "labels"),
+    list(itertools.product(CELL_SPECS, [False, True], [(), ("a", "b")])),
 )
 def test_shapes_are_those_of_the_torch_model(
-    cell: str, tied: bool, labels: tuple[str, ...], match_length: int
+    cell: str, tied: bool, labels: tuple[str, ...]
 ) -> None:
     config = ModelConfig(
         vocab_size=9,
@@ -84,7 +84,6 @@ def test_shapes_are_those_of_the_torch_model(
         num_layers=2,
         tied=tied,
         labels=labels,
-        match_length=match_length,
     )
     state = LanguageModel(config).state_dict()
     assert config.shapes() == {name: tuple(tensor.shape) for name, tensor in state.items()}

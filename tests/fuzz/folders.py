@@ -71,7 +71,7 @@ DETAILS: dict[str, Any] = {
 }
 # tokenizer -> what else its model is
 KINDS: dict[str, dict[str, Any]] = {
-    "char": {"labels": ("old", "new"), "match_length": 3, "num_layers": 2},
+    "char": {"labels": ("old", "new"), "num_layers": 2},
     "byte": {"cell": "gru", "tied": True},
     "music": {},
     "sentencepiece": {},
@@ -126,7 +126,7 @@ def folder_of(kind: str) -> Path:
     arrays = arrays_of(config)
     checkpoint.save_description(folder, config, made, DETAILS)
     checkpoint.save_weights(folder, arrays)
-    learnt = set(arrays) - {"match_biases"} - ({"output.weight"} if config.tied else set())
+    learnt = set(arrays) - ({"output.weight"} if config.tied else set())
     checkpoint.save_statistics(folder, {name: np.abs(arrays[name]) for name in learnt})
     check(loaded(folder))
     return folder

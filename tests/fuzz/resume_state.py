@@ -43,7 +43,7 @@ METRICS = Metrics(
 def run_of(steps: int) -> tuple[Path, bytes, TrainingStep]:
     """A run that was saved after so many steps: its file, what it holds, and the run."""
     torch.set_num_threads(1)
-    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3, match_length=2)
+    config = ModelConfig(vocab_size=5, embedding_size=3, hidden_size=3)
     step = TrainingStep(
         model=LanguageModel(config),
         average=LanguageModel(config),

@@ -36,18 +36,6 @@ def choose(
     )
 
 
-def test_music_has_a_match_model_unless_told_otherwise_and_text_has_none() -> None:
-    budget = Budget(unit="steps", amount=5)
-    tied = {"embedding_size": 8}
-    assert choose(100_000, budget).model.match_length == 0
-    assert (
-        choose(100_000, budget, "music", **tied).model.match_length
-        == PRESETS["music"].match_length
-        == 12
-    )
-    assert choose(100_000, budget, "music", **tied, match_length=0).model.match_length == 0
-
-
 @pytest.mark.parametrize("kind", PRESETS)
 def test_the_oftener_a_corpus_is_read_the_more_dropout(kind: str) -> None:
     size = {"hidden_size": 64, "embedding_size": 64}

@@ -205,14 +205,21 @@ def test_every_option_of_the_command_is_one_of_train() -> None:
 
 
 def test_options_are_sorted_and_later_ones_win() -> None:
-    options = {"num_layers": 1, "recall_length": 4, "layers": 2, "steps": 5, "dropout": None}
+    options = {"num_layers": 1, "layers": 2, "steps": 5, "dropout": None}
     settings = TrainSettings.from_options({**options, "seed": 3, "vocab_size": 9})
-    assert settings.model_choices == {"num_layers": 2, "match_length": 4}
+    assert settings.model_choices == {"num_layers": 2}
     assert settings.training_choices == {"seed": 3}
     assert (settings.seed, settings.vocab_size, settings.held_out) == (3, 9, [])
     assert settings.budget == Budget(unit="steps", amount=5)
     assert TrainSettings.from_options({"held_out": ["none"]}).held_out is None
     assert TrainSettings.from_options({"held_out": "a"}).held_out == ["a"]
+
+
+@pytest.mark.parametrize("name", ["recall_length", "match_length"])
+def test_a_removed_option_in_an_old_recipe_is_ignored(name: str) -> None:
+    assert TrainSettings.from_options({name: 4, "steps": 5}) == TrainSettings.from_options(
+        {"steps": 5}
+    )
 
 
 def test_unknown_options_are_named(rhyme: Path, tmp_path: Path) -> None:
