@@ -1,0 +1,64 @@
+"""The history of B documents as an immutable state, which the operations edit only in copies.
+
+It must not know networks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from generative.ngram.records import END, HEADS, MAX_HISTORY, NO_SYMBOL, History, Tables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FIRST_ROOM = 256  # The room of a document at its start, in tokens; it is doubled when it is full.
+
+
+def start(tables: Tables, batch_size: int) -> History:
+    """The history of documents that have not begun."""
+    room, heads = (FIRST_ROOM, HEADS) if tables.reads_cache else (0, 0)
+    return History(
+        tokens=np.zeros((batch_size, room), np.int32),
+        links=np.full((batch_size, room), END, np.int32),
+        heads=np.full((batch_size, heads), END, np.int32),
+        length=np.zeros(batch_size, np.int64),
+        recent=np.full((batch_size, tables.order), NO_SYMBOL, np.int32),
+        reference=np.full(batch_size, first_reference(tables), np.int32),
+    )
+
+
+def first_reference(tables: Tables) -> int:
+    """The reference of steps on the axis before a document has an id of it: its middle."""
+    return (tables.axis_first + tables.axis_last) // 2
+
+
+def select(history: History, rows: Sequence[int] | NDArray[np.int64]) -> History:
+    """The history of the given rows, in that order; rows may repeat."""
+    index = np.asarray(rows, dtype=np.int64)
+    return History._make(array[index] for array in history)
+
+
+def copied(history: History, tokens: int) -> History:
+    """A copy with room for so many tokens more in each row."""
+    room = history.tokens.shape[1]
+    needed = min(MAX_HISTORY, int(history.length.max(initial=0)) + tokens)
+    if room == 0 or needed <= room:
+        return History._make(array.copy() for array in history)
+    while room < needed:
+        room = min(MAX_HISTORY, 2 * room)
+    used = history.tokens.shape[1]
+    wider = np.full((2, len(history.length), room), END, np.int32)
+    wider[0, :, :used], wider[1, :, :used] = history.tokens, history.links
+    copy = History._make(array.copy() for array in history)
+    return copy._replace(tokens=wider[0], links=wider[1])
+
+
+def restarted(tables: Tables, history: History) -> History:
+    """The same cache before a new document: no context reaches back into the old ones."""
+    fresh = start(tables, len(history.length))
+    return history._replace(recent=fresh.recent, reference=fresh.reference)

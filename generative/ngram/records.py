@@ -1,0 +1,147 @@
+"""The records that the operations of count models work on, and the sizes that they are made of.
+
+It must not know what is done with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# These constants define what the weights of a stored model mean: changing one of them makes a new
+# format of checkpoints.
+MIN_MATCH = 3  # Tokens in which a position must agree with the present one to be a candidate.
+MATCH_LENGTHS = (3, 5, 8, 16, 32)  # Longer agreements are not told apart.
+CANDIDATES = 32  # At most so many of the latest candidates are counted.
+CACHE_DISCOUNT = 0.5
+MAX_TYPES = 5  # More continuations of a context are not told apart.
+NUM_MODELS = 3  # The network, the static counts and the cache.
+LEAST_P = 1e-9  # The static counts give every token at least this probability.
+LEAST_TOTAL = 1e-30  # The tokens that occurred have this probability together, at the least.
+LEAST_LOGIT = -1e30  # below every number that a mixture may come to
+
+MAX_STEPS = 4 * CANDIDATES  # Positions of a chain that are looked at, other contexts included.
+MAX_HISTORY = 1 << 18  # Tokens of a document in the cache; a longer one loses its older half.
+HEADS = 1 << 12  # Chains; several contexts may share one.
+NO_SYMBOL = -1  # stands before the first token of a document
+END = -1  # ends a chain
+
+
+class Tables(NamedTuple):
+    """A count model as it is read at each token. Order K, vocabulary V, n contexts, E counts.
+
+    Attributes:
+        is_on: whether there is a count model; if not, everything else is empty.
+        labels: the symbol by which each context is longer than its parent. (n,) int32
+        child_begin: context v has the children child_begin[v] to child_begin[v + 1]. (n + 1,) int32
+        next_begin: the counts of context v begin and end there, likewise. (n + 1,) int32
+        next_ids: the symbol that each count is of. (E,) int32
+        next_mass: its discounted relative frequency. (E,) float32
+        backoff: the weight of the next shorter context. (n,) float32
+        types: the number of continuations of each context, at most `MAX_TYPES`. (n,) uint8
+        known: 1 for ids that occurred or that steps on the axis may lead to, else 0. (V,) float32
+        weights: of the mixture, see `num_rows`. (F, NUM_MODELS) float32
+        order: the longest context, K.
+        vocab_size: V.
+        axis_first, axis_last: the ids of the augmentation axis; without one the first is greater.
+        reads_cache: whether the cache is looked at.
+        fills_cache: whether tokens that are read enter the cache.
+    """
+
+    is_on: bool
+    labels: NDArray[np.int32]
+    child_begin: NDArray[np.int32]
+    next_begin: NDArray[np.int32]
+    next_ids: NDArray[np.int32]
+    next_mass: NDArray[np.float32]
+    backoff: NDArray[np.float32]
+    types: NDArray[np.uint8]
+    known: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    order: int
+    vocab_size: int
+    axis_first: int
+    axis_last: int
+    reads_cache: bool
+    fills_cache: bool
+
+
+class History(NamedTuple):
+    """What was read of B documents. The operations edit it in place.
+
+    Attributes:
+        tokens: the ids of each document in a row with room for more. (B, C) int32
+        links: for each position the one before it in its chain. (B, C) int32
+        heads: the latest position of each chain. (B, HEADS) int32
+        length: the number of tokens in each row. (B,) int64
+        recent: the last K symbols of each document, the latest first. (B, K) int32
+        reference: the last id of the augmentation axis. (B,) int32
+    """
+
+    tokens: NDArray[np.int32]
+    links: NDArray[np.int32]
+    heads: NDArray[np.int32]
+    length: NDArray[np.int64]
+    recent: NDArray[np.int32]
+    reference: NDArray[np.int32]
+
+
+class Scratch(NamedTuple):
+    """Arrays that `predict` needs besides its results; `counts` is zero between calls.
+
+    Attributes:
+        static_p: (V,) float32
+        counts: (V,) float32
+        cache_p: (V,) float32
+        path: the contexts from the root on. (K + 1,) int32
+        ids, lengths: what followed at each candidate, and its agreement. (CANDIDATES,) int32
+    """
+
+    static_p: NDArray[np.float32]
+    counts: NDArray[np.float32]
+    cache_p: NDArray[np.float32]
+    path: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    lengths: NDArray[np.int32]
+
+
+def num_rows(order: int) -> int:
+    """The rows of the weights, F: one an order, one a number of types, one an agreement."""
+    return (order + 1) + MAX_TYPES + (1 + len(MATCH_LENGTHS))
+
+
+def make_scratch(vocab_size: int, order: int) -> Scratch:
+    """Scratch arrays for a model of this size."""
+    return Scratch(
+        static_p=np.zeros(vocab_size, np.float32),
+        counts=np.zeros(vocab_size, np.float32),
+        cache_p=np.zeros(vocab_size, np.float32),
+        path=np.zeros(order + 1, np.int32),
+        ids=np.zeros(CANDIDATES, np.int32),
+        lengths=np.zeros(CANDIDATES, np.int32),
+    )
+
+
+_NONE = np.zeros(0, np.int32)
+NO_COUNTS = Tables(
+    is_on=False,
+    labels=_NONE,
+    child_begin=_NONE,
+    next_begin=_NONE,
+    next_ids=_NONE,
+    next_mass=np.zeros(0, np.float32),
+    backoff=np.zeros(0, np.float32),
+    types=np.zeros(0, np.uint8),
+    known=np.zeros(0, np.float32),
+    weights=np.zeros((0, NUM_MODELS), np.float32),
+    order=0,
+    vocab_size=0,
+    axis_first=0,
+    axis_last=-1,
+    reads_cache=False,
+    fills_cache=False,
+)
