@@ -4,8 +4,9 @@ It must not know how models are trained or sampled.
 
 A folder holds `config.json` (shape, corpus, recipe, scores), `model.safetensors`,
 `tokenizer.json` (with sentencepiece's `.model` beside it), `README.md`, the model card, and, where
-training left it, `gradients.safetensors`, the gradients' RMS for dynamic evaluation. `files`
-writes them in one move each and verifies them by checksum, so a folder is whole at any moment.
+training left them, `ngram.safetensors`, the count models, and `gradients.safetensors`, the
+gradients' RMS for dynamic evaluation. `files` writes them in one move each and verifies them by
+checksum, so a folder is whole at any moment.
 
 `config.json` has the number of its format. Folders of earlier versions may hold a match model;
 `MATCH_MODELS` says how it is left out as they are read.
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from generative.model.language_model import LanguageModel
+    from generative.ngram.model import CountModel
 
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, 2)
@@ -62,12 +64,25 @@ WEIGHTS_FILE = layout.WEIGHTS_FILE
 TOKENIZER_FILE = layout.TOKENIZER_FILE
 CARD_FILE = layout.CARD_FILE
 STATISTICS_FILE = layout.STATISTICS_FILE
+COUNTS_FILE = layout.COUNTS_FILE
 MAX_TOKENIZER_BYTES = untrusted.MAX_JSON_BYTES  # The limit holds for each of its files.
 MAX_WEIGHT = 1e6  # Sums of products of weights below this do not overflow.
 _FILE_NAME = re.compile(r"[\w-][\w.-]*", re.ASCII)
 WEIGHT_TYPES, STATISTICS_TYPES = ("F32", "F16"), ("F16",)
+COUNTS_TYPES = ("F32", "U8", "U16", "I32")
 _NUMBER = (int, float)
 _COUNT = (int, type(None))
+_LIKELIHOOD = (
+    type(None),
+    {
+        "nats": _NUMBER,
+        "tokens": int,
+        "chars": _COUNT,
+        "bytes": _COUNT,
+        "notes": _COUNT,
+        "seconds": (*_NUMBER, type(None)),
+    },
+)
 # The types of what training notes in config.json. Any of it may be absent, and more may be there.
 DETAILS: dict[str, Any] = {
     "corpus": {
@@ -92,17 +107,8 @@ DETAILS: dict[str, Any] = {
         "steps": int,
         "seconds": _NUMBER,
         "validation_loss": _NUMBER,
-        "held_out": (
-            type(None),
-            {
-                "nats": _NUMBER,
-                "tokens": int,
-                "chars": _COUNT,
-                "bytes": _COUNT,
-                "notes": _COUNT,
-                "seconds": (*_NUMBER, type(None)),
-            },
-        ),
+        "held_out": _LIKELIHOOD,
+        "adaptive": _LIKELIHOOD,
     },
 }
 # A wheel holds the models in the package, a source tree beside it.
@@ -136,6 +142,7 @@ class Checkpoint:
         tokenizer: text or music to ids and back.
         weights: parameter name -> float32 array.
         details: training's notes: "corpus", "recipe", "scores" (plain JSON values).
+        counts: the count models that the network is mixed with; None for the network alone.
     """
 
     name: str
@@ -144,6 +151,7 @@ class Checkpoint:
     tokenizer: tokenizers.Tokenizer
     weights: Arrays
     details: dict[str, Any] = field(default_factory=dict)
+    counts: CountModel | None = None
 
     @property
     def kind(self) -> str:
@@ -238,6 +246,7 @@ def load(name: str | os.PathLike[str]) -> Checkpoint:
         tokenizer=tokenizer,
         weights={k: v.astype(np.float32) for k, v in load_weights(path, config)[0].items()},
         details=details,
+        counts=load_counts(path, config),
     )
 
 
@@ -388,3 +397,27 @@ def load_weights(path: Path, config: ModelConfig | None = None) -> tuple[Arrays,
 def save_statistics(path: Path, statistics: Mapping[str, NDArray[Any]]) -> None:
     """Write the gradients' RMS of a model folder, in half precision."""
     write_arrays(path / STATISTICS_FILE, {k: v.astype(np.float16) for k, v in statistics.items()})
+
+
+def save_counts(path: Path, counts: CountModel) -> None:
+    """Write the count models of a model folder."""
+    write_arrays(path / COUNTS_FILE, counts.to_arrays())
+
+
+def load_counts(path: Path, config: ModelConfig) -> CountModel | None:
+    """The count models of a model folder; None where it has none.
+
+    Raises:
+        CheckpointError: the file is damaged, or of another model.
+    """
+    file = path / COUNTS_FILE
+    if not file.is_file():
+        return None
+    from generative.ngram.model import CountModel
+
+    with _of_a_model():
+        arrays, _ = read_arrays(file, None, COUNTS_TYPES)
+    try:
+        return CountModel.from_arrays(arrays, config.vocab_size)
+    except ValueError as error:
+        raise CheckpointError(f"{shown(file)}: not the counts of this model: {error}") from error

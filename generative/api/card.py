@@ -68,17 +68,22 @@ def _score_lines(scores: dict[str, Any], in_styles: bool) -> list[str]:
         return ["Nothing was held out, so there is no honest score."]
     held_out = Likelihood(**scores["held_out"])
     lines = [
-        "On held-out data that no gradient saw (the best weights on the way and one temperature "
-        "were chosen on part of it), state carried through each document, "
-        f"{'each in its own style, ' if in_styles else ''}"
+        "On held-out data that no gradient saw (the best weights on the way, one temperature and "
+        "the mixture with count models were chosen on part of it), state carried through each "
+        f"document, {'each in its own style, ' if in_styles else ''}static, "
         f"{held_out.tokens:,} tokens:",
         "",
+        *_ratio_lines(held_out),
     ]
-    for label, name in _SCORES:
-        value = getattr(held_out, name)
-        if value is not None:
-            lines.append(f"- {label}: {value:.4f}")
+    if scores.get("adaptive"):
+        lines += ["", "Adaptive, so that counts learn from what was read:", ""]
+        lines += _ratio_lines(Likelihood(**scores["adaptive"]))
     return lines
+
+
+def _ratio_lines(likelihood: Likelihood) -> list[str]:
+    values = [(label, getattr(likelihood, name)) for label, name in _SCORES]
+    return [f"- {label}: {value:.4f}" for label, value in values if value is not None]
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -91,7 +96,9 @@ def describe(path: Path) -> dict[str, Any]:
     parameters = sum(array.size for name, array in loaded.weights.items())
     if loaded.config.tied:
         parameters -= loaded.weights["embedding.weight"].size
-    size = (path / checkpoint.WEIGHTS_FILE).stat().st_size
+    files = (path / name for name in (checkpoint.WEIGHTS_FILE, checkpoint.COUNTS_FILE))
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    counts = loaded.counts
     shape = loaded.config
     return {
         "path": str(path),
@@ -100,6 +107,7 @@ def describe(path: Path) -> dict[str, Any]:
         "summary": (
             f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
             f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
+            + (f", counts of up to {counts.order} tokens" if counts else "")
             + (f", styles {', '.join(shape.labels)}" if shape.labels else "")
         ),
         "parameters": parameters,

@@ -14,6 +14,7 @@ from generative.checkpoint import CheckpointError
 from generative.data import store
 from generative.data.corpus import Document, read_corpus
 from generative.files import write_text
+from generative.ngram.model import ADAPTIVE, STATIC
 from generative.scoring import copies
 
 if TYPE_CHECKING:
@@ -32,12 +33,16 @@ COPY_UNITS = {"text": "chars", "music": "notes"}
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredDocument:
-    """One document's T ids and the nats of each, (T,); `dynamic` is None without that option."""
+    """One document's T ids and the nats of each, (T,).
+
+    `adaptive` and `dynamic` are None without these options.
+    """
 
     name: str
     ids: list[int]
     nats: NDArray[np.float64]
     likelihood: Likelihood
+    adaptive: Likelihood | None
     dynamic: Likelihood | None
 
 
@@ -66,10 +71,14 @@ class FileScores:
         return reduce(add, (document.likelihood for document in self.scored))
 
     @property
+    def adaptive(self) -> Likelihood | None:
+        """All documents together where counts adapt; None without that option."""
+        return _sum(document.adaptive for document in self.scored)
+
+    @property
     def dynamic(self) -> Likelihood | None:
         """All documents together under dynamic evaluation; None without that option."""
-        found = [document.dynamic for document in self.scored if document.dynamic is not None]
-        return reduce(add, found) if found else None
+        return _sum(document.dynamic for document in self.scored)
 
     def write_tokens(self, path: Path) -> None:
         """Write one JSON line a token: document, position, id, text for people, nats."""
@@ -92,12 +101,18 @@ class FileScores:
         write_text(path, "".join(line + "\n" for line in lines))
 
 
+def _sum(parts: Iterable[Likelihood | None]) -> Likelihood | None:
+    found = [part for part in parts if part is not None]
+    return reduce(add, found) if found else None
+
+
 def score_files(
     model: Any,
     files: Sequence[str],
     *,
     encoding: str = "utf-8",
     reset_every: int | None = None,
+    adaptive: bool = False,
     dynamic: bool = False,
 ) -> FileScores:
     """Score every document in `files` from an empty state.
@@ -108,14 +123,17 @@ def score_files(
         encoding: of text files.
         reset_every: the number of tokens after which the state is cleared within a document; None
             carries it through.
+        adaptive: also score with counts that learn from what has been read of each document, the
+            state carried through.
         dynamic: also score with dynamic evaluation, which starts each document from the trained
-            weights and carries the state through.
+            weights and carries the state through; with `adaptive` counts learn there too.
 
     Raises:
         CorpusError: a file cannot be read.
     """
     read = read_corpus(list(files), kind=model.kind, encoding=encoding)
     scored = []
+    dynamic_protocol = ADAPTIVE if adaptive else STATIC
     for document in read.documents:
         ids = model.tokenizer.encode(document.content)
         nats = model.token_nats(ids, reset_every)
@@ -125,7 +143,12 @@ def score_files(
                 ids=ids,
                 nats=nats,
                 likelihood=model.likelihood(document.content, nats),
-                dynamic=model.likelihood(document.content, model.dynamic_token_nats(ids))
+                adaptive=model.likelihood(document.content, model.token_nats(ids, None, ADAPTIVE))
+                if adaptive
+                else None,
+                dynamic=model.likelihood(
+                    document.content, model.dynamic_token_nats(ids, dynamic_protocol)
+                )
                 if dynamic
                 else None,
             )

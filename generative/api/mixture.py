@@ -68,14 +68,16 @@ class Mixture:
             return self
         return self._of([part.styled(style) for part in self._parts])
 
-    def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
+    def token_nats(
+        self, ids: Sequence[int], reset_every: int | None, protocol: str
+    ) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
-        log_p = [-part.token_nats(ids, reset_every) for part in self._parts]
+        log_p = [-part.token_nats(ids, reset_every, protocol) for part in self._parts]
         return -log_mixture(log_p, self._weights)
 
-    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+    def dynamic_token_nats(self, ids: Sequence[int], protocol: str) -> NDArray[np.float64]:
         """-ln p of each token while a copy of each model learns from those before it. -> (T,)"""
-        log_p = [-part.dynamic_token_nats(ids) for part in self._parts]
+        log_p = [-part.dynamic_token_nats(ids, protocol) for part in self._parts]
         return -log_mixture(log_p, self._weights)
 
     def adapted(self, ids: Sequence[int]) -> Mixture:

@@ -126,9 +126,9 @@ class ScoreReport:
     copies: CopyReport | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The figures of all files together; "static" repeats those beside "dynamic"."""
+        """The figures of all files together; "static" repeats those beside the other protocols."""
         figures = likelihood_json(self.scores.total)
-        dynamic = self.scores.dynamic
+        adaptive, dynamic = self.scores.adaptive, self.scores.dynamic
         reset = self.reset_every
         values = {
             "model": self.model,
@@ -136,6 +136,7 @@ class ScoreReport:
             **figures,
             "protocol": "stream" if reset is None else f"reset-every-{reset}",
             "static": figures,
+            "adaptive": likelihood_json(adaptive) if adaptive else None,
             "dynamic": likelihood_json(dynamic) if dynamic else None,
         }
         if self.copies:
@@ -148,9 +149,10 @@ class ScoreReport:
         for name, shape in SCORE_FORMATS.items():
             if values.get(name) is not None:
                 yield f"{name:>{LABEL_WIDTH}} {shape.format(values[name])}"
-        if dynamic := values["dynamic"]:
-            figures = "perplexity {perplexity:,.4f}, nats {nats:,.4f}".format(**dynamic)
-            yield f"{'dynamic':>{LABEL_WIDTH}} {figures}"
+        for name in ("adaptive", "dynamic"):
+            if found := values[name]:
+                figures = "perplexity {perplexity:,.4f}, nats {nats:,.4f}".format(**found)
+                yield f"{name:>{LABEL_WIDTH}} {figures}"
         if copies := values.get("copies"):
             yield from _copy_lines(copies)
 

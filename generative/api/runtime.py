@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from generative import engine
 from generative.api.styles import in_style, style_weights
 from generative.errors import OptionError
+from generative.ngram.model import STATIC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,11 +51,16 @@ class RuntimeLike(Protocol):
         """A runtime that is in a style throughout; None is this one."""
         ...
 
-    def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
-        """-ln p of each token given all before it. -> (T,)"""
+    def token_nats(
+        self, ids: Sequence[int], reset_every: int | None, protocol: str
+    ) -> NDArray[np.float64]:
+        """-ln p of each token given all before it. -> (T,)
+
+        protocol: one of `ngram.model.PROTOCOLS`.
+        """
         ...
 
-    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+    def dynamic_token_nats(self, ids: Sequence[int], protocol: str) -> NDArray[np.float64]:
         """-ln p of each token while the weights learn from the tokens before it. -> (T,)"""
         ...
 
@@ -144,6 +150,7 @@ class Runtime:
                 self.checkpoint.weights,
                 precision=self._precision,
                 compiled=compiled,
+                counts=self.checkpoint.counts,
             )
         if self._device == "cpu":
             LOG.warning("the engine has no cell %r: torch steps it, more slowly", config.cell)
@@ -151,9 +158,11 @@ class Runtime:
             LOG.warning("torch steps in float32; %s is the engine's", self._precision)
         from generative.model.stepper import TorchStepper
 
-        return TorchStepper(self.torch_model)
+        return engine.counted(TorchStepper(self.torch_model), self.checkpoint.counts)
 
-    def token_nats(self, ids: Sequence[int], reset_every: int | None) -> NDArray[np.float64]:
+    def token_nats(
+        self, ids: Sequence[int], reset_every: int | None, protocol: str
+    ) -> NDArray[np.float64]:
         """-ln p of each token given all before it. -> (T,)"""
         from generative.machine.threads import Workers, available_threads, single_threaded
         from generative.scoring.loss import token_nats
@@ -161,29 +170,40 @@ class Runtime:
         start_id = self.checkpoint.tokenizer.start_id
         count = 1 if reset_every is None else available_threads()
         with single_threaded(), Workers(count) as workers:
-            return token_nats(self.torch_model, ids, start_id, reset_every, workers=workers)
+            return token_nats(
+                self.torch_model,
+                ids,
+                start_id,
+                reset_every,
+                counts=self.checkpoint.counts,
+                protocol=protocol,
+                workers=workers,
+            )
 
-    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+    def dynamic_token_nats(self, ids: Sequence[int], protocol: str) -> NDArray[np.float64]:
         """-ln p of each token while a copy of the weights learns from those before it. -> (T,)"""
-        return self._scored_while_learning(ids)[0]
+        return self._scored_while_learning(ids, protocol)[0]
 
     def adapted(self, ids: Sequence[int]) -> Runtime:
-        """A runtime with the weights as they are after learning from `ids`.
+        """A runtime with the weights as they are after learning from `ids`, and caches with them.
 
         Nothing on the disk changes. The model learns without a style, so the vectors of the styles
         stay as they were.
         """
-        model = self._scored_while_learning(ids)[1]
+        model = self._scored_while_learning(ids, STATIC)[1]
         learnt = {k: v.float().cpu().numpy() for k, v in model.state_dict().items()}
         weights = {**self.checkpoint.weights, **learnt}
-        return self._with(replace(self.checkpoint, weights=weights))
+        counts = self.checkpoint.counts
+        if counts is not None:
+            counts = counts.adapted([self.checkpoint.tokenizer.start_id, *ids])
+        return self._with(replace(self.checkpoint, weights=weights, counts=counts))
 
     def _with(self, checkpoint: Checkpoint) -> Runtime:
         """A runtime of another checkpoint with the same device, precision and loop."""
         return Runtime(checkpoint, self._device, precision=self._precision, compiled=self._compiled)
 
     def _scored_while_learning(
-        self, ids: Sequence[int]
+        self, ids: Sequence[int], protocol: str
     ) -> tuple[NDArray[np.float64], LanguageModel]:
         """The nats of each token, (T,), and the model that has learnt from all of them."""
         from generative.machine.threads import single_threaded
@@ -191,6 +211,10 @@ class Runtime:
 
         model = in_style(self.checkpoint, {}).build(self._device)
         start_id = self.checkpoint.tokenizer.start_id
+        counts = self.checkpoint.counts
+        scorer = None if counts is None else counts.scorer(protocol)
         with single_threaded():
-            nats = dynamic_token_nats(model, ids, start_id, self.checkpoint.statistics())
+            nats = dynamic_token_nats(
+                model, ids, start_id, self.checkpoint.statistics(), scorer=scorer
+            )
         return nats, model

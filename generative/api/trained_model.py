@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from generative.api.generation import GenerateOptions, request_tokens
+from generative.errors import check_one_of
+from generative.ngram.model import PROTOCOLS, STATIC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +56,17 @@ class TrainedModel(ABC, Generic[SourceT, ContentT]):
         """
         return self if style is None else type(self)(self.runtime.styled(style))
 
-    def score(self, content: SourceT, *, reset_every: int | None = None) -> Likelihood:
+    def score(
+        self, content: SourceT, *, reset_every: int | None = None, protocol: str = STATIC
+    ) -> Likelihood:
         """How likely the model finds a text or a piece, every token counted, the first one too.
 
         Args:
             content: for a text model any text, for a music model a MIDI file or a piece.
             reset_every: clear the state every so many tokens; None carries it through.
+            protocol: "static" keeps all weights and counts fixed. "cached" also counts what was
+                read of the content, as generation does. "adaptive" lets the weights of the mixture
+                of network and counts learn as well.
 
         Returns:
             A likelihood with `.nats`, `.perplexity`, `.bits_per_char` (text), `.bits_per_note`
@@ -67,9 +74,10 @@ class TrainedModel(ABC, Generic[SourceT, ContentT]):
 
         Raises:
             MidiError: the MIDI file cannot be read.
+            OptionError: there is no such protocol.
         """
         read, ids = self._encoded(content)
-        return self.likelihood(read, self.token_nats(ids, reset_every))
+        return self.likelihood(read, self.token_nats(ids, reset_every, protocol))
 
     def adapt(self, content: SourceT) -> Self:
         """A model that has learnt from a text or a piece by reading it once.
@@ -82,16 +90,20 @@ class TrainedModel(ABC, Generic[SourceT, ContentT]):
         """
         return type(self)(self.runtime.adapted(self._encoded(content)[1]))
 
-    def token_nats(self, ids: Sequence[int], reset_every: int | None = None) -> NDArray[np.float64]:
-        """-ln p of each token given all before it. -> (T,)"""
-        return self.runtime.token_nats(ids, reset_every)
+    def token_nats(
+        self, ids: Sequence[int], reset_every: int | None = None, protocol: str = STATIC
+    ) -> NDArray[np.float64]:
+        """-ln p of each token given all before it, see `score`. -> (T,)"""
+        check_one_of("protocol", protocol, PROTOCOLS)
+        return self.runtime.token_nats(ids, reset_every, protocol)
 
-    def dynamic_token_nats(self, ids: Sequence[int]) -> NDArray[np.float64]:
+    def dynamic_token_nats(self, ids: Sequence[int], protocol: str = STATIC) -> NDArray[np.float64]:
         """-ln p of each token while a copy of the model learns from the tokens before it. -> (T,)
 
         This is dynamic evaluation; see `generative.scoring.dynamic`.
         """
-        return self.runtime.dynamic_token_nats(ids)
+        check_one_of("protocol", protocol, PROTOCOLS)
+        return self.runtime.dynamic_token_nats(ids, protocol)
 
     @staticmethod
     @abstractmethod

@@ -106,6 +106,8 @@ class TrainOptions(TypedDict, total=False):
     transpose: int | None
     velocity_jitter: int | None
     tempo_jitter: int | None
+    ngram_order: int | None
+    ngram_size: float | None
     patience: int | None
 
 

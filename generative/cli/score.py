@@ -54,6 +54,12 @@ class CopySearch:
     ),
     option(
         Section.SCORING,
+        "--adaptive",
+        is_flag=True,
+        help="Add the score with counts that learn from what was read; weights do not move.",
+    ),
+    option(
+        Section.SCORING,
         "--dynamic",
         is_flag=True,
         help="Add the score of a copy of the model that learns as it reads.",

@@ -112,6 +112,20 @@ model_options = [
         help="Initialization of the recurrent weights.",
     ),
     option(
+        Section.MODEL,
+        "--ngram-order",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Longest context of the count models beside the network; 0 leaves them out. [8]",
+    ),
+    option(
+        Section.MODEL,
+        "--ngram-size",
+        type=float,
+        metavar="MB",
+        help="Size of the count models. [that of the network, at most 4]",
+    ),
+    option(
         Section.REGULARIZATION,
         "--dropout",
         type=float,

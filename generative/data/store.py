@@ -74,6 +74,28 @@ class Part:
     labels: tuple[int, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True)
+class TokenFile:
+    """N ids in a file, of which stretches are read.
+
+    A memory map that is read from end to end would count as memory of the process.
+    """
+
+    path: Path
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        """N."""
+        return self.path.stat().st_size // self.dtype.itemsize
+
+    def __getitem__(self, stretch: slice) -> NDArray[np.integer]:
+        """The ids of a stretch without steps. -> (stop - start,)"""
+        begin, end, _ = stretch.indices(len(self))
+        count, offset = max(0, end - begin), begin * self.dtype.itemsize
+        ids: NDArray[np.integer] = np.fromfile(self.path, self.dtype, count, offset=offset)
+        return ids
+
+
 @dataclass(frozen=True, kw_only=True)
 class TokenStore:
     """A store that has been written completely.
@@ -101,6 +123,10 @@ class TokenStore:
         if not self.parts[part].documents:
             return np.zeros(0, dtype=self.dtype)
         return np.memmap(_file(self.folder, part), dtype=self.dtype, mode="r")
+
+    def file(self, part: str) -> TokenFile:
+        """The ids of a part as `stream` has them, without a memory map."""
+        return TokenFile(_file(self.folder, part), np.dtype(self.dtype))
 
     def documents(self, part: str) -> Iterator[NDArray[np.integer]]:
         """The documents of a part in order, without start tokens."""

@@ -5,18 +5,29 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from generative.engine.counts import CountedStepper
 from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyStepper
 from generative.engine.weights import Weights
 from generative.errors import check_one_of
+from generative.ngram.model import CACHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from generative.engine.weights import Array
     from generative.model.config import ModelConfig
+    from generative.ngram.model import CountModel
     from generative.sampling import Stepper
 
-__all__ = ["ENGINE_CELLS", "PRECISIONS", "NumpyStepper", "Weights", "build", "check_precision"]
+__all__ = [
+    "ENGINE_CELLS",
+    "PRECISIONS",
+    "NumpyStepper",
+    "Weights",
+    "build",
+    "check_precision",
+    "counted",
+]
 
 PRECISIONS = ("float32", "int8")
 
@@ -36,6 +47,7 @@ def build(
     *,
     precision: str = "float32",
     compiled: bool = True,
+    counts: CountModel | None = None,
 ) -> Stepper[Any]:
     """The stepper of a model whose cell is in `ENGINE_CELLS`.
 
@@ -45,6 +57,7 @@ def build(
         precision: "float32", or "int8" for matrices of whole numbers with a scale a row.
         compiled: False avoids the compiled loop, which takes half a second to load, unless int8
             needs it.
+        counts: the count models that the network is mixed with; None is the network alone.
 
     Raises:
         ValueError: a precision that does not exist.
@@ -61,5 +74,14 @@ def build(
             logging.getLogger(__name__).warning("sampling without the compiled loop: %s", error)
         else:
             if config.cell in CELL_NUMBERS:
-                return CompiledStepper(weights)
-    return NumpyStepper(weights)
+                if counts is None:
+                    return CompiledStepper(weights)
+                return CompiledStepper(weights, counts.tables(CACHED), counts.start(CACHED))
+    return counted(NumpyStepper(weights), counts)
+
+
+def counted(stepper: Stepper[Any], counts: CountModel | None) -> Stepper[Any]:
+    """A stepper of a network, mixed with count models where there are some."""
+    if counts is None:
+        return stepper
+    return CountedStepper(stepper, counts.tables(CACHED), counts.start(CACHED))

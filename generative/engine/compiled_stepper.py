@@ -1,18 +1,23 @@
 """A stepper that reads and draws by the compiled loop: it packs arrays and computes nothing.
 
+The loop mixes the network with count models where there are some.
+
 All rows run through the loop together; each gives the same bits as alone.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from generative.engine import kernels
-from generative.engine.numpy_stepper import NumpyState, zero_state
+from generative.engine.numpy_stepper import CellState, zero_state
 from generative.engine.weights import Array, Weights, quantise_rows
+from generative.ngram import history as histories
+from generative.ngram.records import NO_COUNTS, History, Tables, make_scratch
 from generative.sampling.plain import PlainChain
 
 if TYPE_CHECKING:
@@ -25,6 +30,25 @@ NO_TOKEN = -1  # an end token that is never drawn
 NEUTRAL = PlainChain()
 
 
+@dataclass(frozen=True)
+class CompiledState:
+    """The state of B sequences. It is immutable.
+
+    Attributes:
+        layers: for each layer the cell's arrays, (B, H) each.
+        history: what the count models have read.
+    """
+
+    layers: tuple[CellState, ...]
+    history: History
+
+    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> CompiledState:
+        """The state of the given rows in that order; rows may repeat."""
+        index = np.asarray(rows, dtype=np.int64)
+        layers = tuple(tuple(array[index] for array in layer) for layer in self.layers)
+        return CompiledState(layers, histories.select(self.history, index))
+
+
 class CompiledStepper:
     """A `Stepper` and `Runner` over the weights of a checkpoint.
 
@@ -34,29 +58,42 @@ class CompiledStepper:
         tokens, logprobs, logits, state = stepper.run(chain, logits, state, uniforms, end_id=0)
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(
+        self, weights: Weights, counts: Tables = NO_COUNTS, history: History | None = None
+    ) -> None:
         """Weights that were rounded are kept as int8.
 
+        Args:
+            weights: of the network.
+            counts: the count models beside it.
+            history: of one row, with which every sequence begins; None is an empty one.
+
         Raises:
-            ValueError: the compiled loop has no step for their cell.
+            ValueError: the compiled loop has no step for the network's cell.
         """
         self.vocab_size = len(weights.output)
         self._weights = weights
         self._network = pack(weights)
+        self._counts = counts
+        self._history = histories.start(counts, 1) if history is None else history
+        self._scratch = make_scratch(self.vocab_size if counts.is_on else 0, counts.order)
 
-    def initial_state(self, batch_size: int) -> NumpyState:
+    def initial_state(self, batch_size: int) -> CompiledState:
         """The state of sequences that have not begun."""
-        return zero_state(self._weights, batch_size)
+        history = histories.select(self._history, [0] * batch_size)
+        return CompiledState(zero_state(self._weights, batch_size).layers, history)
 
-    def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+    def step(self, tokens: NDArray[np.int64], state: CompiledState) -> tuple[Array, CompiledState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
         return self._read(tokens[None], state)
 
-    def prefill(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+    def prefill(
+        self, tokens: NDArray[np.int64], state: CompiledState
+    ) -> tuple[Array, CompiledState]:
         """Read a whole prompt. tokens (T,), a state of one row -> logits (1, V) after the last."""
         return self._read(tokens[:, None], state)
 
-    def _read(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
+    def _read(self, tokens: NDArray[np.int64], state: CompiledState) -> tuple[Array, CompiledState]:
         """tokens (T, B) -> logits (B, V) after the last, new state."""
         if tokens.min() < 0 or tokens.max() >= self.vocab_size:  # the loop does not check them
             raise ValueError(
@@ -71,10 +108,10 @@ class CompiledStepper:
         self,
         chain: PlainChain,
         logits: Array,
-        state: NumpyState,
+        state: CompiledState,
         uniforms: NDArray[np.float64],
         end_id: int | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, CompiledState]:
         """Draw a token a row for each row of `uniforms`, see `sampling.plain.Runner`."""
         end = NO_TOKEN if end_id is None else int(end_id)
         nothing = np.empty((0, len(logits)), dtype=np.int64)
@@ -84,22 +121,24 @@ class CompiledStepper:
         self,
         tokens: NDArray[np.int64],
         logits: Array,
-        state: NumpyState,
+        state: CompiledState,
         chain: PlainChain,
         uniforms: NDArray[np.float64],
         end_id: int,
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, NumpyState]:
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], Array, CompiledState]:
         h, *others = (np.stack(arrays) for arrays in zip(*state.layers, strict=True))  # (L, B, H)
         c = others[0] if others else h[:0]  # the loop needs an array of the type in any case
         assert tokens.shape[1] == uniforms.shape[1] == len(logits) == h.shape[1]
         logits = logits.copy()
+        history = histories.copied(state.history, len(tokens) + len(uniforms))
         drawn = np.empty(uniforms.shape, dtype=np.int64)
         logprobs = np.empty(uniforms.shape, dtype=np.float64)
         count = kernels.call(
-            self._network, np.ascontiguousarray(tokens, dtype=np.int64), h, c, logits, chain,
-            np.ascontiguousarray(uniforms), end_id, drawn, logprobs,
+            self._network, self._counts, np.ascontiguousarray(tokens, dtype=np.int64), h, c,
+            history, self._scratch, logits, chain, np.ascontiguousarray(uniforms), end_id, drawn,
+            logprobs,
         )  # fmt: skip
-        new = NumpyState(tuple(zip(h, *others, strict=True)))
+        new = CompiledState(tuple(zip(h, *others, strict=True)), history)
         return drawn[:count], logprobs[:count], logits, new
 
 

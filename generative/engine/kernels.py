@@ -13,8 +13,7 @@ with the vector in 16 bits, compiles to multiply-and-add of pairs and reads the 
 with a vector of float32 the loop read 80-100 GB/s. A batch of 64 in blocks of four rows by four
 vectors does 83-130 billion operations a second, NumPy's `h @ weight.T` 95 billion.
 
-Everything but `compiling` is in this one file, since the compiler's cache watches only the file of
-`run`.
+The count models beside the network are those of `generative.ngram`, compiled into the same loop.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from generative.machine import compiling
-from generative.machine.compiling import cached, inner, sigmoid, smooth, tanh
+from generative.machine.compiling import cached_with, inner, sigmoid, smooth, tanh
+from generative.ngram import compiled, operations, records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -486,17 +486,40 @@ def _draw(
     return token, np.float64(logits[token]) - top - log_total
 
 
-@cached
+_append, _mix = compiled.COMPILED.append, compiled.COMPILED.mix
+
+
+@inner
+def _read_counts(counts: Any, history: Any, tokens: Any) -> None:
+    """Read a token a row into what the count models look at. (B,)"""
+    if counts.is_on:
+        for b in range(tokens.shape[0]):
+            _append(counts, history, b, tokens[b])
+
+
+@inner
+def _mix_counts(counts: Any, history: Any, scratch: Any, predicted: Any, logits: Any) -> None:
+    """Mix the network's logits, (B, V padded), with counts; `predicted` is scratch. (2, V)"""
+    if counts.is_on:
+        for b in range(logits.shape[0]):
+            row = logits[b, : predicted.shape[1]]
+            _mix(counts, history, b, scratch, predicted[0], predicted[1], row)
+
+
+@cached_with(operations.__file__, records.__file__, compiled.__file__)
 def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by one
-    net: Any, tokens: Any, h: Any, c: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any,
-    drawn: Any, logprobs: Any,
+    net: Any, counts: Any, tokens: Any, h: Any, c: Any, history: Any, scratch: Any, logits: Any,
+    chain: Any, uniforms: Any, end_id: Any, drawn: Any, logprobs: Any,
 ) -> Any:  # fmt: skip
     """Read `tokens`, then draw one token a row for each of `uniforms`, reading what was drawn.
 
     Args:
         net: a `Network`.
+        counts: an `ngram.records.Tables`.
         tokens: what to read first. (T, B) int64, T >= 0
         h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
+        history: an `ngram.records.History` with room for all; it becomes the new one.
+        scratch: an `ngram.records.Scratch`.
         logits: for the next token, used if T = 0; they become those after the last. (B, V)
         chain: a `sampling.plain.PlainChain`.
         uniforms: numbers in [0, 1). (N, B), N >= 0
@@ -528,11 +551,14 @@ def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by
     logits_padded[:, :vocab] = logits
     scores, weights = np.empty(vocab, np.float64), np.empty(vocab, np.float64)
     ids, bits = np.empty(vocab, np.int64), np.empty(vocab, np.int64)
+    predicted = np.empty((2, vocab), np.float32)
 
     for t in range(tokens.shape[0]):
         _advance(net, tokens[t], h_padded, h_int16, c, gates, from_state)
+        _read_counts(counts, history, tokens[t])
     if tokens.shape[0] > 0:
         _read_out(net, h_padded, features, features_int16, logits_padded)
+        _mix_counts(counts, history, scratch, predicted, logits_padded)
     count, ended = 0, False
     while count < uniforms.shape[0] and not ended:
         for b in range(batch):
@@ -543,7 +569,9 @@ def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by
             logprobs[count, b] = logprob
             ended |= token == end_id
         _advance(net, drawn[count], h_padded, h_int16, c, gates, from_state)
+        _read_counts(counts, history, drawn[count])
         _read_out(net, h_padded, features, features_int16, logits_padded)
+        _mix_counts(counts, history, scratch, predicted, logits_padded)
         count += 1
     h[:] = h_padded[:, :, :size]
     logits[:] = logits_padded[:, :vocab]

@@ -15,6 +15,7 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"
 STATISTICS_FILE = "gradients.safetensors"
+COUNTS_FILE = "ngram.safetensors"
 TOKENS_FOLDER = "tokens"
 STORE_FILE = "store.json"  # describes the token files in the same folder
 RESUME_FOLDER = "resume"
@@ -22,7 +23,7 @@ RESUME_PATTERN = "step-*.safetensors"
 # everything that training and its reports write to a model folder
 NAMES = frozenset(
     {
-        CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CARD_FILE, STATISTICS_FILE,
+        CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CARD_FILE, STATISTICS_FILE, COUNTS_FILE,
         TOKENS_FOLDER, RESUME_FOLDER,
         "tokenizer.model", "recipe.toml", "metrics.csv", "learning_curve.png",
         "tensorboard", "wandb",

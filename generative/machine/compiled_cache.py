@@ -11,34 +11,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def keep(compiled: Any) -> None:
+def keep(compiled: Any, sources: Iterable[str] = ()) -> None:
     """Cache the machine code of a function that `numba.njit` made, if a folder is writable.
 
     Otherwise the function is compiled once in each process.
+
+    sources: paths of other files that the code is made from.
     """
     with contextlib.suppress(RuntimeError, OSError):  # No folder is writable.
-        compiled._cache = VerifiedCache(compiled.py_func)
+        compiled._cache = VerifiedCache(compiled.py_func, sources)
 
 
 class VerifiedCache(FunctionCache):
     """The cache of one function: its dispatcher loads code from it, and saves new code in it."""
 
-    def __init__(self, function: Any) -> None:
-        """`function` is the Python function that is compiled.
+    def __init__(self, function: Any, sources: Iterable[str] = ()) -> None:
+        """`function` is the Python function that is compiled, from its own file and `sources`.
 
         Raises:
             RuntimeError: No folder is writable.
         """
         super().__init__(function)
+        stamp = (self._impl.locator.get_source_stamp(), _digest(sources))
         self._files = self._cache_file = _VerifiedFiles(
-            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+            self._cache_path, self._impl.filename_base, stamp
         )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -53,6 +59,15 @@ class VerifiedCache(FunctionCache):
         """Save the code for a signature, unless an error prevents it."""
         with contextlib.suppress(Exception):  # A damaged index may not be writable, for example.
             super().save_overload(sig, data)
+
+
+def _digest(sources: Iterable[str]) -> str:
+    """The contents of some files as one number."""
+    digest = hashlib.sha256()
+    for source in sources:
+        with contextlib.suppress(OSError):  # The code may lie in an archive.
+            digest.update(hashlib.sha256(Path(source).read_bytes()).digest())
+    return digest.hexdigest()
 
 
 class _VerifiedFiles(IndexDataCacheFile):

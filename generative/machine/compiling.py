@@ -1,7 +1,6 @@
 """Decorators for functions that numba compiles, and compiled tanh and sigmoid.
 
-The cache of numba notices only changes of the file that defines a cached function. After an edit
-here, delete the `*.nbi` files in the `__pycache__` folders of the modules that import this one.
+Machine code is cached on disk, and compiled anew after a change of its sources.
 """
 
 from __future__ import annotations
@@ -42,9 +41,21 @@ def smooth(function: Function) -> Function:
 
 def cached(function: Function) -> Function:
     """Compile a function that Python calls, and cache its machine code between processes."""
-    made = numba.njit(function, nogil=True, error_model="numpy")
-    compiled_cache.keep(made)
-    return cast("Function", made)
+    return cached_with()(function)
+
+
+def cached_with(*sources: str) -> Callable[[Function], Function]:
+    """`cached` for a function that calls compiled functions of other files.
+
+    sources: the paths of these files; a change of one of them makes the cached code invalid.
+    """
+
+    def decorate(function: Function) -> Function:
+        made = numba.njit(function, nogil=True, error_model="numpy")
+        compiled_cache.keep(made, (*sources, __file__))
+        return cast("Function", made)
+
+    return decorate
 
 
 _logged: set[str] = set()

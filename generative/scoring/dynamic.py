@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from generative.machine.threads import ALONE, Workers
-from generative.scoring.loss import cross_entropy
+from generative.scoring.loss import cross_entropy, window_nats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from generative.data.labels import Labels
     from generative.model.language_model import LanguageModel
+    from generative.ngram.scorer import Scorer
 
 SEGMENT_TOKENS = 64
 LEARNING_RATE = 1.6e-3
@@ -44,10 +45,13 @@ def dynamic_token_nats(
     ids: Sequence[int],
     start_id: int,
     statistics: Mapping[str, NDArray[np.floating]] | None = None,
+    *,
+    scorer: Scorer | None = None,
 ) -> NDArray[np.float64]:
     """-ln p of each token, where the weights have learnt from all segments before its own. -> (T,)
 
     Every token is scored before the model learns from it. The state runs on through the document.
+    The gradients are those of the network alone; count models do not change them.
 
     Args:
         model: its weights are changed, and afterwards have learnt from all of `ids`.
@@ -55,6 +59,7 @@ def dynamic_token_nats(
         start_id: the token that stands before the first.
         statistics: the result of `gradient_statistics` for this model; None gathers it while
             reading.
+        scorer: mixes the network with count models; None is the network alone.
     """
     scales: Scales = RunningScales(model)
     if statistics is not None:
@@ -63,7 +68,7 @@ def dynamic_token_nats(
     trained = [w.detach().clone() for w in weights]
     parts = [np.zeros(0)]
     stream = torch.tensor([start_id, *ids], dtype=torch.int64, device=weights[0].device)
-    for nats, gradients in _gradients(model, weights, stream):
+    for nats, gradients in _gradients(model, weights, stream, scorer=scorer):
         parts.append(nats)
         with torch.no_grad():
             divisors, decays = scales.next(gradients)
@@ -122,9 +127,13 @@ def gradient_statistics(
 
 
 def _gradients(
-    model: LanguageModel, weights: list[Tensor], stream: Tensor, labels: Tensor | None = None
+    model: LanguageModel,
+    weights: list[Tensor],
+    stream: Tensor,
+    labels: Tensor | None = None,
+    scorer: Scorer | None = None,
 ) -> Iterator[tuple[NDArray[np.float64], tuple[Tensor, ...]]]:
-    """The nats of each token and the gradient of their mean, one pair a segment.
+    """The nats of each token and the gradient of the network's loss, one pair a segment.
 
     stream, labels: (N,)
     """
@@ -136,9 +145,10 @@ def _gradients(
             segment_labels = labels[begin : begin + len(segment) - 1].unsqueeze(1)
         logits, state = model(segment[:-1], state, segment_labels)
         state = state.detach()
-        nats = cross_entropy(logits, segment[1:], "none")
-        gradients = torch.autograd.grad(nats.mean(), weights)
-        yield nats.detach()[:, 0].double().cpu().numpy(), gradients
+        loss = cross_entropy(logits, segment[1:])
+        gradients = torch.autograd.grad(loss, weights)
+        inputs, targets = segment[:-1, 0], segment[1:, 0]
+        yield window_nats(logits.detach()[:, 0], inputs, targets, scorer), gradients
 
 
 class StoredScales:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 UNITS = ("minutes", "steps", "epochs")
 INITS = ("uniform", "xavier", "orthogonal")
+MAX_NGRAM_ORDER = 31  # The alphabet limits it further.
 MAX_STEP_TOKENS = 1 << 22  # More tokens a step would be a slip, or an attack by a folder.
 # Each schedule gives the learning rate as a multiple of its peak, from the part of the budget that
 # is spent. The cosine is that of Loshchilov & Hutter (2017); "trapezoid" stays at the peak for most
@@ -88,6 +89,10 @@ class TrainingConfig:
             `LanguageModel.initialise`.
         transpose, velocity_jitter, tempo_jitter: the largest offsets of a piece of music in each
             epoch, in semitones, levels of velocity and beats a minute; see `augment`.
+        ngram_order: the longest context of the count models beside the network, in tokens, as far
+            as the alphabet permits; 0 is the network alone.
+        ngram_size: of the counts, in megabytes; None is the size of the network's weights, but at
+            most 4.
         patience: stop after so many validations without a better one; None never stops early.
         seed: for everything that is drawn.
     """
@@ -111,6 +116,8 @@ class TrainingConfig:
     transpose: int = 0
     velocity_jitter: int = 0
     tempo_jitter: int = 0
+    ngram_order: int = 8
+    ngram_size: float | None = None
     patience: int | None = None
     seed: int = 0
 
@@ -134,6 +141,7 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}")
         penalties = ("activation_penalty", "activation_change_penalty")
         variations = ("transpose", "velocity_jitter", "tempo_jitter")
+        self._check_counts()
         for name in ("warmup_steps", "weight_decay", "seed", *variations, *penalties):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
@@ -144,6 +152,14 @@ class TrainingConfig:
                 )
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1, not {self.patience}")
+
+    def _check_counts(self) -> None:
+        if not 0 <= self.ngram_order <= MAX_NGRAM_ORDER:
+            raise ValueError(
+                f"ngram_order must be from 0 to {MAX_NGRAM_ORDER}, not {self.ngram_order}"
+            )
+        if self.ngram_size is not None and not 0.0 < self.ngram_size < math.inf:
+            raise ValueError(f"ngram_size must be a positive number, not {self.ngram_size}")
 
     def learning_rate_at(self, step: int, progress: float) -> float:
         """Linear warm-up, then the schedule.

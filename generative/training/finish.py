@@ -13,8 +13,10 @@ import numpy as np
 import torch
 
 from generative import checkpoint
+from generative.ngram.model import CACHED, STATIC
 from generative.scoring.dynamic import SEGMENT_TOKENS, STATISTICS_SEGMENTS, gradient_statistics
 from generative.scoring.loss import CHUNK_TOKENS, token_nats
+from generative.training.counting import FIT_TOKENS, FITTED, fit_counts, fitted_tokens
 from generative.training.fitting import TEMPERATURES_TRIED, calibrate
 from generative.training.validation import (
     GROUP_ROWS,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from generative.data.store import TokenStore
     from generative.machine.threads import Workers
     from generative.model.language_model import LanguageModel
+    from generative.ngram.model import CountModel
 
 SCORED_TOKENS = 250_000  # The score after training reads about so much held-out data at most.
 CLOSING_SECONDS = 0.5  # the time to load and write files and to leave
@@ -43,12 +46,15 @@ class Finish:
     Attributes:
         tokens: of the corpus.
         workers: the threads that share the work.
-        fits: whether a temperature is fitted on held-out data.
+        fits: whether a temperature, and the weights of the count models, are fitted on held-out
+            data.
+        counts: the count models, whose weights are not looked at; None where there are none.
     """
 
     tokens: TokenStore
     workers: Workers
     fits: bool
+    counts: CountModel | None = None
 
     def run(self, folder: Path, model: LanguageModel, say: Callable[[str], None]) -> None:
         """Fit the best weights in a folder, and add the gradients' statistics.
@@ -60,8 +66,12 @@ class Finish:
         """
         best, notes = checkpoint.load_weights(folder, model.config)
         model.load_state_dict({name: torch.from_numpy(array) for name, array in best.items()})
-        if self.fits and self._held_out_tokens and TEMPERATURE_NOTE not in notes:
-            temperature = self.fit(model, say)
+        fits = self.fits and self._held_out_tokens > 0
+        is_new = TEMPERATURE_NOTE not in notes
+        temperature = self.fit(model, say) if fits and is_new else None
+        if fits and self.counts is not None and (is_new or not self.counts.is_fitted):
+            self.fit_counts(folder, model, say)
+        if temperature is not None:
             weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
             checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
         checkpoint.save_statistics(folder, self.statistics(model))
@@ -76,6 +86,19 @@ class Finish:
         temperature = calibrate(model, stream, labels, workers=self.workers)
         say(f"temperature fitted on held-out data: {temperature:.2f}")
         return temperature
+
+    def fit_counts(self, folder: Path, model: LanguageModel, say: Callable[[str], None]) -> None:
+        """Fit how the count models are mixed with the network."""
+        assert self.counts is not None
+        stream, labels = validation_stream(self.tokens, "held_out", FIT_TOKENS)
+        start_id = self.tokens.start_id
+        fitted = fit_counts(model, self.counts, stream, start_id, labels, workers=self.workers)
+        checkpoint.save_counts(folder, fitted.model)
+        static, cached = (fitted.gains[protocol] for protocol in (STATIC, CACHED))
+        say(
+            f"counts mixed in by held-out data: {static:.3f} nats per token less there, with a "
+            f"cache of the document {cached:.3f} (each token scored before it is learnt from)"
+        )
 
     def statistics(self, model: LanguageModel) -> dict[str, np.ndarray]:
         """The root mean square of each weight's gradient over the training data."""
@@ -93,16 +116,22 @@ class Finish:
         began = time.monotonic()
         token_nats(model, ids.tolist(), start)
         read = (time.monotonic() - began) / len(ids)  # seconds a token of one sequence
+        token_nats(model, ids[:1].tolist(), start, counts=self.counts)  # loads compiled code
+        began = time.monotonic()
+        token_nats(model, ids.tolist(), start, counts=self.counts)
+        mixed = (time.monotonic() - began) / len(ids)
         began = time.monotonic()
         gradient_statistics(model, ids[: 2 * SEGMENT_TOKENS], part_labels(self.tokens, "train"))
         segment = (time.monotonic() - began) / 2
         held_out = self._held_out_tokens
         segments = min(STATISTICS_SEGMENTS, self.tokens.parts["train"].tokens / SEGMENT_TOKENS)
-        total = segments * segment / threads + read * min(held_out, SCORED_TOKENS)
+        total = segments * segment / threads + mixed * min(held_out, SCORED_TOKENS)
         if self.fits and held_out:
             calibrated = min(held_out, VALIDATION_TOKENS)
             total += read * calibrated / threads
             total += _loss_seconds(model.config.vocab_size) * calibrated / threads
+            if self.counts is not None:
+                total += mixed * fitted_tokens(held_out) * len(FITTED) / min(threads, len(FITTED))
         return total + CLOSING_SECONDS
 
     @property

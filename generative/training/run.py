@@ -5,6 +5,7 @@ It must not know the corpus's files, or how a batch is learnt from.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import signal
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from generative import checkpoint
+from generative.checkpoint import CheckpointError
 from generative.model.language_model import LanguageModel
 from generative.training.augment import Augmentable, Augmentation
 from generative.training.batches import StreamBatches
+from generative.training.counting import MEGABYTE, count_corpus
 from generative.training.finish import Finish
 from generative.training.monitor import Monitor, NullMonitor
 from generative.training.signals import Interrupted, collected_signals
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from generative.data.store import TokenStore
     from generative.machine.threads import Workers
+    from generative.ngram.model import CountModel
     from generative.tokenizers import Tokenizer
     from generative.training.config import Budget
     from generative.training.processes import Processes
@@ -53,7 +58,7 @@ class Run:
         processes: the processes that share the run; each has a `Run` of its own.
         workers: the threads of this process.
         uses_held_out: whether validation chooses the weights that are kept, and held-out data fit
-            a temperature afterwards; else the last weights are kept as they are.
+            numbers afterwards; else the last weights are kept as they are.
     """
 
     folder: Path
@@ -92,7 +97,10 @@ class Run:
         known = np.union1d(np.flatnonzero(counts), [self.tokenizer.start_id])
         if augmentation is not None:
             known = augmentation.reachable(known)
-        finish = Finish(tokens=self.tokens, workers=self.workers, fits=self.uses_held_out)
+        counted = self._counts(say, resume=resume) if self.processes.is_first else None
+        finish = Finish(
+            tokens=self.tokens, workers=self.workers, fits=self.uses_held_out, counts=counted
+        )
         monitor = self._monitor(say, reporting)
         with collected_signals() as received, monitor:
             step = self._step(model, known)
@@ -119,6 +127,20 @@ class Run:
         if self.processes.is_first:
             finish.run(self.folder, step.average, say)
         return trainer.progress
+
+    def _counts(self, say: Callable[[str], None], *, resume: bool) -> CountModel | None:
+        """The count models of the corpus, which are left in the folder; a resumed run has them."""
+        if resume:
+            with contextlib.suppress(CheckpointError):  # A damaged file is made anew.
+                found = checkpoint.load_counts(self.folder, self.recipe.model)
+                if found is not None:
+                    return found
+        counts = count_corpus(self.tokens, self.tokenizer, self.recipe, workers=self.workers)
+        if counts is not None:
+            checkpoint.save_counts(self.folder, counts)
+            size = counts.trie.size_bytes / MEGABYTE
+            say(f"counted contexts of up to {counts.order} tokens: {size:.1f} MB")
+        return counts
 
     def _fresh_model(self, counts: NDArray[np.int64]) -> LanguageModel:
         model = LanguageModel(self.recipe.model)

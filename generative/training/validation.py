@@ -56,15 +56,17 @@ def validation_loss(
     return float(sum(nats) / sum(tokens))
 
 
-def validation_stream(tokens: TokenStore, part: str) -> tuple[Ids, Labels | None]:
+def validation_stream(
+    tokens: TokenStore, part: str, at_most: int = VALIDATION_TOKENS
+) -> tuple[Ids, Labels | None]:
     """The stream of a part and its labels; with labels an excerpt of equally much of each.
 
-    Readers take at most the first `VALIDATION_TOKENS` tokens.
+    Readers take at most the first `at_most` tokens.
     """
     stream, labels = tokens.stream(part), part_labels(tokens, part)
     if labels is None:
         return stream, None
-    return excerpt(stream, tokens.start_id, labels, VALIDATION_TOKENS)
+    return excerpt(stream, tokens.start_id, labels, at_most)
 
 
 def part_labels(tokens: TokenStore, part: str) -> Labels | None:

@@ -30,7 +30,7 @@ MUSIC = Likelihood(nats=4 * ONE_BIT, tokens=4, notes=2, seconds=1.5)
 
 def scores(likelihood: Likelihood, dynamic: Likelihood | None = None) -> FileScores:
     document = ScoredDocument(
-        name="a", ids=[1], nats=np.ones(1), likelihood=likelihood, dynamic=dynamic
+        name="a", ids=[1], nats=np.ones(1), likelihood=likelihood, adaptive=None, dynamic=dynamic
     )
     return FileScores(scored=(document,), skipped=(), describe=str)
 

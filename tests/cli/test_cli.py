@@ -247,6 +247,19 @@ def test_music_to_a_pipe_and_after_a_primer(generate: Any) -> None:
     assert piece.bars == midi.read(primer).bars + 1
 
 
+def test_adaptive_scores_stand_beside(generate: Any, trained: Path, tmp_path: Path) -> None:
+    text = tmp_path / "twice.txt"
+    text.write_text("Zebras like quiz shows, and foxes dig.\n" * 8, encoding="utf-8")
+    plain = generate("score", text, "-m", trained, "--json").json
+    both = generate("score", text, "-m", trained, "--adaptive", "--dynamic", "--json").json
+    dynamic = generate("score", text, "-m", trained, "--dynamic", "--json").json
+    assert both["static"] == plain["static"]
+    assert both["adaptive"]["nats"] < 0.6 * plain["nats"]
+    assert both["dynamic"]["nats"] < dynamic["dynamic"]["nats"]
+    lines = generate("score", text, "-m", trained, "--adaptive").out
+    assert "adaptive perplexity" in lines
+
+
 SCORE_KEYS = ["tokens", "nats", "perplexity", "bits_per_token"]
 
 
@@ -255,8 +268,9 @@ def test_score_text(generate: Any, trained: Path, rhyme: Path, tmp_path: Path) -
     result = generate("score", rhyme, "-m", trained, "--per-token", lines, "--json")
     assert set(result.json) == {
         "model", "documents", *SCORE_KEYS, "bits_per_char", "bits_per_byte", "chars", "bytes",
-        "protocol", "static", "dynamic",
+        "protocol", "static", "adaptive", "dynamic",
     }  # fmt: skip
+    assert result.json["adaptive"] is None
     assert result.json["chars"] == len(rhyme.read_text(encoding="utf-8"))
     assert result.json["protocol"] == "stream"
     rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]

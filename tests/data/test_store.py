@@ -258,3 +258,15 @@ def test_pipes_of_one_name_keep_their_texts_and_labels(tmp_path: Path) -> None:
     made, tokens = ingest.ingest(asked, tmp_path / "m", use_tokenizer=False)
     assert [str(made.decode(ids.tolist()))[:1] for ids in tokens.documents("train")] == ["a", "b"]
     assert (tokens.labels, tokens.parts["train"].labels) == (("a", "b"), (1, 2))
+
+
+def test_a_file_reads_stretches_of_the_stream(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path, vocab_size=300, start_id=0, key="") as writer:
+        writer.append("train", np.arange(1, 200), begins_document=True)
+        writer.append("train", np.arange(200, 300), begins_document=True)
+        tokens = writer.close(notes={})
+    stream, file = tokens.stream("train"), tokens.file("train")
+    assert len(file) == len(stream) == 302
+    for stretch in (slice(0, 1), slice(7, 250), slice(290, 400), slice(302, 400), slice(None)):
+        assert np.array_equal(file[stretch], stream[stretch])
+        assert file[stretch].dtype == stream.dtype

@@ -24,6 +24,10 @@ from generative.files.arrays import checksum as arrays_checksum
 from generative.files.arrays import safetensors_bytes
 from generative.files.sealed import checksum as sealed_json_checksum
 from generative.model.config import ModelConfig
+from generative.ngram.counting import count
+from generative.ngram.model import CountModel
+from generative.ngram.symbols import NO_AXIS, symbols_of
+from generative.ngram.trie import build
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.char import CharTokenizer
 from generative.tokenizers.music.tokenizer import MusicTokenizer
@@ -109,6 +113,17 @@ def arrays_of(config: ModelConfig) -> dict[str, Any]:
     return arrays
 
 
+def counts_of(tokenizer: Any) -> CountModel:
+    """Counts of random tokens, in steps of pitch where the tokenizer has pitches."""
+    rng = np.random.default_rng(0)
+    start, size = tokenizer.start_id, tokenizer.vocab_size
+    axis = getattr(tokenizer, "augmentation_axes", {}).get("pitch", NO_AXIS)
+    some = rng.choice([token for token in range(size) if token != start], size=9)
+    stream = np.array([start, *rng.choice([*some, *axis[:3]], size=60), start])
+    counted = count(symbols_of(stream, start, axis, size), start, 3)
+    return CountModel.untrained(build(counted, 1000), size, axis)
+
+
 @cache
 def folder_of(kind: str) -> Path:
     """The folder of a whole tiny model with the tokenizer of that name."""
@@ -128,6 +143,7 @@ def folder_of(kind: str) -> Path:
     checkpoint.save_weights(folder, arrays)
     learnt = set(arrays) - ({"output.weight"} if config.tied else set())
     checkpoint.save_statistics(folder, {name: np.abs(arrays[name]) for name in learnt})
+    checkpoint.save_counts(folder, counts_of(made))
     check(loaded(folder))
     return folder
 
@@ -261,8 +277,11 @@ def check(found: Checkpoint) -> None:
     assert {name: array.shape for name, array in found.weights.items()} == config.shapes()
     assert found.tokenizer.vocab_size == config.vocab_size
     if config.hidden_size * config.vocab_size < 1 << 20:
-        stepper = engine.build(config, found.weights, compiled=False)
-        logits, _ = stepper.step(np.array([config.vocab_size - 1]), stepper.initial_state(1))
+        stepper = engine.build(config, found.weights, compiled=False, counts=found.counts)
+        tokens = np.arange(12) * 7 % config.vocab_size
+        logits, state = stepper.prefill(np.tile(tokens, 2), stepper.initial_state(1))
+        assert np.isfinite(logits).all()
+        logits, _ = stepper.step(np.array([config.vocab_size - 1]), state)
         assert np.isfinite(logits).all()
     if tokenizers.kind_of(found.tokenizer.name) == "text":
         text = "né ▁ß abc"

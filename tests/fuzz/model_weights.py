@@ -1,4 +1,4 @@
-"""model.safetensors and gradients.safetensors: load and work, or refused with one error."""
+"""Files of arrays (weights, statistics, counts): load and work, or refused with one error."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from generative.checkpoint import CheckpointError
 from tests.fuzz import folders
 from tests.fuzz.entropy import Entropy
 
-KINDS = ("byte", "char")
-FILES = (checkpoint.WEIGHTS_FILE, checkpoint.STATISTICS_FILE)
+KINDS = ("byte", "char", "music")
+FILES = (checkpoint.WEIGHTS_FILE, checkpoint.STATISTICS_FILE, checkpoint.COUNTS_FILE)
 
 
 def seeds() -> list[bytes]:
@@ -27,7 +27,7 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Replace a file and read it as the folder's weights or statistics."""
+    """Replace a file and read it as the folder's weights, statistics or counts."""
     entropy = Entropy(data)
     folder = folders.folder_of(entropy.pick(KINDS))
     chosen = entropy.pick(FILES)
@@ -39,7 +39,11 @@ def run(data: bytes) -> None:
     folders.opened.clear()
     try:
         weights = checkpoint.load_weights(folder, whole.config)[0]
-        found = replace(whole, weights={k: v.astype(np.float32) for k, v in weights.items()})
+        found = replace(
+            whole,
+            weights={k: v.astype(np.float32) for k, v in weights.items()},
+            counts=checkpoint.load_counts(folder, whole.config),
+        )
         folders.check(found)
         for rms in (found.statistics() or {}).values():
             assert np.isfinite(rms).all() and (rms >= 0).all()

@@ -44,7 +44,7 @@ class Highest(np.random.Generator):
         return high
 
 
-def test_a_piece_moves_on_three_ladders_and_its_drums_on_two() -> None:
+def test_a_piece_moves_on_three_axes_and_its_drums_on_two() -> None:
     varied = variation()(TOKENIZER.encode_array(BAND), Highest())
     louder_and_higher = (
         Track(notes=(note(0, 4, 65, velocity=74), note(0, 4, 77, velocity=90))),
@@ -93,13 +93,13 @@ def test_ids_are_moved_both_ways_though_they_are_stored_without_a_sign() -> None
     assert seen == {(60 + shift, 72 + shift) for shift in range(-3, 4)}
 
 
-def test_without_a_reach_there_is_no_ladder() -> None:
+def test_without_a_reach_there_is_no_axis() -> None:
     assert variation(TrainingConfig()).axes == ()
     ids = TOKENIZER.encode_array(BAND)
     assert variation(TrainingConfig())(ids, Highest()).tolist() == ids.tolist()
 
 
-def test_music_has_the_ladders_that_training_knows() -> None:
+def test_music_has_the_axes_that_training_knows() -> None:
     assert isinstance(TOKENIZER, Augmentable)
     assert set(TOKENIZER.augmentation_axes) == set(RANGE_FIELDS)
     words = [TOKENIZER.describe(ids[0]) for ids in TOKENIZER.augmentation_axes.values()]
