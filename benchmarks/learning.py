@@ -28,6 +28,7 @@ from generative.training.speed import Machine
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from generative.ngram.model import CountModel
     from generative.tokenizers import Tokenizer
 
 Ids = NDArray[np.integer[Any]]  # (T,)
@@ -35,9 +36,10 @@ Ids = NDArray[np.integer[Any]]  # (T,)
 
 @dataclass(frozen=True, kw_only=True)
 class Learnt:
-    """A model and the recipe that it was learnt by."""
+    """A network, the count models beside it, and the recipe that they were learnt by."""
 
     model: LanguageModel
+    counts: CountModel | None
     recipe: Recipe
 
 
@@ -53,7 +55,7 @@ def learn(
     """What `generative.train` does with a corpus of music, once its tokens are made.
 
     Args:
-        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, ladders, files.
+        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, axes, files.
         pieces: of each part of a store.
         minutes: of training; making tokens is not counted.
         copies: how many of each piece the training part has; the recipe sees the counts of one.
@@ -102,8 +104,9 @@ def learn(
             run.train(say, reporting=ReportOptions(), seconds_spent=time.monotonic() - began)
         model = LanguageModel(recipe.model)
         arrays, _ = checkpoint.load_weights(folder)
+        counts = checkpoint.load_counts(folder, recipe.model)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return Learnt(model=model.eval(), recipe=recipe)
+    return Learnt(model=model.eval(), counts=counts, recipe=recipe)
 
 
 def say(line: str) -> None:

@@ -65,7 +65,7 @@ class Subwords:
 
     name = "subwords"
     start_id = EVENTS.start_id
-    ladders: ClassVar[dict[str, range]] = {}  # a moved pitch is another subword
+    augmentation_axes: ClassVar[dict[str, range]] = {}  # a moved pitch is another subword
 
     def __init__(self, model: bytes) -> None:
         """`model`: a serialised sentencepiece model of `characters`."""
@@ -124,9 +124,9 @@ class Subwords:
         """The inverse of `encode`."""
         return [event for i in ids for event in self._events[i]]
 
-    def shifted(self, ids: Ids, ladder: str, rungs: int) -> Ids:
-        """The same: without ladders there is no way to move, but pieces may come in any order."""
-        assert rungs == 0, f"no ladder {ladder}"
+    def shifted(self, ids: Ids, axis: str, offset: int) -> Ids:
+        """The same: without axes there is no way to move, but pieces may come in any order."""
+        assert offset == 0, f"no axis {axis}"
         return ids
 
     def to_config(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""A corpus larger than one would hold in memory: tokenising speed and resident memory.
+"""A corpus larger than one would hold in memory: speed of tokenising and counting, and memory.
 
     python benchmarks/scale.py --megabytes 1024
 
 writes a small and a large text of the same kind, trains on each for a few steps in a process of its
-own, and prints how fast the large one was tokenised and how much more memory it took, with that of
-all the processes that helped.
+own, and prints how fast each was tokenised and counted, and how much more memory the large one
+took, with that of all the processes that helped.
 """
 
 from __future__ import annotations
@@ -27,14 +27,17 @@ import sys, time
 import generative
 from generative.data import ingest
 began = time.monotonic()
-inner = ingest.ingest
-def timed(*arguments, **options):
-    began = time.monotonic()
-    made = inner(*arguments, **options)
-    print(f"tokenised {time.monotonic() - began:.3f}", flush=True)
-    return made
+def timed(name, inner):
+    def call(*arguments, **options):
+        began = time.monotonic()
+        made = inner(*arguments, **options)
+        print(f"{name} {time.monotonic() - began:.3f}", flush=True)
+        return made
+    return call
 import generative.api.training
-sys.modules["generative.api.training"].ingest = timed
+from generative.training import run
+sys.modules["generative.api.training"].ingest = timed("tokenised", ingest.ingest)
+run.count_corpus = timed("counted", run.count_corpus)
 generative.train(sys.argv[1], sys.argv[2], steps=60, hidden=128)
 """
 
@@ -66,8 +69,8 @@ def resident_bytes(process: int) -> int:
     return total
 
 
-def measure(corpus: Path, folder: Path) -> tuple[float, float, float]:
-    """(seconds of tokenising, of the whole run, peak resident megabytes) of a short training."""
+def measure(corpus: Path, folder: Path) -> tuple[float, float, float, float]:
+    """Seconds of tokenising, counting and the whole run, and the peak in resident megabytes."""
     began = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(corpus), str(folder)], stdout=subprocess.PIPE, text=True
@@ -87,8 +90,8 @@ def measure(corpus: Path, folder: Path) -> tuple[float, float, float]:
     watcher.join()
     if child.returncode:
         raise SystemExit("the training failed")
-    seconds = next(float(line.split()[1]) for line in output.splitlines() if "tokenised" in line)
-    return seconds, time.monotonic() - began, peak / MEGABYTE
+    tokenised, counted = (float(line.split()[1]) for line in output.splitlines())
+    return tokenised, counted, time.monotonic() - began, peak / MEGABYTE
 
 
 def main() -> None:
@@ -101,10 +104,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             corpus = Path(name) / "corpus.txt"
             write_text(corpus, size * MEGABYTE)
-            seconds, whole, peak = measure(corpus, Path(name) / "model")
+            seconds, counting, whole, peak = measure(corpus, Path(name) / "model")
             peaks.append(peak)
             print(
                 f"{size:>6} MB: tokenised in {seconds:.1f} s, {size / seconds:.0f} MB/s; "
+                f"counted in {counting:.1f} s, {size / counting:.0f} MB/s; "
                 f"whole run {whole:.1f} s; peak {peak:.0f} MB resident, helpers included",
                 flush=True,
             )
