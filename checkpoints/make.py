@@ -3,6 +3,10 @@
     python checkpoints/make.py shakespeare path/to/tinyshakespeare/input.txt
     python checkpoints/make.py chorales path/to/Jsb16thSeparated.json
     python checkpoints/make.py band path/to/freedoom/musics
+    python checkpoints/make.py band path/to/freedoom/musics --network checkpoints/band
+
+The last form keeps the network of a model that was made earlier from the same corpus, and makes
+only the count models beside it.
 
 The corpora are not part of the project; corpora/README.md says where they are found. Weights are
 stored in half precision, and the scores on the card are those of the stored weights.
@@ -26,9 +30,14 @@ import numpy as np
 import generative
 from generative import checkpoint
 from generative.api import card
-from generative.data import corpus, split
+from generative.data import corpus, split, store
+from generative.machine.threads import Workers, available_threads
 from generative.music import midi
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
+from generative.ngram.model import ADAPTIVE
+from generative.training import recorded
+from generative.training.counting import count_corpus
+from generative.training.finish import Finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +47,7 @@ KEPT_FILES = frozenset(
     {
         checkpoint.CONFIG_FILE,
         checkpoint.WEIGHTS_FILE,
+        checkpoint.COUNTS_FILE,
         checkpoint.TOKENIZER_FILE,
         checkpoint.CARD_FILE,
         "learning_curve.png",
@@ -52,7 +62,7 @@ CHORALE_TEMPO = 76.0
 HELD_OUT_EVERY = 10
 
 
-def shakespeare(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
+def shakespeare(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
     """Learn the first 90% of Tiny Shakespeare as anyone would, with no option but the time.
 
     Returns:
@@ -61,7 +71,8 @@ def shakespeare(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
     generative.train(
         source,
         output,
-        minutes=20,
+        minutes=None if only_counts else 20,
+        steps=1 if only_counts else None,
         licence="public domain (text by William Shakespeare; compiled by Andrej Karpathy)",
         report=print,
     )
@@ -73,7 +84,7 @@ def shakespeare(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
     return note, [text[split.training_length(len(text)) :]]
 
 
-def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
+def chorales(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
     """Learn the JSB training split. Returns a note for the card and the published test split."""
     splits = json.loads(source.read_text(encoding="utf-8"))
     pieces = {name: [chorale(steps) for steps in splits[name]] for name in splits}
@@ -86,7 +97,7 @@ def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
             Path(folder) / "train",
             output,
             held_out=[Path(folder) / "valid"],
-            steps=4_000,
+            steps=1 if only_counts else 4_000,
             batch_size=16,
             sequence_length=128,
             hidden=384,
@@ -111,7 +122,7 @@ def chorales(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
     return note, pieces["test"]
 
 
-def band(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
+def band(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
     """Learn Freedoom's music, few pieces and much dropout. Returns a note and what was left out."""
     files = sorted(source.glob("*.mid"))
     unseen = files[::HELD_OUT_EVERY]
@@ -119,7 +130,8 @@ def band(source: Path, output: Path) -> tuple[str, Sequence[Any]]:
         [file for file in files if file not in unseen],
         output,
         held_out=unseen,
-        minutes=16,
+        minutes=None if only_counts else 16,
+        steps=1 if only_counts else None,
         dropout=0.5,
         output_dropout=0.3,
         weight_drop=0.3,
@@ -162,11 +174,32 @@ def chorale(steps: Sequence[Sequence[int]]) -> Piece:
     )
 
 
-MAKERS: dict[str, Callable[[Path, Path], tuple[str, Sequence[Any]]]] = {
+MAKERS: dict[str, Callable[[Path, Path, bool], tuple[str, Sequence[Any]]]] = {
     "shakespeare": shakespeare,
     "chorales": chorales,
     "band": band,
 }
+
+
+def keep_network(folder: Path, earlier: Path) -> None:
+    """Give a new model the network of an earlier one, and fit the count models to it."""
+    config, details = checkpoint.read_config(earlier)
+    checkpoint.save_description(folder, config, checkpoint.load_tokenizer(folder), details)
+    arrays, notes = checkpoint.load_weights(earlier)
+    weights = {name: array.astype(np.float32) for name, array in arrays.items()}
+    checkpoint.save_weights(folder, weights, notes)
+    shutil.copy(earlier / "learning_curve.png", folder)
+    tokens = store.open_store(folder / store.FOLDER)
+    assert tokens is not None
+    model = checkpoint.load(folder)
+    with Workers(available_threads()) as workers:
+        counts = count_corpus(
+            tokens, model.tokenizer, recorded.load_recipe(folder), workers=workers
+        )
+        if counts is not None:
+            checkpoint.save_counts(folder, counts)
+        ends = Finish(tokens=tokens, workers=workers, fits=True, counts=counts)
+        ends.fit_counts(folder, model.build(), print)
 
 
 def finish(folder: Path, note: str, unseen: Sequence[Any]) -> None:
@@ -176,7 +209,8 @@ def finish(folder: Path, note: str, unseen: Sequence[Any]) -> None:
     model = generative.load(folder)
     config, details = checkpoint.read_config(folder)
     total = reduce(add, (model.score(document) for document in unseen))
-    details["scores"]["held_out"] = asdict(total)
+    adaptive = reduce(add, (model.score(document, protocol=ADAPTIVE) for document in unseen))
+    details["scores"] |= {"held_out": asdict(total), "adaptive": asdict(adaptive)}
     details["corpus"]["held_out_tokens"] = total.tokens
     checkpoint.save_description(folder, config, model.tokenizer, details)
     card.write(folder, note)
@@ -191,12 +225,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("name", choices=MAKERS)
     parser.add_argument("source", type=Path)
+    parser.add_argument("--network", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     if not arguments.source.exists():
         sys.exit(f"{arguments.source}: not there; corpora/README.md says where to find it")
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         new = Path(folder) / arguments.name
-        note, unseen = MAKERS[arguments.name](arguments.source, new)
+        only_counts = arguments.network is not None
+        note, unseen = MAKERS[arguments.name](arguments.source, new, only_counts)
+        if only_counts:
+            keep_network(new, arguments.network)
         finish(new, note, unseen)
         final = HERE / arguments.name
         if final.exists():
