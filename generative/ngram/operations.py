@@ -37,6 +37,7 @@ from generative.ngram.records import (
     LEAST_LOGIT,
     LEAST_P,
     LEAST_TOTAL,
+    LONG_MATCH,
     MATCH_LENGTHS,
     MAX_HISTORY,
     MAX_STEPS,
@@ -177,14 +178,9 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         return order, int(path[order])
 
     @inner
-    def agreement(tokens: Any, one: Any, other: Any) -> Any:
-        """How many tokens up to two positions are equal, at most the last of `MATCH_LENGTHS`."""
-        length = 0
-        while (
-            length < MATCH_LENGTHS[-1]
-            and length <= one
-            and tokens[one - length] == tokens[other - length]
-        ):
+    def agreement(tokens: Any, one: Any, other: Any, length: Any, most: Any) -> Any:
+        """How many tokens up to two positions are equal, at most `most`; `length` are known to be."""
+        while length < most and length <= one and tokens[one - length] == tokens[other - length]:
             length += 1
         return length
 
@@ -194,10 +190,14 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         tokens = history.tokens[row]
         last = int(history.length[row]) - 1
         count, steps = 0, 0
+        longest = MATCH_LENGTHS[-1]
         if last >= MIN_MATCH - 1:
             position = int(history.heads[row, chain_of(tokens, last)])
             while position >= 0 and count < CANDIDATES and steps < MAX_STEPS:
-                length = agreement(tokens, position, last)
+                length = agreement(tokens, position, last, 0, LONG_MATCH)
+                if length == LONG_MATCH and longest > LONG_MATCH:
+                    length = agreement(tokens, position, last, LONG_MATCH, longest)
+                    longest = LONG_MATCH
                 if length >= MIN_MATCH:
                     ids[count] = tokens[position + 1]
                     lengths[count] = length

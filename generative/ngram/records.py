@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 # These constants define what the weights of a stored model mean: changing one of them makes a new
 # format of checkpoints.
 MIN_MATCH = 3  # Tokens in which a position must agree with the present one to be a candidate.
-MATCH_LENGTHS = (3, 5, 8, 16, 32)  # Longer agreements are not told apart.
+MATCH_LENGTHS = (3, 5, 8, 16, 32, 64, 128, 256)  # Longer agreements are not told apart.
+# Of the candidates that agree so far only the latest is compared further back.
+LONG_MATCH = 32
 CANDIDATES = 32  # At most so many of the latest candidates are counted.
 CACHE_DISCOUNT = 0.5
 MAX_TYPES = 5  # More continuations of a context are not told apart.

@@ -9,7 +9,14 @@ import numpy as np
 
 from generative.ngram.counting import count
 from generative.ngram.model import CountModel
-from generative.ngram.records import CACHE_DISCOUNT, CANDIDATES, LEAST_P, MATCH_LENGTHS, MIN_MATCH
+from generative.ngram.records import (
+    CACHE_DISCOUNT,
+    CANDIDATES,
+    LEAST_P,
+    LONG_MATCH,
+    MATCH_LENGTHS,
+    MIN_MATCH,
+)
 from generative.ngram.symbols import NO_AXIS, symbols_of
 from generative.ngram.trie import DISCOUNT, build
 
@@ -80,6 +87,8 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
             and tokens[position - length] == tokens[last - length]
         ):
             length += 1
+        if any(agreed >= LONG_MATCH for _, agreed in found):
+            length = min(length, LONG_MATCH)
         if length >= MIN_MATCH:
             found.append((tokens[position + 1], length))
     found = found[:CANDIDATES]

@@ -242,3 +242,18 @@ def test_a_scorer_may_take_a_document_in_pieces() -> None:
             for at in range(0, 700, 33)
         ]
         assert np.concatenate(pieces) == pytest.approx(whole, abs=1e-9)
+
+
+def test_agreements_of_any_length_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    passage = rng.integers(1, VOCAB, size=300).tolist()
+    tables = count_model([[1, 2]], VOCAB).tables(CACHED)
+    reached = []
+    for length in (4, 40, 100, 200, 290):
+        tokens = [START, *passage, *passage[:length]]
+        expected, agreed = cache_reference(tokens, VOCAB)
+        _, cache, rows = predicted(tables, read(tables, tokens))
+        assert cache == pytest.approx(expected, abs=1e-3)
+        assert rows[2] == tables.order + 1 + MAX_TYPES + agreed
+        reached.append(agreed)
+    assert reached == [1, 5, 6, 7, 8]
