@@ -31,7 +31,7 @@ import generative
 from generative import checkpoint
 from generative.api import card
 from generative.data import corpus, split, store
-from generative.machine.threads import Workers, available_threads
+from generative.machine.threads import Workers, available_threads, single_threaded
 from generative.music import midi
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
 from generative.ngram.model import ADAPTIVE
@@ -192,7 +192,7 @@ def keep_network(folder: Path, earlier: Path) -> None:
     tokens = store.open_store(folder / store.FOLDER)
     assert tokens is not None
     model = checkpoint.load(folder)
-    with Workers(available_threads()) as workers:
+    with single_threaded(), Workers(available_threads()) as workers:
         counts = count_corpus(
             tokens, model.tokenizer, recorded.load_recipe(folder), workers=workers
         )

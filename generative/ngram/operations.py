@@ -179,7 +179,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
 
     @inner
     def agreement(tokens: Any, one: Any, other: Any, length: Any, most: Any) -> Any:
-        """How many tokens up to two positions are equal, at most `most`; `length` are known to be."""
+        """How many tokens up to two positions are equal, of which `length` are known to be."""
         while length < most and length <= one and tokens[one - length] == tokens[other - length]:
             length += 1
         return length
