@@ -196,10 +196,9 @@ def keep_network(folder: Path, earlier: Path) -> None:
         counts = count_corpus(
             tokens, model.tokenizer, recorded.load_recipe(folder), workers=workers
         )
-        if counts is not None:
-            checkpoint.save_counts(folder, counts)
+        assert counts is not None
         ends = Finish(tokens=tokens, workers=workers, fits=True, counts=counts)
-        ends.fit_counts(folder, model.build(), print)
+        ends.fit_counts(folder, model.build(), counts, print)
 
 
 def finish(folder: Path, note: str, unseen: Sequence[Any]) -> None:

@@ -76,7 +76,6 @@ class CompiledStepper:
         self._network = pack(weights)
         self._counts = counts
         self._history = histories.start(counts, 1) if history is None else history
-        self._scratch = make_scratch(self.vocab_size if counts.is_on else 0, counts.order)
 
     def initial_state(self, batch_size: int) -> CompiledState:
         """The state of sequences that have not begun."""
@@ -131,11 +130,12 @@ class CompiledStepper:
         assert tokens.shape[1] == uniforms.shape[1] == len(logits) == h.shape[1]
         logits = logits.copy()
         history = histories.copied(state.history, len(tokens) + len(uniforms))
+        scratch = make_scratch(self._counts.vocab_size, self._counts.order)
         drawn = np.empty(uniforms.shape, dtype=np.int64)
         logprobs = np.empty(uniforms.shape, dtype=np.float64)
         count = kernels.call(
             self._network, self._counts, np.ascontiguousarray(tokens, dtype=np.int64), h, c,
-            history, self._scratch, logits, chain, np.ascontiguousarray(uniforms), end_id, drawn,
+            history, scratch, logits, chain, np.ascontiguousarray(uniforms), end_id, drawn,
             logprobs,
         )  # fmt: skip
         new = CompiledState(tuple(zip(h, *others, strict=True)), history)

@@ -51,7 +51,6 @@ class CountedStepper:
         self.network = stepper
         self._counts = counts
         self._history = histories.start(counts, 1) if history is None else history
-        self._scratch = make_scratch(self.vocab_size, counts.order)
 
     def initial_state(self, batch_size: int) -> CountedState:
         """The state of sequences that have not begun."""
@@ -86,8 +85,7 @@ class CountedStepper:
         """The logits of the mixture. (B, V) -> (B, V)"""
         logits = logits.copy()
         static, cache = np.empty((2, self.vocab_size), np.float32)
+        scratch = make_scratch(self.vocab_size, self._counts.order)
         for row in range(len(logits)):
-            INTERPRETED.mix(
-                self._counts, state.history, row, self._scratch, static, cache, logits[row]
-            )
+            INTERPRETED.mix(self._counts, state.history, row, scratch, static, cache, logits[row])
         return logits, state

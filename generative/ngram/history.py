@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.ngram.records import END, HEADS, MAX_HISTORY, NO_SYMBOL, History, Tables
+from generative.ngram.records import END, HEADS, MAX_HISTORY, NO_SYMBOL, History, Tables, middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,13 +28,8 @@ def start(tables: Tables, batch_size: int) -> History:
         heads=np.full((batch_size, heads), END, np.int32),
         length=np.zeros(batch_size, np.int64),
         recent=np.full((batch_size, tables.order), NO_SYMBOL, np.int32),
-        reference=np.full(batch_size, first_reference(tables), np.int32),
+        reference=np.full(batch_size, middle(tables.axis_first, tables.axis_last), np.int32),
     )
-
-
-def first_reference(tables: Tables) -> int:
-    """The reference of steps on the axis before a document has an id of it: its middle."""
-    return (tables.axis_first + tables.axis_last) // 2
 
 
 def select(history: History, rows: Sequence[int] | NDArray[np.int64]) -> History:

@@ -29,7 +29,7 @@ PROTOCOLS = ("static", "cached", "adaptive")
 STATIC, CACHED, ADAPTIVE = PROTOCOLS
 MAX_MIXTURE_WEIGHT = 64.0
 _TRIE_PREFIX, _STATIC_NAME, _CACHED_NAME, _AXIS_NAME = "trie.", "static", "cached", "axis"
-# The weights before any were fitted: network, static counts, cache; then what each agreement adds.
+# The weights before any were fitted, whatever the context: network, static counts, cache.
 FIRST_WEIGHTS = (0.7, 0.2, 0.1)
 
 
@@ -74,16 +74,9 @@ class CountModel:
     @cached_property
     def _expanded(self) -> Tables:
         """The tables with a cache."""
-        expanded = expand(self.trie)
         return Tables(
             is_on=True,
-            labels=expanded.labels,
-            child_begin=expanded.child_begin,
-            next_begin=expanded.next_begin,
-            next_ids=expanded.next_ids,
-            next_mass=expanded.next_mass,
-            backoff=expanded.backoff,
-            types=expanded.types,
+            trie=expand(self.trie),
             known=self._known(),
             weights=self.cached_weights.astype(np.float32),
             order=self.order,
@@ -118,8 +111,9 @@ class CountModel:
 
     def start(self, protocol: str) -> History:
         """The history of one row before a document."""
-        tables = self.tables(protocol)
-        return self._learnt_history if self.learnt else histories.start(tables, 1)
+        if self.learnt:
+            return self._learnt_history
+        return histories.start(self.tables(protocol), 1)
 
     @cached_property
     def _learnt_history(self) -> History:

@@ -60,7 +60,6 @@ class Operations(NamedTuple):
             not hold. Returns the three rows of the weights that apply.
         mix: (tables, history, row, scratch, static, cache, logits) replaces the network's logits,
             (V,), by ln p of the mixture; `static` and `cache` are scratch. (V,)
-
         score: (tables, history, scratch, squares, rate, logits, inputs, targets, nats) reads T
             inputs in row 0 of the history and fills nats (T,) with -ln p of the targets under the
             mixture, where logits (T, V) are the network's. With a rate above 0 the weights learn
@@ -154,8 +153,8 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         order, node = 0, 0
         path[0] = 0
         while order < tables.order:
-            low, high = int(tables.child_begin[node]), int(tables.child_begin[node + 1])
-            node = find(tables.labels, low, high, recent[order])
+            low, high = int(tables.trie.child_begin[node]), int(tables.trie.child_begin[node + 1])
+            node = find(tables.trie.labels, low, high, recent[order])
             if node < 0:
                 break
             order += 1
@@ -166,14 +165,14 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         scale = np.float32(1)
         for at in range(order, -1, -1):
             node = int(path[at])
-            for entry in range(tables.next_begin[node], tables.next_begin[node + 1]):
-                token = int(tables.next_ids[entry])
+            for entry in range(tables.trie.next_begin[node], tables.trie.next_begin[node + 1]):
+                token = int(tables.trie.next_ids[entry])
                 if token >= size:  # a step from the reference
                     token += reference - size - span
                     if token < tables.axis_first or token > tables.axis_last:
                         continue
-                p[token] += scale * tables.next_mass[entry]
-            scale *= tables.backoff[node]
+                p[token] += scale * tables.trie.next_mass[entry]
+            scale *= tables.trie.backoff[node]
         p += scale / np.float32(size) + np.float32(LEAST_P)
         return order, int(path[order])
 
@@ -258,7 +257,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
             reached = predict_cache(history, row, scratch, cache)
         else:
             cache[:] = 0
-        types = int(tables.types[node])
+        types = int(tables.trie.types[node])
         return order, tables.order + types, tables.order + 1 + MAX_TYPES + reached
 
     @inner

@@ -33,18 +33,35 @@ NO_SYMBOL = -1  # stands before the first token of a document
 END = -1  # ends a chain
 
 
+class ExpandedTrie(NamedTuple):
+    """A trie of n contexts with E continuations, as a query reads it.
+
+    Attributes:
+        labels: (n,) int32, the farthest id of each context, ascending among siblings; -1 at the
+            root.
+        child_begin: (n + 1,) int32; child_begin[v]..child_begin[v + 1] are the children of v.
+        next_begin: (n + 1,) int32, the same for continuations.
+        next_ids: (E,) int32, ascending for each node.
+        next_mass: (E,) float32, max(n - d, 0) / N.
+        backoff: (n,) float32, the weight of the shorter context: the sum of min(n, d) / N.
+        types: (n,) uint8, the number of continuations, at most `MAX_TYPES`.
+    """
+
+    labels: NDArray[np.int32]
+    child_begin: NDArray[np.int32]
+    next_begin: NDArray[np.int32]
+    next_ids: NDArray[np.int32]
+    next_mass: NDArray[np.float32]
+    backoff: NDArray[np.float32]
+    types: NDArray[np.uint8]
+
+
 class Tables(NamedTuple):
-    """A count model as it is read at each token. Order K, vocabulary V, n contexts, E counts.
+    """A count model as it is read at each token. Order K, vocabulary V.
 
     Attributes:
         is_on: whether there is a count model; if not, everything else is empty.
-        labels: the symbol by which each context is longer than its parent. (n,) int32
-        child_begin: context v has the children child_begin[v] to child_begin[v + 1]. (n + 1,) int32
-        next_begin: the counts of context v begin and end there, likewise. (n + 1,) int32
-        next_ids: the symbol that each count is of. (E,) int32
-        next_mass: its discounted relative frequency. (E,) float32
-        backoff: the weight of the next shorter context. (n,) float32
-        types: the number of continuations of each context, at most `MAX_TYPES`. (n,) uint8
+        trie: the static counts.
         known: 1 for ids that occurred or that steps on the axis may lead to, else 0. (V,) float32
         weights: of the mixture, see `num_rows`. (F, NUM_MODELS) float32
         order: the longest context, K.
@@ -55,13 +72,7 @@ class Tables(NamedTuple):
     """
 
     is_on: bool
-    labels: NDArray[np.int32]
-    child_begin: NDArray[np.int32]
-    next_begin: NDArray[np.int32]
-    next_ids: NDArray[np.int32]
-    next_mass: NDArray[np.float32]
-    backoff: NDArray[np.float32]
-    types: NDArray[np.uint8]
+    trie: ExpandedTrie
     known: NDArray[np.float32]
     weights: NDArray[np.float32]
     order: int
@@ -116,6 +127,11 @@ def num_rows(order: int) -> int:
     return (order + 1) + MAX_TYPES + (1 + len(MATCH_LENGTHS))
 
 
+def middle(axis_first: int, axis_last: int) -> int:
+    """The reference of the first step of a document on an axis, which has no id before it."""
+    return (axis_first + axis_last) // 2
+
+
 def make_scratch(vocab_size: int, order: int) -> Scratch:
     """Scratch arrays for a model of this size."""
     return Scratch(
@@ -131,13 +147,15 @@ def make_scratch(vocab_size: int, order: int) -> Scratch:
 _NONE = np.zeros(0, np.int32)
 NO_COUNTS = Tables(
     is_on=False,
-    labels=_NONE,
-    child_begin=_NONE,
-    next_begin=_NONE,
-    next_ids=_NONE,
-    next_mass=np.zeros(0, np.float32),
-    backoff=np.zeros(0, np.float32),
-    types=np.zeros(0, np.uint8),
+    trie=ExpandedTrie(
+        labels=_NONE,
+        child_begin=_NONE,
+        next_begin=_NONE,
+        next_ids=_NONE,
+        next_mass=np.zeros(0, np.float32),
+        backoff=np.zeros(0, np.float32),
+        types=np.zeros(0, np.uint8),
+    ),
     known=np.zeros(0, np.float32),
     weights=np.zeros((0, NUM_MODELS), np.float32),
     order=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -91,13 +91,11 @@ class Scorer:
         self._history = histories.start(self.tables, 1)
 
 
+@cache
 def _score() -> Callable[..., Any]:
     """`Operations.score`, compiled where that is possible."""
-    if os.environ.get("NUMBA_DISABLE_JIT") != "1":
-        try:
-            from generative.ngram import compiled
-        except ImportError:  # numba is often late for a new Python or NumPy
-            pass
-        else:
-            return compiled.score
-    return INTERPRETED.score
+    try:
+        from generative.ngram import compiled
+    except ImportError:  # numba is often late for a new Python or NumPy, or told to do nothing
+        return INTERPRETED.score
+    return compiled.score

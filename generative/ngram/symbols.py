@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from generative.ngram.records import middle
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_AXIS = range(0)
-
-
-def middle(axis: range) -> int:
-    """The reference of the first step of a document; -1 without an axis."""
-    return (axis.start + axis.stop - 1) // 2
 
 
 def symbols_of(
@@ -46,5 +43,5 @@ def symbols_of(
     begins = np.maximum.accumulate(np.where(ids == start_id, places, -1))
     latest = np.maximum.accumulate(np.where(is_step, places, -1))
     before = np.concatenate([[-1], latest[:-1]])
-    reference = np.where(before > begins, ids[before], middle(axis))
+    reference = np.where(before > begins, ids[before], middle(axis[0], axis[-1]))
     return np.where(is_step, vocab_size + len(axis) - 1 + ids - reference, ids)

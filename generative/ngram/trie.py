@@ -10,7 +10,8 @@ context c, N(c) the sum over x, d the discount and c' the context without its fa
 
     p(x | c) = max(n(c, x) - d, 0) / N(c) + (sum over x of min(n(c, x), d)) / N(c) * p(x | c')
 
-Below the root p is uniform over the alphabet.
+Below the root p is uniform: over the alphabet where the trie is pruned, and over the vocabulary in
+queries, which know it.
 
 Sources: Ney, Essen & Kneser 1994, On Structuring Probabilistic Dependences in Stochastic Language
 Modelling; Stolcke 1998, Entropy-based Pruning of Backoff Language Models.
@@ -19,11 +20,12 @@ Modelling; Stolcke 1998, Entropy-based Pruning of Backoff Language Models.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from generative.ngram.counting import largest_order
+from generative.ngram.records import MAX_TYPES, ExpandedTrie
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from generative.ngram.counting import Counts, Table
 
 DISCOUNT = 0.65
-MAX_TYPES = 5  # Numbers of continuations from here on are one type of context.
 MAX_ALPHABET = (1 << 16) - 1
 
 LARGEST_EXACT_COUNT = 16
@@ -105,36 +106,12 @@ class CountTrie:
         return trie
 
 
-class ExpandedTrie(NamedTuple):
-    """A trie of n contexts with E continuations, as a query reads it.
-
-    Attributes:
-        labels: (n,) int32, the farthest id of each context, ascending among siblings; -1 at the
-            root.
-        child_begin: (n + 1,) int32; child_begin[v]..child_begin[v + 1] are the children of v.
-        next_begin: (n + 1,) int32, the same for continuations.
-        next_ids: (E,) int32, ascending for each node.
-        next_mass: (E,) float32, max(n - d, 0) / N.
-        backoff: (n,) float32, the weight of the shorter context: the sum of min(n, d) / N.
-        types: (n,) uint8, the number of continuations, at most MAX_TYPES.
-    """
-
-    labels: NDArray[np.int32]
-    child_begin: NDArray[np.int32]
-    next_begin: NDArray[np.int32]
-    next_ids: NDArray[np.int32]
-    next_mass: NDArray[np.float32]
-    backoff: NDArray[np.float32]
-    types: NDArray[np.uint8]
-
-
 def expand(trie: CountTrie) -> ExpandedTrie:
     """The arrays that a query reads."""
     next_begin = _begins(trie.next_counts, 0)
     counts = LEVELS[trie.next_levels]
     totals = np.add.reduceat(counts, next_begin[:-1], dtype=np.float64)
-    discounts = np.add.reduceat(np.minimum(counts, DISCOUNT), next_begin[:-1], dtype=np.float64)
-    mass = np.maximum(counts - np.float32(DISCOUNT), 0)
+    mass = counts - np.float32(DISCOUNT)  # No count is below 1, so each loses the whole discount.
     mass /= np.repeat(totals.astype(np.float32), trie.next_counts)
     ids_of_symbols = np.concatenate([np.array([-1], dtype=np.int32), trie.alphabet])
     labels = np.full(len(trie.child_counts), -1, dtype=np.int32)
@@ -145,7 +122,7 @@ def expand(trie: CountTrie) -> ExpandedTrie:
         next_begin=next_begin,
         next_ids=ids_of_symbols[trie.next_symbols],
         next_mass=mass,
-        backoff=(discounts / totals).astype(np.float32),
+        backoff=(DISCOUNT * trie.next_counts / totals).astype(np.float32),
         types=np.minimum(trie.next_counts, MAX_TYPES).astype(np.uint8),
     )
 

@@ -1,4 +1,4 @@
-"""The work that follows training: a temperature, gradient statistics, and an estimate of its time.
+"""The work that follows training: fitted numbers, gradient statistics, and an estimate of its time.
 
 It must not know terminals or how weights are trained.
 """
@@ -70,7 +70,7 @@ class Finish:
         is_new = TEMPERATURE_NOTE not in notes
         temperature = self.fit(model, say) if fits and is_new else None
         if fits and self.counts is not None and (is_new or not self.counts.is_fitted):
-            self.fit_counts(folder, model, say)
+            self.fit_counts(folder, model, self.counts, say)
         if temperature is not None:
             weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
             checkpoint.save_weights(folder, weights, {TEMPERATURE_NOTE: str(temperature)})
@@ -87,12 +87,13 @@ class Finish:
         say(f"temperature fitted on held-out data: {temperature:.2f}")
         return temperature
 
-    def fit_counts(self, folder: Path, model: LanguageModel, say: Callable[[str], None]) -> None:
-        """Fit how the count models are mixed with the network."""
-        assert self.counts is not None
+    def fit_counts(
+        self, folder: Path, model: LanguageModel, counts: CountModel, say: Callable[[str], None]
+    ) -> None:
+        """Fit how count models are mixed with the network, and leave them in the folder."""
         stream, labels = validation_stream(self.tokens, "held_out", FIT_TOKENS)
         start_id = self.tokens.start_id
-        fitted = fit_counts(model, self.counts, stream, start_id, labels, workers=self.workers)
+        fitted = fit_counts(model, counts, stream, start_id, labels, workers=self.workers)
         checkpoint.save_counts(folder, fitted.model)
         static, cached = (fitted.gains[protocol] for protocol in (STATIC, CACHED))
         say(

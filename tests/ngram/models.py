@@ -78,7 +78,7 @@ def static_reference(
 def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float], int]:
     """ln p less that of an unseen token, and the agreement, by looking at every position."""
     last = len(tokens) - 1
-    found = []
+    found: list[tuple[int, int]] = []
     for position in range(last - 1, MIN_MATCH - 2, -1):
         length = 0
         while (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from generative.engine.numpy_stepper import NumpyStepper
 from generative.engine.weights import Weights
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
+from generative.ngram import history as histories
 from generative.ngram.model import CACHED, PROTOCOLS, STATIC, CountModel
+from generative.ngram.operations import INTERPRETED
 from generative.ngram.symbols import symbols_of
 from generative.sampling.samplers import log_softmax
 from generative.scoring.dynamic import dynamic_token_nats
@@ -261,6 +264,34 @@ def test_symbols_do_not_depend_on_the_key(document: list[int], shift: int) -> No
         assert other[first] - one[first] == shift  # a step from the middle of the axis
         one[first] = other[first] = 0
     assert one == other
+
+
+@given(document=st.lists(st.integers(1, VOCAB - 1), max_size=20))
+@settings(deadline=None)
+def test_symbols_read_one_by_one_are_those_of_the_stream(document: list[int]) -> None:
+    model = count_model([document], VOCAB, order=4, axis=AXIS)
+    tables = model.tables(STATIC)
+    history = histories.start(tables, 1)
+    for token in (START, *document):
+        INTERPRETED.append(tables, history, 0, token)
+    expected = symbols_of(np.array([START, *document]), START, AXIS, VOCAB)[::-1][: model.order]
+    assert history.recent[0, : len(expected)].tolist() == expected.tolist()
+
+
+def test_threads_may_share_a_stepper(network: LanguageModel, counts: CountModel) -> None:
+    documents = [[START, *some_ids(seed, 1500)] for seed in range(8)]
+    for stepper in steppers(network, counts, CACHED)[-1:]:
+
+        def read(ids: list[int], one: Any = stepper) -> list[list[float]]:
+            state, found = one.initial_state(1), []
+            for at in range(0, len(ids), 100):
+                logits, state = one.prefill(np.array(ids[at : at + 100]), state)
+                found.append(logits[0].tolist())
+            return found
+
+        alone = [read(ids) for ids in documents]
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(read, documents)) == alone
 
 
 def test_symbols_are_those_of_a_worked_example() -> None:

@@ -15,7 +15,6 @@ from generative.ngram.trie import (
     DISCOUNT,
     LEVELS,
     CountTrie,
-    ExpandedTrie,
     build,
     expand,
     levels_of,
@@ -24,6 +23,8 @@ from tests.ngram.test_counting import START, brute_force, random_stream, streams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from generative.ngram.records import ExpandedTrie
 
 VOCAB = 12
 PLENTY = 1 << 30  # bytes
