@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import signal
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,7 @@ class Run:
             Interrupted: a signal came; the run is saved.
             TrainingError, CheckpointError: see `Trainer`.
         """
+        began = time.monotonic() - seconds_spent  # Counting the corpus takes time, too.
         torch.manual_seed(self.recipe.training.seed)
         counts = self.tokens.counts("train", self.recipe.model.vocab_size)
         model = self._fresh_model(counts)
@@ -121,7 +123,7 @@ class Run:
             )
             if resume:
                 monitor.on_warning(trainer.restore())
-            finished = trainer.run(seconds_spent)
+            finished = trainer.run(time.monotonic() - began)
         if not finished:
             raise Interrupted(received[0] if received else signal.SIGTERM, self.folder)
         if self.processes.is_first:

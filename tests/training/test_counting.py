@@ -18,9 +18,11 @@ from generative.machine.threads import Workers
 from generative.ngram.model import CACHED, STATIC, CountModel
 from generative.ngram.symbols import symbols_of
 from generative.scoring.loss import token_nats
-from generative.training import counting, finish, recorded
+from generative.training import counting, finish, recorded, run
 from generative.training.augment import Augmentable
 from generative.training.counting import count_corpus, fit_counts
+from generative.training.run import Run
+from generative.training.trainer import Trainer
 from generative.training.validation import validation_stream
 from tests.conftest import data
 
@@ -243,3 +245,30 @@ def test_a_resumed_run_makes_damaged_counts_anew(rhyme: Path, tmp_path: Path) ->
     file.write_bytes(whole[:1000])
     generative.train(rhyme, tmp_path / "a", resume=True, **options)
     assert file.read_bytes() == whole
+
+
+def test_the_time_of_counting_is_part_of_the_budget(
+    rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: list[float] = []
+    after: list[float] = []
+    train, loop = Run.train, Trainer.run
+
+    def slow(*_: Any, **__: Any) -> None:
+        time.sleep(0.3)
+
+    def noted_train(self: Run, *arguments: Any, seconds_spent: float, **options: Any) -> Any:
+        before.append(seconds_spent)
+        return train(self, *arguments, seconds_spent=seconds_spent, **options)
+
+    def noted_loop(self: Trainer, seconds_spent: float = 0.0) -> bool:
+        after.append(seconds_spent)
+        return loop(self, seconds_spent)
+
+    monkeypatch.setattr(run, "count_corpus", slow)
+    monkeypatch.setattr(Run, "train", noted_train)
+    monkeypatch.setattr(Trainer, "run", noted_loop)
+    generative.train(
+        rhyme, tmp_path / "a", minutes=0.02, hidden=8, batch_size=2, sequence_length=16
+    )
+    assert after[0] - before[0] >= 0.3
