@@ -15,7 +15,7 @@ from generative.ngram.operations import make
 if not compiling.is_possible():
     raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
-NOTE = "compiling the count models for this machine: once, some seconds"
+NOTE = "compiling the count models for this machine: once, some ten seconds"
 
 COMPILED = make(inner, log, exp)
 _score = COMPILED.score
