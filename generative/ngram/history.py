@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.ngram.records import END, HEADS, MAX_HISTORY, NO_SYMBOL, History, Tables, middle
+from generative.ngram.records import (
+    CHAIN_LENGTHS,
+    END,
+    HEADS,
+    MAX_HISTORY,
+    NO_SYMBOL,
+    History,
+    Tables,
+    middle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +33,8 @@ def start(tables: Tables, batch_size: int) -> History:
     room, heads = (FIRST_ROOM, HEADS) if tables.reads_cache else (0, 0)
     return History(
         tokens=np.zeros((batch_size, room), np.int32),
-        links=np.full((batch_size, room), END, np.int32),
-        heads=np.full((batch_size, heads), END, np.int32),
+        links=np.full((batch_size, len(CHAIN_LENGTHS), room), END, np.int32),
+        heads=np.full((batch_size, len(CHAIN_LENGTHS), heads), END, np.int32),
         length=np.zeros(batch_size, np.int64),
         recent=np.full((batch_size, tables.order), NO_SYMBOL, np.int32),
         reference=np.full(batch_size, middle(tables.axis_first, tables.axis_last), np.int32),
@@ -46,11 +55,15 @@ def copied(history: History, tokens: int) -> History:
         return History._make(array.copy() for array in history)
     while room < needed:
         room = min(MAX_HISTORY, 2 * room)
-    used = history.tokens.shape[1]
-    wider = np.full((2, len(history.length), room), END, np.int32)
-    wider[0, :, :used], wider[1, :, :used] = history.tokens, history.links
     copy = History._make(array.copy() for array in history)
-    return copy._replace(tokens=wider[0], links=wider[1])
+    return copy._replace(tokens=_widened(history.tokens, room), links=_widened(history.links, room))
+
+
+def _widened(array: NDArray[np.int32], room: int) -> NDArray[np.int32]:
+    """A copy whose last axis has that length."""
+    wider = np.full((*array.shape[:-1], room), END, np.int32)
+    wider[..., : array.shape[-1]] = array
+    return wider
 
 
 def restarted(tables: Tables, history: History) -> History:

@@ -16,7 +16,7 @@ from generative.ngram.operations import INTERPRETED
 from generative.ngram.records import NUM_MODELS, History, Tables, num_rows
 from generative.ngram.scorer import ADAPTING, Learning, Scorer
 from generative.ngram.symbols import NO_AXIS
-from generative.ngram.trie import CountTrie, expand
+from generative.ngram.trie import CountTrie, index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ class CountModel:
         """The tables with a cache."""
         return Tables(
             is_on=True,
-            trie=expand(self.trie),
+            trie=index(self.trie, _num_symbol_ids(self.vocab_size, self.axis)),
             known=self._known(),
             weights=self.cached_weights.astype(np.float32),
             order=self.order,
@@ -181,7 +181,7 @@ class CountModel:
         axis = range(int(ends[0]), int(ends[1]))
         if not 0 <= axis.start <= axis.stop <= vocab_size:
             raise ValueError(f"the axis must lie within the {vocab_size} ids, not {axis}")
-        symbols = vocab_size + (2 * len(axis) - 1 if axis else 0)
+        symbols = _num_symbol_ids(vocab_size, axis)
         if int(trie.alphabet[-1]) >= symbols:
             raise ValueError(f"symbols must be below {symbols}, not {int(trie.alphabet[-1])}")
         for weights in (static, cached):
@@ -190,3 +190,8 @@ class CountModel:
             if not np.abs(weights).max() <= MAX_MIXTURE_WEIGHT:
                 raise ValueError(f"a weight of the mixture is beyond {MAX_MIXTURE_WEIGHT}")
         return cls(trie, vocab_size, axis, static.astype(np.float32), cached.astype(np.float32))
+
+
+def _num_symbol_ids(vocab_size: int, axis: range) -> int:
+    """The number of ids and of steps between two ids of the axis."""
+    return vocab_size + (2 * len(axis) - 1 if axis else 0)

@@ -11,9 +11,10 @@ that it holds gives a distribution by interpolated absolute discounting (Ney, Es
 On an augmentation axis, such as the pitches of music, the trie holds steps from the last id of the
 axis instead of ids. So what was counted in one key holds in all of them.
 
-**The cache.** Positions of the document that agree in their last `MIN_MATCH` tokens form a chain,
-the latest first, as in the match finder of deflate (RFC 1951, section 4). What followed at the
-latest of them is counted by the length of the agreement (Kuhn & De Mori 1990; Grave et al. 2017).
+**The cache.** Positions of the document that agree in their last tokens form chains, one for each
+of `CHAIN_LENGTHS`, the latest first, as in the match finder of deflate (RFC 1951, section 4). What
+followed at the latest of them is counted by the length of the agreement (Kuhn & De Mori 1990; Grave
+et al. 2017).
 
 **The mixture** is log-linear (Klakow 1998): ln p = w0 * logits of the network + w1 * ln p of the
 static counts + w2 * ln p of the cache, less a constant. Each weight is a sum of three terms, by the
@@ -31,18 +32,20 @@ import numpy as np
 
 from generative.ngram.records import (
     CACHE_DISCOUNT,
-    CANDIDATES,
+    CHAIN_CANDIDATES,
+    CHAIN_LENGTHS,
+    DISCOUNT,
     END,
     HEADS,
     LEAST_LOGIT,
     LEAST_P,
     LEAST_TOTAL,
+    LEVELS,
     LONG_MATCH,
     MATCH_LENGTHS,
     MAX_HISTORY,
     MAX_STEPS,
     MAX_TYPES,
-    MIN_MATCH,
     NUM_MODELS,
 )
 
@@ -87,20 +90,21 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
     """
 
     @inner
-    def chain_of(tokens: Any, last: Any) -> Any:
-        """The chain of a position by its last `MIN_MATCH` tokens."""
+    def chain_of(tokens: Any, last: Any, length: Any) -> Any:
+        """The chain of a position by its last tokens, so many of them."""
         mixed = 0
-        for back in range(MIN_MATCH):
+        for back in range(length):
             mixed = (mixed * 1000003 + int(tokens[last - back]) + 1) & 0x3FFFFFFF
         return (mixed ^ (mixed >> 15)) & (HEADS - 1)
 
     @inner
     def enter(history: Any, row: Any, position: Any) -> None:
-        """Put a position, whose continuation is known, into its chain."""
-        if position >= MIN_MATCH - 1:
-            chain = chain_of(history.tokens[row], position)
-            history.links[row, position] = history.heads[row, chain]
-            history.heads[row, chain] = position
+        """Put a position, whose continuation is known, into its chains."""
+        for number, length in enumerate(CHAIN_LENGTHS):
+            if position >= length - 1:
+                chain = chain_of(history.tokens[row], position, length)
+                history.links[row, number, position] = history.heads[row, number, chain]
+                history.heads[row, number, chain] = position
 
     @inner
     def forget(history: Any, row: Any) -> None:
@@ -108,7 +112,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         kept = MAX_HISTORY // 2
         for position in range(kept):
             history.tokens[row, position] = history.tokens[row, position + MAX_HISTORY - kept]
-        history.heads[row, :] = END
+        history.heads[row] = END
         for position in range(kept - 1):
             enter(history, row, position)
         history.length[row] = kept
@@ -131,7 +135,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         for back in range(tables.order - 1, 0, -1):
             history.recent[row, back] = history.recent[row, back - 1]
         if tables.order > 0:
-            history.recent[row, 0] = symbol
+            history.recent[row, 0] = tables.trie.symbols[symbol]
 
     @inner
     def find(labels: Any, low: Any, high: Any, symbol: Any) -> Any:
@@ -165,14 +169,20 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         scale = np.float32(1)
         for at in range(order, -1, -1):
             node = int(path[at])
-            for entry in range(tables.trie.next_begin[node], tables.trie.next_begin[node + 1]):
-                token = int(tables.trie.next_ids[entry])
+            low, high = int(tables.trie.next_begin[node]), int(tables.trie.next_begin[node + 1])
+            total = np.float32(0)
+            for entry in range(low, high):
+                total += LEVELS[tables.trie.next_levels[entry]]
+            scale /= total
+            for entry in range(low, high):
+                token = int(tables.trie.ids[tables.trie.next_symbols[entry]])
                 if token >= size:  # a step from the reference
                     token += reference - size - span
                     if token < tables.axis_first or token > tables.axis_last:
                         continue
-                p[token] += scale * tables.trie.next_mass[entry]
-            scale *= tables.trie.backoff[node]
+                # No count is below 1, so each loses the whole discount.
+                p[token] += scale * (LEVELS[tables.trie.next_levels[entry]] - np.float32(DISCOUNT))
+            scale *= np.float32(DISCOUNT * (high - low))
         p += scale / np.float32(size) + np.float32(LEAST_P)
         return order, int(path[order])
 
@@ -188,21 +198,25 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         """What followed where the document agreed with its end; returns the number of places."""
         tokens = history.tokens[row]
         last = int(history.length[row]) - 1
-        count, steps = 0, 0
-        longest = MATCH_LENGTHS[-1]
-        if last >= MIN_MATCH - 1:
-            position = int(history.heads[row, chain_of(tokens, last)])
-            while position >= 0 and count < CANDIDATES and steps < MAX_STEPS:
+        count = 0
+        longest, below = MATCH_LENGTHS[-1], MATCH_LENGTHS[-1] + 1
+        for number, least in enumerate(CHAIN_LENGTHS):
+            position = END
+            if last >= least - 1:
+                position = int(history.heads[row, number, chain_of(tokens, last, least)])
+            most, steps = count + CHAIN_CANDIDATES, 0
+            while position >= 0 and count < most and steps < MAX_STEPS:
                 length = agreement(tokens, position, last, 0, LONG_MATCH)
                 if length == LONG_MATCH and longest > LONG_MATCH:
                     length = agreement(tokens, position, last, LONG_MATCH, longest)
                     longest = LONG_MATCH
-                if length >= MIN_MATCH:
+                if least <= length < below:  # Longer ones were in the chains before.
                     ids[count] = tokens[position + 1]
                     lengths[count] = length
                     count += 1
-                position = int(history.links[row, position])
+                position = int(history.links[row, number, position])
                 steps += 1
+            below = least
         return count
 
     @inner
@@ -257,7 +271,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
             reached = predict_cache(history, row, scratch, cache)
         else:
             cache[:] = 0
-        types = int(tables.trie.types[node])
+        types = min(int(tables.trie.next_begin[node + 1] - tables.trie.next_begin[node]), MAX_TYPES)
         return order, tables.order + types, tables.order + 1 + MAX_TYPES + reached
 
     @inner

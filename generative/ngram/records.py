@@ -14,46 +14,59 @@ if TYPE_CHECKING:
 
 # These constants define what the weights of a stored model mean: changing one of them makes a new
 # format of checkpoints.
-MIN_MATCH = 3  # Tokens in which a position must agree with the present one to be a candidate.
+# Positions that agree in their last so many tokens form a chain, longest first. With one chain for
+# short agreements alone, those of a repetitive document fill it and hide a long one far back.
+CHAIN_LENGTHS = (12, 3)
+MIN_MATCH = min(CHAIN_LENGTHS)  # Tokens in which a candidate agrees with the end of the document.
 MATCH_LENGTHS = (3, 5, 8, 16, 32, 64, 128, 256)  # Longer agreements are not told apart.
 # Of the candidates that agree so far only the latest is compared further back.
 LONG_MATCH = 32
-CANDIDATES = 32  # At most so many of the latest candidates are counted.
+CHAIN_CANDIDATES = 32  # At most so many of the latest candidates of a chain are counted.
+CANDIDATES = CHAIN_CANDIDATES * len(CHAIN_LENGTHS)
+DISCOUNT = 0.65
 CACHE_DISCOUNT = 0.5
+LARGEST_EXACT_COUNT = 16
+LEVELS_PER_OCTAVE = 8
+# level -> count: exact up to the largest exact count, then geometric
+LEVELS = np.arange(256, dtype=np.float32)
+LEVELS[LARGEST_EXACT_COUNT:] = LARGEST_EXACT_COUNT * np.exp2(
+    np.arange(256 - LARGEST_EXACT_COUNT) / LEVELS_PER_OCTAVE
+)
 MAX_TYPES = 5  # More continuations of a context are not told apart.
 NUM_MODELS = 3  # The network, the static counts and the cache.
 LEAST_P = 1e-9  # The static counts give every token at least this probability.
 LEAST_TOTAL = 1e-30  # The tokens that occurred have this probability together, at the least.
 LEAST_LOGIT = -1e30  # below every number that a mixture may come to
 
-MAX_STEPS = 4 * CANDIDATES  # Positions of a chain that are looked at, other contexts included.
+# Positions of a chain that are looked at, other contexts included.
+MAX_STEPS = 4 * CHAIN_CANDIDATES
 MAX_HISTORY = 1 << 18  # Tokens of a document in the cache; a longer one loses its older half.
-HEADS = 1 << 12  # Chains; several contexts may share one.
-NO_SYMBOL = -1  # stands before the first token of a document
+HEADS = 1 << 12  # Chains of one length; several contexts may share one.
+NO_SYMBOL = 0  # stands before the first token of a document, and for ids that never occurred
 END = -1  # ends a chain
 
 
-class ExpandedTrie(NamedTuple):
-    """A trie of n contexts with E continuations, as a query reads it.
+class IndexedTrie(NamedTuple):
+    """A trie of n contexts with E continuations over A symbols, as a query reads it.
 
     Attributes:
-        labels: (n,) int32, the farthest id of each context, ascending among siblings; -1 at the
-            root.
+        ids: (A + 1,) int32, the id of each symbol; symbol 0 has none.
+        symbols: the symbol of each id; NO_SYMBOL where it never occurred. uint16
+        labels: (n,) uint16, the farthest symbol of each context, ascending among siblings; 0 at
+            the root.
         child_begin: (n + 1,) int32; child_begin[v]..child_begin[v + 1] are the children of v.
         next_begin: (n + 1,) int32, the same for continuations.
-        next_ids: (E,) int32, ascending for each node.
-        next_mass: (E,) float32, max(n - d, 0) / N.
-        backoff: (n,) float32, the weight of the shorter context: the sum of min(n, d) / N.
-        types: (n,) uint8, the number of continuations, at most `MAX_TYPES`.
+        next_symbols: (E,) uint16, ascending for each node.
+        next_levels: (E,) uint8, the quantised counts; see LEVELS.
     """
 
-    labels: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    symbols: NDArray[np.uint16]
+    labels: NDArray[np.uint16]
     child_begin: NDArray[np.int32]
     next_begin: NDArray[np.int32]
-    next_ids: NDArray[np.int32]
-    next_mass: NDArray[np.float32]
-    backoff: NDArray[np.float32]
-    types: NDArray[np.uint8]
+    next_symbols: NDArray[np.uint16]
+    next_levels: NDArray[np.uint8]
 
 
 class Tables(NamedTuple):
@@ -72,7 +85,7 @@ class Tables(NamedTuple):
     """
 
     is_on: bool
-    trie: ExpandedTrie
+    trie: IndexedTrie
     known: NDArray[np.float32]
     weights: NDArray[np.float32]
     order: int
@@ -88,8 +101,9 @@ class History(NamedTuple):
 
     Attributes:
         tokens: the ids of each document in a row with room for more. (B, C) int32
-        links: for each position the one before it in its chain. (B, C) int32
-        heads: the latest position of each chain. (B, HEADS) int32
+        links: for each of CHAIN_LENGTHS and each position the one before it in its chain.
+            (B, len(CHAIN_LENGTHS), C) int32
+        heads: the latest position of each chain. (B, len(CHAIN_LENGTHS), HEADS) int32
         length: the number of tokens in each row. (B,) int64
         recent: the last K symbols of each document, the latest first. (B, K) int32
         reference: the last id of the augmentation axis. (B,) int32
@@ -145,16 +159,17 @@ def make_scratch(vocab_size: int, order: int) -> Scratch:
 
 
 _NONE = np.zeros(0, np.int32)
+_NO_SYMBOLS = np.zeros(0, np.uint16)
 NO_COUNTS = Tables(
     is_on=False,
-    trie=ExpandedTrie(
-        labels=_NONE,
+    trie=IndexedTrie(
+        ids=_NONE,
+        symbols=_NO_SYMBOLS,
+        labels=_NO_SYMBOLS,
         child_begin=_NONE,
         next_begin=_NONE,
-        next_ids=_NONE,
-        next_mass=np.zeros(0, np.float32),
-        backoff=np.zeros(0, np.float32),
-        types=np.zeros(0, np.uint8),
+        next_symbols=_NO_SYMBOLS,
+        next_levels=np.zeros(0, np.uint8),
     ),
     known=np.zeros(0, np.float32),
     weights=np.zeros((0, NUM_MODELS), np.float32),

@@ -25,7 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from generative.ngram.counting import largest_order
-from generative.ngram.records import MAX_TYPES, ExpandedTrie
+from generative.ngram.records import (
+    DISCOUNT,
+    LARGEST_EXACT_COUNT,
+    LEVELS,
+    LEVELS_PER_OCTAVE,
+    NO_SYMBOL,
+    IndexedTrie,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,16 +41,7 @@ if TYPE_CHECKING:
 
     from generative.ngram.counting import Counts, Table
 
-DISCOUNT = 0.65
 MAX_ALPHABET = (1 << 16) - 1
-
-LARGEST_EXACT_COUNT = 16
-LEVELS_PER_OCTAVE = 8
-# level -> count: exact up to the largest exact count, then geometric
-LEVELS = np.arange(256, dtype=np.float32)
-LEVELS[LARGEST_EXACT_COUNT:] = LARGEST_EXACT_COUNT * np.exp2(
-    np.arange(256 - LARGEST_EXACT_COUNT) / LEVELS_PER_OCTAVE
-)
 
 _SYMBOL_TYPES = (np.uint8, np.uint16)
 _MAX_ROWS = (1 << 31) - 1
@@ -106,24 +104,18 @@ class CountTrie:
         return trie
 
 
-def expand(trie: CountTrie) -> ExpandedTrie:
-    """The arrays that a query reads."""
-    next_begin = _begins(trie.next_counts, 0)
-    counts = LEVELS[trie.next_levels]
-    totals = np.add.reduceat(counts, next_begin[:-1], dtype=np.float64)
-    mass = counts - np.float32(DISCOUNT)  # No count is below 1, so each loses the whole discount.
-    mass /= np.repeat(totals.astype(np.float32), trie.next_counts)
-    ids_of_symbols = np.concatenate([np.array([-1], dtype=np.int32), trie.alphabet])
-    labels = np.full(len(trie.child_counts), -1, dtype=np.int32)
-    labels[1:] = ids_of_symbols[trie.labels]
-    return ExpandedTrie(
-        labels=labels,
+def index(trie: CountTrie, num_ids: int) -> IndexedTrie:
+    """The arrays that a query of ids below `num_ids` reads."""
+    symbols = np.full(num_ids, NO_SYMBOL, np.uint16)
+    symbols[trie.alphabet] = np.arange(1, len(trie.alphabet) + 1)
+    return IndexedTrie(
+        ids=np.concatenate([np.array([-1], np.int32), trie.alphabet]),
+        symbols=symbols,
+        labels=np.concatenate([np.zeros(1, np.uint16), trie.labels], dtype=np.uint16),
         child_begin=_begins(trie.child_counts, 1),
-        next_begin=next_begin,
-        next_ids=ids_of_symbols[trie.next_symbols],
-        next_mass=mass,
-        backoff=(DISCOUNT * trie.next_counts / totals).astype(np.float32),
-        types=np.minimum(trie.next_counts, MAX_TYPES).astype(np.uint8),
+        next_begin=_begins(trie.next_counts, 0),
+        next_symbols=trie.next_symbols.astype(np.uint16),
+        next_levels=trie.next_levels,
     )
 
 

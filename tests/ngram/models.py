@@ -11,14 +11,16 @@ from generative.ngram.counting import count
 from generative.ngram.model import CountModel
 from generative.ngram.records import (
     CACHE_DISCOUNT,
-    CANDIDATES,
+    CHAIN_CANDIDATES,
+    CHAIN_LENGTHS,
+    DISCOUNT,
     LEAST_P,
     LONG_MATCH,
     MATCH_LENGTHS,
     MIN_MATCH,
 )
 from generative.ngram.symbols import NO_AXIS, symbols_of
-from generative.ngram.trie import DISCOUNT, build
+from generative.ngram.trie import build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +93,12 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
             length = min(length, LONG_MATCH)
         if length >= MIN_MATCH:
             found.append((tokens[position + 1], length))
-    found = found[:CANDIDATES]
+    longest_first = sorted(CHAIN_LENGTHS, reverse=True)
+    chains = [
+        [(token, length) for token, length in found if least <= length < below][:CHAIN_CANDIDATES]
+        for least, below in zip(longest_first, [math.inf, *longest_first], strict=False)
+    ]
+    found = [candidate for chain in chains for candidate in chain]
     p = [1 / vocab_size] * vocab_size
     unseen, reached = 1 / vocab_size, 0
     for least in MATCH_LENGTHS:

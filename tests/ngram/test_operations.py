@@ -13,7 +13,7 @@ from generative.ngram import history as histories
 from generative.ngram import operations
 from generative.ngram.model import ADAPTIVE, CACHED, PROTOCOLS, STATIC
 from generative.ngram.operations import INTERPRETED
-from generative.ngram.records import MAX_TYPES, History, Tables, make_scratch
+from generative.ngram.records import MATCH_LENGTHS, MAX_TYPES, History, Tables, make_scratch
 from generative.ngram.scorer import Learning, Scorer
 from generative.sampling.samplers import log_softmax
 from tests.ngram.models import START, cache_reference, count_model, static_reference
@@ -72,6 +72,17 @@ def test_the_cache_is_that_of_all_positions(tokens: list[int]) -> None:
     _, cache, rows = predicted(tables, read(tables, [START, *tokens]))
     assert cache == pytest.approx(expected, abs=1e-4)
     assert rows[2] == tables.order + 1 + MAX_TYPES + reached
+
+
+def test_short_agreements_do_not_hide_a_long_one_far_back() -> None:
+    tables = count_model([[1, 2]], VOCAB).tables(CACHED)
+    passage = [1, 2, 3, 4, 5] * 4
+    short = [3, 4, 5, 1] * 200  # The three last tokens of the passage, again and again.
+    tokens = [START, *passage, 2, *short, 2, *passage]
+    _, cache, rows = predicted(tables, read(tables, tokens))
+    assert rows[2] == tables.order + 1 + MAX_TYPES + sum(n <= 20 for n in MATCH_LENGTHS)
+    assert cache[2] == max(cache)
+    assert cache == pytest.approx(cache_reference(tokens, VOCAB)[0], abs=1e-4)
 
 
 def test_a_worked_example_of_the_cache() -> None:

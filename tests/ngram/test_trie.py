@@ -11,20 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from generative.ngram.counting import count
-from generative.ngram.trie import (
-    DISCOUNT,
-    LEVELS,
-    CountTrie,
-    build,
-    expand,
-    levels_of,
-)
+from generative.ngram.records import DISCOUNT, LEVELS, NO_SYMBOL
+from generative.ngram.trie import CountTrie, build, index, levels_of
 from tests.ngram.test_counting import START, brute_force, random_stream, streams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from generative.ngram.records import ExpandedTrie
+    from generative.ngram.records import IndexedTrie
 
 VOCAB = 12
 PLENTY = 1 << 30  # bytes
@@ -34,34 +28,36 @@ def trie_of(stream: list[int], order: int, max_bytes: int = PLENTY) -> CountTrie
     return build(count(np.array(stream), START, order), max_bytes)
 
 
-def path(trie: ExpandedTrie, history: list[int]) -> list[int]:
+def path(trie: IndexedTrie, history: list[int]) -> list[int]:
     """The nodes of the contexts of a history, the root first."""
     nodes = [0]
     for token in reversed(history):
+        symbol = trie.symbols[token]
         children = range(trie.child_begin[nodes[-1]], trie.child_begin[nodes[-1] + 1])
-        found = [node for node in children if trie.labels[node] == token]
+        found = [node for node in children if trie.labels[node] == symbol != NO_SYMBOL]
         if not found:
             break
         nodes += found
     return nodes
 
 
-def distribution(trie: ExpandedTrie, history: list[int]) -> NDArray[np.float64]:
+def distribution(trie: IndexedTrie, history: list[int]) -> NDArray[np.float64]:
     """The probability of each id after a history."""
     p = np.full(VOCAB, 1 / VOCAB)
     for node in path(trie, history):
-        p *= float(trie.backoff[node])
         rows = slice(trie.next_begin[node], trie.next_begin[node + 1])
-        p[trie.next_ids[rows]] += trie.next_mass[rows]
+        counts = LEVELS[trie.next_levels[rows]]
+        p *= float(DISCOUNT * len(counts) / counts.sum())
+        p[trie.ids[trie.next_symbols[rows]]] += (counts - DISCOUNT) / counts.sum()
     return p
 
 
-def contexts_of(trie: ExpandedTrie) -> list[tuple[int, ...]]:
+def contexts_of(trie: IndexedTrie) -> list[tuple[int, ...]]:
     """The context of each node, in the order of the stream."""
     contexts: list[tuple[int, ...]] = [()] * len(trie.labels)
     for node in range(len(trie.labels)):
         for child in range(trie.child_begin[node], trie.child_begin[node + 1]):
-            contexts[child] = (int(trie.labels[child]), *contexts[node])
+            contexts[child] = (int(trie.ids[trie.labels[child]]), *contexts[node])
     return contexts
 
 
@@ -99,30 +95,27 @@ def test_a_worked_example() -> None:
     assert trie.next_levels.tolist() == [2, 3, 2, 2, 1, 2, 1, 1]
     assert trie.order == 1
     assert trie.size_bytes == 3 * 4 + 3 + 4 + 4 + 8 + 8
-    expanded = expand(trie)
-    assert expanded.labels.tolist() == [-1, 3, 5, 7]
-    assert expanded.child_begin.tolist() == [1, 4, 4, 4, 4]
-    assert expanded.next_begin.tolist() == [0, 3, 4, 6, 8]
-    assert expanded.next_ids.tolist() == [3, 5, 7, 5, 3, 7, 3, 5]
-    np.testing.assert_allclose(expanded.next_mass[:4], [1.35 / 7, 2.35 / 7, 1.35 / 7, 1.35 / 2])
-    np.testing.assert_allclose(expanded.backoff, [1.95 / 7, 0.65 / 2, 1.3 / 3, 1.3 / 2])
-    assert expanded.types.tolist() == [3, 1, 2, 2]
+    indexed = index(trie, VOCAB)
+    assert indexed.ids.tolist() == [-1, 3, 5, 7]
+    assert [indexed.symbols[token] for token in (0, 3, 4, 5, 7)] == [NO_SYMBOL, 1, NO_SYMBOL, 2, 3]
+    assert indexed.labels.tolist() == [0, 1, 2, 3]
+    assert indexed.child_begin.tolist() == [1, 4, 4, 4, 4]
+    assert indexed.next_begin.tolist() == [0, 3, 4, 6, 8]
     # p(b | a), from the formula
     p = 1.35 / 2 + 0.65 / 2 * (2.35 / 7 + 1.95 / 7 / VOCAB)
-    assert distribution(expanded, [3])[5] == pytest.approx(p)
+    assert distribution(indexed, [3])[5] == pytest.approx(p)
 
 
 @settings(deadline=None)
 @given(streams(), st.integers(0, 5))
 def test_an_unpruned_trie_has_all_counts(stream: list[int], order: int) -> None:
     trie = trie_of(stream, order)
-    expanded = expand(trie)
+    indexed = index(trie, VOCAB)
     found: dict[tuple[int, ...], int] = {}
-    for node, context in enumerate(contexts_of(expanded)):
-        for row in range(expanded.next_begin[node], expanded.next_begin[node + 1]):
-            found[*context, int(expanded.next_ids[row])] = round(
-                float(LEVELS[trie.next_levels[row]])
-            )
+    for node, context in enumerate(contexts_of(indexed)):
+        for row in range(indexed.next_begin[node], indexed.next_begin[node + 1]):
+            token = int(indexed.ids[indexed.next_symbols[row]])
+            found[*context, token] = round(float(LEVELS[indexed.next_levels[row]]))
     exact = {row: n for k in range(order + 1) for row, n in brute_force(stream, k).items()}
     assert set(found) == set(exact)
     assert all(found[row] == n for row, n in exact.items() if n <= 16)
@@ -133,7 +126,7 @@ def test_an_unpruned_trie_has_all_counts(stream: list[int], order: int) -> None:
 def test_distributions_are_positive_and_sum_to_1(
     stream: list[int], order: int, max_bytes: int, history: list[int]
 ) -> None:
-    p = distribution(expand(trie_of(stream, order, max_bytes)), history)
+    p = distribution(index(trie_of(stream, order, max_bytes), VOCAB), history)
     assert (p > 0).all()
     assert p.sum() == pytest.approx(1, abs=1e-5)
 
@@ -152,7 +145,7 @@ def test_the_budget_is_kept_and_filled(max_bytes: int) -> None:
 
 def test_what_is_kept_gains_most_a_byte() -> None:
     stream = random_stream(3000)
-    whole, pruned = (expand(trie_of(stream, 4, size)) for size in (PLENTY, 1500))
+    whole, pruned = (index(trie_of(stream, 4, size), VOCAB) for size in (PLENTY, 1500))
     rows = {row: n for k in range(5) for row, n in brute_force(stream, k).items()}
     own: dict[tuple[int, ...], float] = {}
     for context in contexts_of(whole):
@@ -294,10 +287,10 @@ def test_changed_arrays_are_refused_or_a_trie(data: st.DataObject) -> None:
     except ValueError:
         return
     assert trie.order <= 31
-    expanded = expand(trie)
-    assert len(contexts_of(expanded)) == len(set(contexts_of(expanded)))
+    indexed = index(trie, VOCAB)
+    assert len(contexts_of(indexed)) == len(set(contexts_of(indexed)))
     for history in ([], [3], [5, 3, 5], [7, 7, 7, 7]):
-        p = distribution(expanded, history)
+        p = distribution(indexed, history)
         assert (p > 0).all()
         assert p.sum() == pytest.approx(1, abs=1e-5)
 
