@@ -4,7 +4,8 @@
 
 writes a small and a large text of the same kind, trains on each for a few steps in a process of its
 own, and prints how fast each was tokenised and counted, and how much more memory the large one
-took, with that of all the processes that helped.
+took, with that of all the processes that helped. A process's own memory stands apart from the pages
+of files that it maps: the system takes those back where memory is short, without writing.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def write_text(path: Path, size: int) -> None:
             left -= len(block.encode("utf-8"))
 
 
-def resident_bytes(process: int) -> int:
-    """Of a process and all its children, at this moment."""
-    total, found = 0, [process]
+def resident_bytes(process: int) -> tuple[int, int]:
+    """Own memory and pages of files, of a process and all its children, at this moment."""
+    resident, of_files, found = 0, 0, [process]
     while found:
         one = found.pop()
         try:
@@ -64,24 +65,26 @@ def resident_bytes(process: int) -> int:
             children = Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii")
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has ended
-        total += int(status[1]) * os.sysconf("SC_PAGE_SIZE")
+        resident += int(status[1]) * os.sysconf("SC_PAGE_SIZE")
+        of_files += int(status[2]) * os.sysconf("SC_PAGE_SIZE")
         found += [int(child) for child in children.split()]
-    return total
+    return resident - of_files, of_files
 
 
-def measure(corpus: Path, folder: Path) -> tuple[float, float, float, float]:
-    """Seconds of tokenising, counting and the whole run, and the peak in resident megabytes."""
+def measure(corpus: Path, folder: Path) -> tuple[float, float, float, float, float]:
+    """Seconds of tokenising, counting and the whole run; peak megabytes, own and of files."""
     began = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(corpus), str(folder)], stdout=subprocess.PIPE, text=True
     )
-    peak = 0
+    own_peak, file_peak = 0, 0
     done = threading.Event()
 
     def watch() -> None:
-        nonlocal peak
+        nonlocal own_peak, file_peak
         while not done.wait(0.02):
-            peak = max(peak, resident_bytes(child.pid))
+            own, of_files = resident_bytes(child.pid)
+            own_peak, file_peak = max(own_peak, own), max(file_peak, of_files)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -91,7 +94,8 @@ def measure(corpus: Path, folder: Path) -> tuple[float, float, float, float]:
     if child.returncode:
         raise SystemExit("the training failed")
     tokenised, counted = (float(line.split()[1]) for line in output.splitlines())
-    return tokenised, counted, time.monotonic() - began, peak / MEGABYTE
+    seconds = time.monotonic() - began
+    return tokenised, counted, seconds, own_peak / MEGABYTE, file_peak / MEGABYTE
 
 
 def main() -> None:
@@ -99,20 +103,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--megabytes", type=int, default=1024)
     arguments = parser.parse_args()
-    peaks = []
+    own_peaks = []
     for size in (1, arguments.megabytes):
         with tempfile.TemporaryDirectory() as name:
             corpus = Path(name) / "corpus.txt"
             write_text(corpus, size * MEGABYTE)
-            seconds, counting, whole, peak = measure(corpus, Path(name) / "model")
-            peaks.append(peak)
+            seconds, counting, whole, own, of_files = measure(corpus, Path(name) / "model")
+            own_peaks.append(own)
             print(
                 f"{size:>6} MB: tokenised in {seconds:.1f} s, {size / seconds:.0f} MB/s; "
                 f"counted in {counting:.1f} s, {size / counting:.0f} MB/s; "
-                f"whole run {whole:.1f} s; peak {peak:.0f} MB resident, helpers included",
+                f"whole run {whole:.1f} s; peaks {own:.0f} MB of its own and {of_files:.0f} MB of "
+                "files, helpers included",
                 flush=True,
             )
-    print(f"the larger text took {peaks[1] - peaks[0]:.0f} MB more memory")
+    print(f"the larger text took {own_peaks[1] - own_peaks[0]:.0f} MB more memory of its own")
 
 
 if __name__ == "__main__":

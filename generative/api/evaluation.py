@@ -277,9 +277,11 @@ def score_ids(
         seconds = seconds_at_most - (time.monotonic() - began)
         if left <= 0 or (total and seconds <= 0):
             break
+        if model.kind == "text":
+            document = document[:left]  # noqa: PLW2901 - before it becomes a list: it may be huge
         ids = document.tolist()
         if model.kind == "text":
-            ids = ids[: min(left, _tokens_within(model, ids, seconds))]
+            ids = ids[: _tokens_within(model, ids, seconds)]
         score = model.likelihood(model.tokenizer.decode(ids), model.token_nats(ids))
         total = score if total is None else total + score
     return total

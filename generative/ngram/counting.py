@@ -159,17 +159,19 @@ def count(
 
 def _distinct(stream: Stream, chunk_tokens: int, map_: Map) -> NDArray[np.int64]:
     """The distinct ids of a stream, ascending."""
-    chunks = (stream[at : at + chunk_tokens] for at in range(0, len(stream), chunk_tokens))
+    # Chunks are read by the workers: `map_` may take all items before it works on the first.
+    begins = range(0, len(stream), chunk_tokens)
     occurs = np.zeros(0, dtype=np.bool_)
-    for in_chunk in map_(_occurring, chunks):
+    for in_chunk in map_(partial(_occurring, stream, chunk_tokens), begins):
         size = max(len(occurs), len(in_chunk))
         occurs = np.pad(occurs, (0, size - len(occurs)))
         occurs[: len(in_chunk)] |= in_chunk
     return np.flatnonzero(occurs)
 
 
-def _occurring(ids: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Id -> whether it occurs, up to the largest one."""
+def _occurring(stream: Stream, chunk_tokens: int, begin: int) -> NDArray[np.bool_]:
+    """Id -> whether it occurs in a chunk, up to the largest one."""
+    ids = stream[begin : begin + chunk_tokens]
     if ids.min() < 0:
         raise ValueError(f"ids must be at least 0, not {ids.min()}")
     occurs = np.zeros(int(ids.max()) + 1, dtype=np.bool_)

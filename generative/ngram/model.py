@@ -72,7 +72,7 @@ class CountModel:
         return self.trie.order
 
     @cached_property
-    def _expanded(self) -> Tables:
+    def _cached_tables(self) -> Tables:
         """The tables with a cache."""
         return Tables(
             is_on=True,
@@ -102,10 +102,10 @@ class CountModel:
         A static model that has read documents looks them up, but nothing is added to them.
         """
         if protocol != STATIC:
-            return self._expanded
+            return self._cached_tables
         if self.learnt:
-            return self._expanded._replace(fills_cache=False)
-        return self._expanded._replace(
+            return self._cached_tables._replace(fills_cache=False)
+        return self._cached_tables._replace(
             weights=self.static_weights.astype(np.float32), reads_cache=False, fills_cache=False
         )
 
@@ -117,7 +117,7 @@ class CountModel:
 
     @cached_property
     def _learnt_history(self) -> History:
-        tables = self._expanded
+        tables = self._cached_tables
         history = histories.copied(histories.start(tables, 1), sum(map(len, self.learnt)))
         for document in self.learnt:
             history = histories.restarted(tables, history)

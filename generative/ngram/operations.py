@@ -210,7 +210,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
                 if length == LONG_MATCH and longest > LONG_MATCH:
                     length = agreement(tokens, position, last, LONG_MATCH, longest)
                     longest = LONG_MATCH
-                if least <= length < below:  # Longer ones were in the chains before.
+                if least <= length < below:  # The chains before have the longer ones.
                     ids[count] = tokens[position + 1]
                     lengths[count] = length
                     count += 1

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # Positions that agree in their last so many tokens form a chain, longest first. With one chain for
 # short agreements alone, those of a repetitive document fill it and hide a long one far back.
 CHAIN_LENGTHS = (12, 3)
-MIN_MATCH = min(CHAIN_LENGTHS)  # Tokens in which a candidate agrees with the end of the document.
-MATCH_LENGTHS = (3, 5, 8, 16, 32, 64, 128, 256)  # Longer agreements are not told apart.
+# Agreements are told apart by these numbers of tokens. The least is that of the shortest chain.
+MATCH_LENGTHS = (3, 5, 8, 16, 32, 64, 128, 256)
 # Of the candidates that agree so far only the latest is compared further back.
 LONG_MATCH = 32
 CHAIN_CANDIDATES = 32  # At most so many of the latest candidates of a chain are counted.

@@ -17,7 +17,6 @@ from generative.ngram.records import (
     LEAST_P,
     LONG_MATCH,
     MATCH_LENGTHS,
-    MIN_MATCH,
 )
 from generative.ngram.symbols import NO_AXIS, symbols_of
 from generative.ngram.trie import build
@@ -81,7 +80,7 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
     """ln p less that of an unseen token, and the agreement, by looking at every position."""
     last = len(tokens) - 1
     found: list[tuple[int, int]] = []
-    for position in range(last - 1, MIN_MATCH - 2, -1):
+    for position in range(last - 1, MATCH_LENGTHS[0] - 2, -1):
         length = 0
         while (
             length < MATCH_LENGTHS[-1]
@@ -91,7 +90,7 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
             length += 1
         if any(agreed >= LONG_MATCH for _, agreed in found):
             length = min(length, LONG_MATCH)
-        if length >= MIN_MATCH:
+        if length >= MATCH_LENGTHS[0]:
             found.append((tokens[position + 1], length))
     longest_first = sorted(CHAIN_LENGTHS, reverse=True)
     chains = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from hypothesis import strategies as st
 
 from generative.ngram import counting
 from generative.ngram.counting import Counts, count, largest_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
 START = 7
 Rows = dict[tuple[int, ...], int]  # (context in the order of the stream, next) -> count
@@ -189,6 +195,35 @@ def test_contexts_are_taken_out_whole() -> None:
     assert 0 < len(rows) < len(exact)
     contexts = {row[:-1] for row in rows}
     assert rows == {row: number for row, number in exact.items() if row[:-1] in contexts}
+
+
+class WatchedStream:
+    """A stream that knows how many of its ids were read."""
+
+    def __init__(self, ids: list[int]) -> None:
+        self.ids = np.array(ids)
+        self.tokens_read = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, stretch: slice) -> NDArray[np.integer]:
+        self.tokens_read += len(self.ids[stretch])
+        return self.ids[stretch]
+
+
+def test_a_map_that_takes_all_items_first_does_not_read_the_stream_by_it() -> None:
+    stream = WatchedStream(random_stream(20_000))
+
+    def eager(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        before = stream.tokens_read
+        taken = list(items)
+        assert stream.tokens_read == before
+        return [function(item) for item in taken]
+
+    counts = count(stream, START, 2, chunk_tokens=700, map=eager)
+    assert stream.tokens_read > 2 * len(stream)
+    assert rows_of(counts, 2) == brute_force(stream.ids.tolist(), 2)
 
 
 @pytest.mark.parametrize("limit", [150, 10**6])
