@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from generative import tokenizers
+from generative.context.reader import reader_for, tables_for
 from generative.errors import FileError
 from generative.files import (
     CHECKSUM_KEY,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.context.records import Tables
     from generative.model.language_model import LanguageModel
     from generative.ngram.model import CountModel
 
@@ -158,6 +160,11 @@ class Checkpoint:
         """ "text" or "music"."""
         return tokenizers.kind_of(self.tokenizer.name)
 
+    @property
+    def context(self) -> Tables:
+        """The tables of the model's context features, which are off where it has none."""
+        return tables_for(self.tokenizer, self.config.features)
+
     def statistics(self) -> Arrays | None:
         """The RMS of each weight's gradient in training; None where the folder has none.
 
@@ -183,7 +190,7 @@ class Checkpoint:
 
         from generative.model.language_model import LanguageModel
 
-        model = LanguageModel(self.config)
+        model = LanguageModel(self.config, reader_for(self.tokenizer, self.config.features))
         try:
             model.load_state_dict({k: torch.from_numpy(v) for k, v in self.weights.items()})
         except RuntimeError as error:
@@ -239,6 +246,7 @@ def load(name: str | os.PathLike[str]) -> Checkpoint:
             f"{path}: the tokenizer has {tokenizer.vocab_size} tokens, "
             f"the model {config.vocab_size}; files of two models are mixed"
         )
+    _check_features(path, config, tokenizer)
     return Checkpoint(
         name=shown(name),
         path=path,
@@ -248,6 +256,20 @@ def load(name: str | os.PathLike[str]) -> Checkpoint:
         details=details,
         counts=load_counts(path, config),
     )
+
+
+def _check_features(path: Path, config: ModelConfig, tokenizer: tokenizers.Tokenizer) -> None:
+    """Raise a CheckpointError where this version's context features are not those of the model."""
+    try:
+        sizes = tuple(tables_for(tokenizer, config.features).sizes.tolist())
+    except ValueError as error:
+        raise CheckpointError(f"{shown(path)}: {error}") from error
+    for name, theirs, ours in zip(config.features, config.feature_sizes, sizes, strict=True):
+        if theirs != ours:
+            raise CheckpointError(
+                f"{shown(path)}: the context feature {name} has {theirs} values there and {ours} "
+                "in this version; train the model anew"
+            )
 
 
 def read_config(path: Path) -> tuple[ModelConfig, dict[str, Any]]:

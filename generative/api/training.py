@@ -17,6 +17,7 @@ from generative import checkpoint
 from generative.api import card
 from generative.api.evaluation import score_ids
 from generative.api.training_options import TrainOptions, TrainSettings, as_list
+from generative.context.reader import Contextual, reader_for
 from generative.data.ingest import ingest, load_ingested
 from generative.data.labels import NO_LABEL
 from generative.data.request import make_request
@@ -220,15 +221,22 @@ class _Session:
     def _choose(self, machine: Machine, tokenizer: Tokenizer, tokens: TokenStore) -> Recipe:
         from generative.training.recipe import Corpus, choose
 
+        names = self.settings.context_features
+        if names is None:
+            names = tokenizer.default_features if isinstance(tokenizer, Contextual) else ()
+        context = reader_for(tokenizer, names)
+        sizes = () if context is None else context.sizes
+        chosen = {"labels": tokens.labels, "features": names, "feature_sizes": sizes}
         return choose(
             Corpus(
                 kind=self.corpus.kind,
                 counts=tokens.counts("train", tokenizer.vocab_size),
                 documents=tokens.parts["train"].documents,
+                context=context,
             ),
             self.settings.budget,
             machine,
-            model_choices={**self.settings.model_choices, "labels": tokens.labels},
+            model_choices={**self.settings.model_choices, **chosen},
             training_choices=self.settings.training_choices,
             seconds_spent=self._seconds,
         )

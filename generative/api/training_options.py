@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from generative.context.features import AUTO, parse_names
 from generative.errors import check_at_least
 from generative.model.config import ModelConfig
 from generative.training.config import UNITS, Budget, TrainingConfig
@@ -39,6 +40,9 @@ class TrainOptions(TypedDict, total=False):
     tokenizer: "auto" or a name in `generative.tokenizers.TOKENIZERS`, such as "byte".
     vocab_size: the largest vocabulary of a tokenizer that learns it from the corpus.
     grid: of music: "score" (beats), "performance" (10 ms) or "auto", which looks at the files.
+    context_features: what the network reads beside each token (`generative.context.features`):
+        names, or one text with commas between them; "none"; or "auto", which is what suits the
+        tokenizer: several for music, none for text.
     encoding: of text files.
     licence: of the corpus, for the model card.
 
@@ -64,6 +68,7 @@ class TrainOptions(TypedDict, total=False):
     tokenizer: str | None
     vocab_size: int | None
     grid: str | None
+    context_features: str | Sequence[str] | None
     encoding: str | None
     licence: str | None
     resume: bool | None
@@ -120,6 +125,8 @@ class TrainSettings:
         model_choices, training_choices: the fields of the configs that the user set.
         held_out: files and folders to hold out; empty for a tenth of the data, None for nothing.
         reporting: which logs are written.
+        context_features: the names of what the network reads beside each token; None leaves them to
+            the tokenizer.
 
     The other attributes are the options of the same names.
     """
@@ -129,6 +136,7 @@ class TrainSettings:
     training_choices: dict[str, Any]
     held_out: list[str | Path] | None
     reporting: ReportOptions
+    context_features: tuple[str, ...] | None = None
     styles: str | Path | Mapping[str, str] | None = None
     tokenizer: str = "auto"
     vocab_size: int | None = None
@@ -170,6 +178,7 @@ class TrainSettings:
         model_choices.pop("vocab_size", None)  # The option is an upper limit for the tokenizer.
         own = fields_of(cls)
         held_out = own.pop("held_out", ())
+        own["context_features"] = parse_names(own.get("context_features", AUTO))
         return cls(
             budget=_budget({unit: given[unit] for unit in UNITS if unit in given}),
             model_choices=model_choices,

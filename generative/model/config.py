@@ -20,6 +20,7 @@ MAX_SIZES = {
     "num_layers": 64,
 }
 MAX_LABELS = 1 << 16
+MAX_FEATURE_VALUES = 1 << 16
 MAX_PARAMETERS = 1 << 30
 # The type of a field -> the types that JSON may have for it.
 _JSON_TYPES: dict[str, tuple[type, ...]] = {
@@ -28,6 +29,7 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "str": (str,),
     "tuple[str, ...]": (list, tuple),
+    "tuple[int, ...]": (list, tuple),
 }
 Shapes = dict[str, tuple[int, ...]]
 
@@ -54,6 +56,9 @@ class ModelConfig:
         labels: the names of the conditioning labels, which users call styles. A label is stored and
             passed as a number: 0 for none, else one more than its index here. Each label has a
             vector that is added to every token's.
+        features: the names of the context features (`generative.context`). Each value of each has a
+            vector that is added to the token's.
+        feature_sizes: the number of values of each.
     """
 
     vocab_size: int
@@ -68,13 +73,16 @@ class ModelConfig:
     output_dropout: float = 0.0
     weight_drop: float = 0.0
     labels: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    feature_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse shapes that cannot be built.
 
         Raises:
             ValueError: an unknown cell, a size below 1 or beyond `MAX_SIZES`, a probability outside
-                [0, 1), a tie of unequal widths, one label twice, or too many labels or parameters.
+                [0, 1), a tie of unequal widths, one label or feature twice, features without sizes,
+                or too many labels, values of features or parameters.
         """
         if self.cell not in CELL_SPECS:
             known = ", ".join(sorted(CELL_SPECS))
@@ -100,11 +108,24 @@ class ModelConfig:
             raise ValueError(
                 f"at most {MAX_LABELS:,} labels are possible, not {len(self.labels):,}"
             )
+        self._check_features()
         parameters = sum(math.prod(shape) for shape in self.shapes().values())
         if parameters > MAX_PARAMETERS:
             raise ValueError(
                 f"the model would have {parameters:,} parameters; at most {MAX_PARAMETERS:,} are "
                 "possible"
+            )
+
+    def _check_features(self) -> None:
+        """Raise what `__post_init__` raises of features."""
+        names, sizes = self.features, self.feature_sizes
+        if len(set(names)) < len(names):
+            raise ValueError(f"features must differ from each other: {', '.join(names):.100}")
+        if len(sizes) != len(names):
+            raise ValueError(f"there are {len(names)} features, but {len(sizes)} feature_sizes")
+        if sizes and (min(sizes) < 1 or sum(sizes) > MAX_FEATURE_VALUES):
+            raise ValueError(
+                f"feature_sizes must be at least 1, and {MAX_FEATURE_VALUES:,} at most in all"
             )
 
     def shapes(self) -> Shapes:
@@ -124,11 +145,20 @@ class ModelConfig:
         shapes["output.bias"] = (self.vocab_size,)
         if self.labels:
             shapes["labels.weight"] = (1 + len(self.labels), self.embedding_size)
+        if self.features:
+            shapes["features.weight"] = (sum(self.feature_sizes), self.embedding_size)
         return shapes
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON.
+
+        A model without features does not mention them: so earlier versions read it as well, and
+        continue its training.
+        """
+        values = asdict(self)
+        if not self.features:
+            del values["features"], values["feature_sizes"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -146,9 +176,11 @@ class ModelConfig:
             known = isinstance(value, _JSON_TYPES[types[name]])
             if not known or isinstance(value, bool) != (types[name] == "bool"):
                 raise ValueError(f"{name} must be of type {types[name]}, not {value!r:.30}")
-        if not all(isinstance(label, str) for label in values.get("labels", ())):
-            raise ValueError("labels must be names")
+        for name, kind in (("labels", str), ("features", str), ("feature_sizes", int)):
+            if not all(type(value) is kind for value in values.get(name, ())):
+                raise ValueError(f"{name} must be of type {types[name]}")
+        lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         try:
-            return cls(**{**values, "labels": tuple(values.get("labels", ()))})
+            return cls(**{**values, **lists})
         except TypeError as error:
             raise ValueError(f"incomplete model settings: {error}") from error

@@ -19,6 +19,10 @@ from generative.model.state import State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from generative.context.reader import Reader
     from generative.model.config import ModelConfig
     from generative.model.noise import Noise
 
@@ -31,9 +35,25 @@ class LanguageModel(nn.Module):
         logits, state = model(tokens, model.initial_state(8))   # tokens (T, 8) -> (T, 8, 96)
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, context: Reader | None = None) -> None:
+        """Build an untrained model.
+
+        Args:
+            config: the model's shape.
+            context: the reader of the context features that `config` names; None without any.
+
+        Raises:
+            ValueError: the reader's features are not of the sizes that `config` has.
+        """
         super().__init__()
+        sizes = () if context is None else context.sizes
+        if sizes != config.feature_sizes:
+            raise ValueError(
+                f"context features of the sizes {sizes} do not fit a model that reads those of the "
+                f"sizes {config.feature_sizes}"
+            )
         self.config = config
+        self.context = context
         self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
         nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
         widths = [config.embedding_size] + [config.hidden_size] * config.num_layers
@@ -50,6 +70,12 @@ class LanguageModel(nn.Module):
             # that it could.
             self.labels = nn.Embedding(1 + len(config.labels), config.embedding_size, padding_idx=0)
             nn.init.zeros_(self.labels.weight)
+        if config.features:
+            # The vectors of all features together vary as much as that of a token, so that neither
+            # hides the other at first.
+            self.features = nn.Embedding(sum(config.feature_sizes), config.embedding_size)
+            count = len(config.features)
+            nn.init.normal_(self.features.weight, std=(config.embedding_size * count) ** -0.5)
 
     @property
     def num_parameters(self) -> int:
@@ -87,7 +113,8 @@ class LanguageModel(nn.Module):
         """The state of `batch_size` sequences before their first token: zeros."""
         zeros = self.output.bias.new_zeros(batch_size, self.config.hidden_size)
         names = CELL_SPECS[self.config.cell].state
-        return State(tuple(tuple(zeros for _ in names) for _ in self.layers))
+        memory = None if self.context is None else self.context.start(batch_size)
+        return State(tuple(tuple(zeros for _ in names) for _ in self.layers), memory)
 
     def outputs(
         self,
@@ -116,6 +143,11 @@ class LanguageModel(nn.Module):
         x = F.embedding(tokens, weight)
         if labels is not None:
             x = x + self.labels(labels)
+        memory = state.memory
+        if self.context is not None:
+            assert memory is not None  # The state came from `initial_state`.
+            features, memory = self.context.read(tokens.cpu().numpy(), memory)
+            x = x + self._feature_vectors(features)
         total: Tensor | None = None
         new_layers = []
         for layer, old in zip(self.layers, state.layers, strict=True):
@@ -123,7 +155,14 @@ class LanguageModel(nn.Module):
             new_layers.append(tuple(t.float() for t in new))
             total = x if total is None or not config.sum_layers else total + x
         assert total is not None  # num_layers >= 1
-        return total, State(tuple(new_layers))
+        return total, State(tuple(new_layers), memory)
+
+    def _feature_vectors(self, features: NDArray[np.int64]) -> Tensor:
+        """The sum of the vectors of a token's features. (T, B, F) -> (T, B, E)"""
+        weight = self.features.weight
+        rows = torch.from_numpy(features.reshape(-1, features.shape[-1])).to(weight.device)
+        vectors = F.embedding_bag(rows, weight, mode="sum")  # (T * B, E)
+        return vectors.view(*features.shape[:2], -1)
 
     def forward(
         self, tokens: Tensor, state: State, labels: Tensor | None = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.context.records import Memory
     from generative.data.labels import Labels
     from generative.model.language_model import LanguageModel
     from generative.ngram.scorer import Scorer
@@ -110,7 +111,8 @@ def gradient_statistics(
         if labels is not None:
             part_labels = torch.from_numpy(labels.at(begin + np.arange(len(part)))).to(ids.device)
         squares, segments = [torch.zeros_like(w) for w in weights], 0
-        for _, gradients in _gradients(model, weights, ids, part_labels):
+        memory = None if model.context is None else model.context.memory_at(stream, [begin])
+        for _, gradients in _gradients(model, weights, ids, part_labels, memory=memory):
             torch._foreach_addcmul_(squares, gradients, gradients)
             segments += 1
         return squares, segments
@@ -132,12 +134,13 @@ def _gradients(
     stream: Tensor,
     labels: Tensor | None = None,
     scorer: Scorer | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[tuple[NDArray[np.float64], tuple[Tensor, ...]]]:
     """The nats of each token and the gradient of the network's loss, one pair a segment.
 
-    stream, labels: (N,)
+    stream, labels: (N,); memory: of context features before the stream; None begins a document.
     """
-    state = model.initial_state(1)
+    state = model.initial_state(1).remembering(memory)
     for begin in range(0, len(stream) - 1, SEGMENT_TOKENS):
         segment = stream[begin : begin + SEGMENT_TOKENS + 1].unsqueeze(1)  # (T + 1, 1)
         segment_labels = None

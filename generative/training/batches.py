@@ -12,11 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from generative.data.labels import Labels
+
+if TYPE_CHECKING:
+    from generative.context.reader import Reader
+    from generative.context.records import Memory
 
 Ids = NDArray[np.integer]
 Augment = Callable[[Ids, np.random.Generator], Ids]
@@ -31,12 +36,14 @@ class Batch:
         targets: (T, B) the id after each input.
         fresh: whether the window begins with an empty state, since it continues no other.
         labels: (T, B) of the inputs; None where the corpus has none.
+        memory: (B, M) what context features depend on before the window; None without features.
     """
 
     inputs: NDArray[np.int64]
     targets: NDArray[np.int64]
     fresh: bool
     labels: NDArray[np.int64] | None = None
+    memory: Memory | None = None
 
 
 def windows(
@@ -48,6 +55,7 @@ def windows(
     first: int = 0,
     rows: slice = slice(None),
     labels: Labels | None = None,
+    context: Reader | None = None,
 ) -> Iterator[Batch]:
     """The batches of one stream in order; up to B * T - 1 tokens at its end are left out.
 
@@ -59,19 +67,27 @@ def windows(
         first: the number of the first batch to yield.
         rows: which rows to yield; all by default.
         labels: of the stream's positions.
+        context: the reader of context features; None without any. What a row remembers is a
+            function of the stream and its place in it, whichever batch is the first.
     """
     row_length = (len(stream) - 1) // batch_size
     starts = offset + row_length * np.arange(batch_size)[rows]
     steps = np.arange(sequence_length + 1)[:, np.newaxis]
+    memory: Memory | None = None
     for number in range(first, row_length // sequence_length):
         places = (starts + number * sequence_length + steps) % len(stream)  # (T + 1, B)
         window = stream[places].astype(np.int64)
+        if context is not None and memory is None:
+            memory = context.memory_at(stream, places[0])
         yield Batch(
             inputs=window[:-1],
             targets=window[1:],
             fresh=number == 0,
             labels=None if labels is None else labels.at(places[:-1]),
+            memory=memory,
         )
+        if context is not None and memory is not None:
+            _, memory = context.read(window[:-1], memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +101,7 @@ class StreamBatches:
     Attributes:
         stream: (N,) ids, a start token before every document and after the last.
         labels: of its positions; each epoch withholds the part `label_dropout` of them.
+        context: the reader of context features; None without any.
     """
 
     stream: Ids
@@ -96,6 +113,7 @@ class StreamBatches:
     augment: Augment | None = None
     labels: Labels | None = None
     label_dropout: float = 0.0
+    context: Reader | None = None
 
     @property
     def windows_per_epoch(self) -> int:
@@ -123,6 +141,7 @@ class StreamBatches:
             first=first,
             rows=rows,
             labels=labels,
+            context=self.context,
         )
 
     def _shuffled(self, rng: np.random.Generator) -> tuple[Ids, Labels | None]:

@@ -62,4 +62,6 @@ def calibrate(
         model.layers[0].get_parameter(input_weight).mul_(best)
         if model.config.labels:
             model.labels.weight.div_(best)  # Labels' vectors are added to the scaled embedding.
+        if model.config.features:
+            model.features.weight.div_(best)  # So are those of context features.
     return float(best)

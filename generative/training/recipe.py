@@ -27,6 +27,8 @@ from generative.training.step import shards_for
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from generative.context.reader import Reader
+
 PROBE_FRACTION = 0.03  # Measuring the speed takes at most this part of a budget in minutes.
 MAX_PROBE_SECONDS = 4.0
 # Validations, saving and the final scores take about this part of a budget in minutes.
@@ -60,11 +62,13 @@ class Corpus:
         kind: a key of `PRESETS`.
         counts: (V,) how often each id occurs in the training part.
         documents: the number of documents in the training part.
+        context: the reader of its context features; None where the model has none.
     """
 
     kind: str
     counts: np.ndarray
     documents: int
+    context: Reader | None = None
 
     @property
     def tokens(self) -> int:
@@ -115,6 +119,7 @@ def choose(
             config,
             training,
             corpus.known,
+            corpus.context,
             machine=machine,
             precision=_precision(machine, config),
             shards=shards,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from generative import checkpoint
 from generative.checkpoint import CheckpointError
+from generative.context.features import NO_FEATURES
 from generative.files import shown, write_text
 from generative.training.config import TrainingConfig
 from generative.training.hardware import PRECISIONS, precision_name
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from generative.training.config import Budget
 
 RECIPE_FILE = "recipe.toml"  # It has the choices as options for another run.
+
+# Fields of `ModelConfig` that no option sets, or one of another name.
+_NOT_OPTIONS = ("vocab_size", "labels", "features", "feature_sizes")
 
 
 def details(
@@ -56,12 +60,13 @@ def save_recipe(
     folder: Path, recipe: Recipe, *, tokenizer: str, vocab_size: int | None, grid: str | None
 ) -> None:
     """Write the choices as options: `train --config FILE --steps N` repeats the run."""
-    model = {k: v for k, v in recipe.model.to_dict().items() if k not in ("vocab_size", "labels")}
+    model = {k: v for k, v in recipe.model.to_dict().items() if k not in _NOT_OPTIONS}
     tables: dict[str, dict[str, Any]] = {
         "run": {
             "tokenizer": tokenizer,
             "vocab_size": vocab_size,
             "grid": grid,
+            "context_features": ",".join(recipe.model.features) or NO_FEATURES,
             "precision": precision_name(recipe.precision),
             "threads": recipe.shards,
         },

@@ -11,6 +11,7 @@ import json
 import signal
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 
 from generative import checkpoint
 from generative.checkpoint import CheckpointError
+from generative.context.reader import reader_for
 from generative.model.language_model import LanguageModel
 from generative.training.augment import Augmentable, Augmentation
 from generative.training.batches import StreamBatches
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.context.reader import Reader
     from generative.data.store import TokenStore
     from generative.machine.threads import Workers
     from generative.ngram.model import CountModel
@@ -144,8 +147,13 @@ class Run:
             say(f"counted contexts of up to {counts.order} tokens: {size:.1f} MB")
         return counts
 
+    @cached_property
+    def _context(self) -> Reader | None:
+        """The reader of the model's context features; None without any."""
+        return reader_for(self.tokenizer, self.recipe.model.features)
+
     def _fresh_model(self, counts: NDArray[np.int64]) -> LanguageModel:
-        model = LanguageModel(self.recipe.model)
+        model = LanguageModel(self.recipe.model, self._context)
         model.initialise(self.recipe.training.init)
         model.set_unigram_bias(counts.tolist())
         return model
@@ -168,7 +176,7 @@ class Run:
         device = self.processes.device
         return TrainingStep(
             model=model.to(device),
-            average=LanguageModel(self.recipe.model).to(device),
+            average=LanguageModel(self.recipe.model, self._context).to(device),
             config=self.recipe.training,
             known=torch.from_numpy(known).to(device),
             precision=self.recipe.precision,
@@ -190,6 +198,7 @@ class Run:
             augment=augmentation,
             labels=part_labels(self.tokens, "train"),
             label_dropout=config.label_dropout,
+            context=self._context,
         )
 
     def _fingerprint(self) -> str:

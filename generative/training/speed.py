@@ -5,6 +5,7 @@ It must not know kinds of corpora.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from generative.model.cell_specs import CELL_SPECS
 from generative.model.language_model import LanguageModel
 from generative.training.batches import Batch
 from generative.training.processes import Processes
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from generative.context.reader import Reader
     from generative.machine.threads import Workers
     from generative.model.config import ModelConfig
     from generative.training.config import TrainingConfig
@@ -48,6 +51,7 @@ def tokens_per_second(
     model: ModelConfig,
     training: TrainingConfig,
     known: Tensor,
+    context: Reader | None,
     *,
     machine: Machine,
     precision: torch.dtype,
@@ -60,6 +64,7 @@ def tokens_per_second(
         model: the model to be measured.
         training: how it learns.
         known: (K,) ids that occur.
+        context: the reader of the model's context features; None without any.
         machine: the device, the processes and the threads.
         precision, shards: as in `TrainingStep`.
         seconds: how long to measure; at least one step after the first, which does not count.
@@ -72,8 +77,8 @@ def tokens_per_second(
     batch = Batch(inputs=ids[:-1], targets=ids[1:], fresh=False)
     with torch.random.fork_rng(devices=[]):
         step = TrainingStep(
-            model=LanguageModel(model).to(device),
-            average=LanguageModel(model).to(device),
+            model=LanguageModel(model, context).to(device),
+            average=LanguageModel(model, context).to(device),
             config=training,
             known=known.to(device),
             precision=precision,
@@ -138,5 +143,9 @@ def step_cost(config: ModelConfig) -> float:
 
 def recurrent_weights(config: ModelConfig) -> int:
     """How many numbers the recurrent layers have."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in LanguageModel(config).layers.parameters())
+    spec, size = CELL_SPECS[config.cell], config.hidden_size
+    return sum(
+        math.prod(shape)
+        for layer in range(config.num_layers)
+        for shape in spec.shapes(size if layer else config.embedding_size, size).values()
+    )

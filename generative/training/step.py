@@ -200,6 +200,8 @@ class TrainingStep:
         state = self._states[number].cleared(cleared)
         if batch.fresh:
             state = self.model.initial_state(self._rows)
+        if batch.memory is not None:
+            state = state.remembering(batch.memory[rows])
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16
         ):

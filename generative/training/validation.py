@@ -91,8 +91,9 @@ def window_logits(
     length = max(1, min(VALIDATION_WINDOW, (len(stream) - 1) // count))
     device = model.output.bias.device
     state: State = model.initial_state(len(range(count)[rows]))
-    for batch in windows(stream, count, length, labels=labels, rows=rows):
+    for batch in windows(stream, count, length, labels=labels, rows=rows, context=model.context):
         batch_labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(device)
+        state = state.remembering(batch.memory)
         logits, state = model(torch.from_numpy(batch.inputs).to(device), state, batch_labels)
         yield logits, torch.from_numpy(batch.targets).to(device)
 

@@ -20,7 +20,7 @@ from generative.music.quantise import (
     grid_of,
     in_time,
 )
-from generative.tokenizers.music import codec
+from generative.tokenizers.music import codec, context
 from generative.tokenizers.music.form import EncodeReport, in_token_form
 from generative.tokenizers.music.state import State
 from generative.tokenizers.music.vocabulary import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.context.records import Tables
     from generative.music.piece import Piece
 
 VERSION = 2  # The version of the vocabulary, which rises when an id changes its meaning.
@@ -67,6 +68,7 @@ class MusicTokenizer:
     start_id = codec.START_ID
     vocab_size = VOCAB_SIZE
     augmentation_axes = AUGMENTATION_AXES
+    default_features = context.DEFAULT_FEATURES
 
     def __init__(self, grid: str = SCORE, controls: Iterable[int] = ()) -> None:
         """`controls`: numbers of those that are kept beside the sustain pedal.
@@ -192,6 +194,14 @@ class MusicTokenizer:
         if axis == "pitch":
             return self.transpose(ids, offset)
         return np.where(_is_on(axis, ids), ids + offset, ids).astype(ids.dtype)
+
+    def context_tables(self, names: Sequence[str]) -> Tables:
+        """What each id means to the context features of these names.
+
+        Raises:
+            ValueError: there is no feature of a name.
+        """
+        return context.context_tables(names)
 
     def to_config(self) -> dict[str, Any]:
         """The contents of `tokenizer.json`, by which a change in the meaning of ids is noticed."""

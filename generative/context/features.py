@@ -1,0 +1,118 @@
+"""The registry of context features: their names, their numbers of values, and what they say.
+
+A feature is an integer from 0 to below its size, a function of the tokens of the document up to the
+present one. A new family is a row here and a function of the same name in `operations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from generative.context.records import (
+    CLASSES,
+    LARGEST_INTERVAL,
+    LEVEL_BOUNDS,
+    LONGEST_BAR_STEPS,
+    PITCHES,
+    SLOTS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VOICES = 6  # The tracks of these numbers, from 0 on, have features of their own.
+BARS = 16  # Bars are counted modulo this number.
+PARALLEL_SLOTS = 4  # So many tracks, from 0 on, are looked at for parallel motion.
+LEVELS = len(LEVEL_BOUNDS)
+
+
+@dataclass(frozen=True)
+class Family:
+    """Features that differ only in an index, such as the number of a track.
+
+    Attributes:
+        name: of the only feature, or what precedes the index in the names of several.
+        count: the number of features.
+        size: the number of values of each.
+        says: what a value says.
+    """
+
+    name: str
+    count: int
+    size: int
+    says: str
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature: its place in `FAMILIES` and in its family, its size, and what it says."""
+
+    family: int
+    index: int
+    size: int
+    says: str
+
+
+FAMILIES = (
+    Family("bar_position", 1, 1 + LONGEST_BAR_STEPS, "steps from the bar line"),
+    Family("bar_number", 1, 1 + BARS, "bar tokens so far, modulo 16"),
+    Family("voice", VOICES, 1 + 2 * PITCHES, "last pitch of a track, and whether it still sounds"),
+    Family("next_voice", 1, 1 + SLOTS, "track whose note comes next"),
+    Family("next_voice_pitch", 1, 1 + PITCHES, "last pitch of that track"),
+    Family("next_voice_interval", 1, 2 + 2 * LARGEST_INTERVAL, "last interval of that track"),
+    Family("sounding_class", CLASSES, 2, "whether a pitch class sounds in any track but drums"),
+    Family(
+        "parallel",
+        PARALLEL_SLOTS,
+        1 + PITCHES,
+        "pitch that would move in parallel fifths, octaves or unisons with another track",
+    ),
+    Family("age", VOICES, 1 + LEVELS, "time since the last onset of a track, in 17 levels"),
+    Family("remaining", VOICES, 1 + LEVELS, "time until a track's note ends, in 17 levels"),
+)
+FEATURES = {
+    family.name if family.count == 1 else f"{family.name}_{index}": Feature(
+        number, index, family.size, family.says
+    )
+    for number, family in enumerate(FAMILIES)
+    for index in range(family.count)
+}
+
+
+AUTO, NO_FEATURES = "auto", "none"  # These stand for the tokenizer's choice, and for no feature.
+
+
+def parse_names(value: str | Sequence[str]) -> tuple[str, ...] | None:
+    """The names of features in an option: names with commas between them, or several.
+
+    Returns:
+        The names; None for "auto".
+
+    Raises:
+        ValueError: an unknown name, or one twice.
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    names = tuple(part.strip() for part in parts if part.strip())
+    if names == (AUTO,):
+        return None
+    if names == (NO_FEATURES,):
+        return ()
+    check_names(names)
+    return names
+
+
+def check_names(names: tuple[str, ...]) -> None:
+    """Refuse names of features that do not exist.
+
+    Raises:
+        ValueError: an unknown name, or one twice.
+    """
+    for name in names:
+        if name not in FEATURES:
+            known = ", ".join(
+                f.name if f.count == 1 else f"{f.name}_0..{f.name}_{f.count - 1}" for f in FAMILIES
+            )
+            raise ValueError(f"unknown context feature {name!r:.50}; known: {known}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"context features must differ from each other: {', '.join(names):.200}")

@@ -1,0 +1,116 @@
+"""The records that the operations of context features work on.
+
+It must not know what is done with them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+PITCHES = 128
+CLASSES = 12  # pitch classes
+SLOTS = 8  # Tracks of these numbers, from 0 on, are remembered one by one.
+LONGEST_BAR_STEPS = 192
+LARGEST_INTERVAL = 12  # Larger intervals count as this one.
+# A number of steps has the level of the greatest bound that it reaches.
+LEVEL_BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 384)
+
+# What a token does to the memory: the numbers in `Tables.kinds`, by the name of the kind.
+KINDS = {
+    name: number
+    for number, name in enumerate(
+        (
+            "other", "start", "bar", "position", "shift", "beats", "unit", "track", "program",
+            "velocity", "pitch", "drum", "long", "duration",
+        )
+    )
+}  # fmt: skip
+# Which track is expected to have the next note: none in particular after a token of time, the
+# current one while its note is being written, and one of a higher number after a note.
+ANY, CURRENT, HIGHER = range(3)
+
+# The memory of a document is a row of numbers, in which each of these has a column.
+(
+    CLOCK,  # the present step
+    BAR_BEGIN,  # the step at which the current bar began
+    BAR_STEPS,  # its length
+    BARS,  # the number of bar tokens so far
+    BEATS,  # the numerator of a meter whose denominator is still to come
+    TRACK,  # the current track, or NOTHING
+    PHASE,  # ANY, CURRENT or HIGHER
+    NEXT_VOICE,  # the track that is expected to have the next note, or NOTHING
+    PITCH,  # of a note whose duration is still to come, or NOTHING
+    EXTENSION,  # the steps of the "long" tokens of that note
+    IS_DRUM,  # whether that note is one of drums
+    LAST,  # the last pitch of each track, or NOTHING; SLOTS columns
+) = range(12)
+PREVIOUS = LAST + SLOTS  # the pitch before the last onset of each track, or NOTHING
+ONSET = PREVIOUS + SLOTS  # the step at which the last note of each track began
+END = ONSET + SLOTS  # the step at which it ends
+CLASS_END = END + SLOTS  # the step at which each pitch class ceases to sound
+WIDTH = CLASS_END + CLASSES
+NOTHING = -1
+
+# The memory of B documents. (B, WIDTH), or (B, 0) for a model without context features. The
+# operations edit it in place; everything else treats it as immutable.
+Memory: TypeAlias = "NDArray[np.int64]"
+
+EMPTY = np.zeros(WIDTH, np.int64)  # the memory of a document before its first token
+for _columns in (TRACK, NEXT_VOICE, PITCH, slice(LAST, ONSET)):
+    EMPTY[_columns] = NOTHING
+
+
+class Tables(NamedTuple):
+    """What each token means to the memory, and which features are read. F features, V tokens.
+
+    Attributes:
+        is_on: whether there are features; if not, everything else is empty.
+        kinds: of each token, see `KINDS`. (V,) int8
+        values: the steps, pitch or track number of each token, or its index in `bar_steps`.
+            (V,) int32
+        bar_steps: the length of a bar, by the values of "beats" and "unit". (numerators,
+            denominators) int32
+        families, indices: each feature's place in `features.FAMILIES` and in its family. (F,) int32
+        offsets: the number of each feature's first row, where the rows of all features stand one
+            after another. (F,) int32
+        sizes: of the features. (F,) int32
+    """
+
+    is_on: bool
+    kinds: NDArray[np.int8]
+    values: NDArray[np.int32]
+    bar_steps: NDArray[np.int32]
+    families: NDArray[np.int32]
+    indices: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+    sizes: NDArray[np.int32]
+
+
+_NONE = np.zeros(0, np.int32)
+NO_CONTEXT = Tables(
+    is_on=False,
+    kinds=np.zeros(0, np.int8),
+    values=_NONE,
+    bar_steps=np.zeros((0, 0), np.int32),
+    families=_NONE,
+    indices=_NONE,
+    offsets=_NONE,
+    sizes=_NONE,
+)
+
+
+def start(tables: Tables, batch_size: int) -> Memory:
+    """The memory of documents before their first token."""
+    return np.tile(EMPTY[: WIDTH if tables.is_on else 0], (batch_size, 1))
+
+
+def select(memory: Memory, rows: Sequence[int] | NDArray[np.int64]) -> Memory:
+    """The memory of the given rows, in that order; rows may repeat."""
+    return memory[np.asarray(rows, dtype=np.int64)]
