@@ -26,13 +26,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"context", "data", "machine", "model", "music", "ngram", "numpy", "torch"},
     "sampling": {"numpy"},
     "constraints": {"automata", "numpy"},
-    "engine": {"llvmlite", "machine", "model", "ngram", "numba", "numpy", "sampling"},
+    "engine": {"context", "llvmlite", "machine", "model", "ngram", "numba", "numpy", "sampling"},
     "training": {
-    "checkpoint": {
-        "context", "files", "model", "ngram", "numpy", "tokenizers", "torch",
-    },
-        "ngram", "numpy", "sampling", "scoring", "tensorboardX", "tokenizers", "torch", "tqdm",
-        "wandb",
+        "checkpoint", "context", "data", "engine", "filelock", "files", "machine", "matplotlib",
+        "model", "ngram", "numpy", "sampling", "scoring", "tensorboardX", "tokenizers", "torch",
+        "tqdm", "wandb",
     },
     "api": {
         "checkpoint", "constraints", "context", "data", "engine", "files", "machine", "model",
