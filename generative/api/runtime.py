@@ -151,6 +151,7 @@ class Runtime:
                 precision=self._precision,
                 compiled=compiled,
                 counts=self.checkpoint.counts,
+                context=self.checkpoint.context,
             )
         if self._device == "cpu":
             LOG.warning("the engine has no cell %r: torch steps it, more slowly", config.cell)

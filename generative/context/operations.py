@@ -48,6 +48,7 @@ from generative.context.records import (
     PREVIOUS,
     SLOTS,
     TRACK,
+    WIDTH,
 )
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def _make_advance(  # noqa: C901 - the functions are in it to be built twice
     @inner
     def advance(tables: Any, m: Any, kind: Any, value: Any) -> None:
         if kind == _START:
-            m[:] = EMPTY
+            for column in range(WIDTH):
+                m[column] = EMPTY[column]
             return
         if kind <= _UNIT:
             advance_time(tables, m, kind, value)

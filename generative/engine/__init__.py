@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from generative.context.records import NO_CONTEXT
 from generative.engine.counts import CountedStepper
 from generative.engine.numpy_stepper import ENGINE_CELLS, NumpyStepper
 from generative.engine.weights import Weights
@@ -14,6 +15,7 @@ from generative.ngram.model import CACHED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from generative.context.records import Tables
     from generative.engine.weights import Array
     from generative.model.config import ModelConfig
     from generative.ngram.model import CountModel
@@ -48,6 +50,7 @@ def build(
     precision: str = "float32",
     compiled: bool = True,
     counts: CountModel | None = None,
+    context: Tables = NO_CONTEXT,
 ) -> Stepper[Any]:
     """The stepper of a model whose cell is in `ENGINE_CELLS`.
 
@@ -58,11 +61,13 @@ def build(
         compiled: False avoids the compiled loop, which takes half a second to load, unless int8
             needs it.
         counts: the count models that the network is mixed with; None is the network alone.
+        context: the tables of the network's context features.
 
     Raises:
         ValueError: a precision that does not exist.
     """
     check_precision(precision)
+    assert tuple(context.sizes) == config.feature_sizes
     weights = Weights.from_arrays(config, arrays)
     if precision == "int8":
         weights, compiled = weights.rounded(), True
@@ -75,9 +80,10 @@ def build(
         else:
             if config.cell in CELL_NUMBERS:
                 if counts is None:
-                    return CompiledStepper(weights)
-                return CompiledStepper(weights, counts.tables(CACHED), counts.start(CACHED))
-    return counted(NumpyStepper(weights), counts)
+                    return CompiledStepper(weights, context=context)
+                tables, history = counts.tables(CACHED), counts.start(CACHED)
+                return CompiledStepper(weights, tables, history, context=context)
+    return counted(NumpyStepper(weights, context), counts)
 
 
 def counted(stepper: Stepper[Any], counts: CountModel | None) -> Stepper[Any]:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from generative.context import records as contexts
+from generative.context.records import NO_CONTEXT
 from generative.engine import kernels
-from generative.engine.numpy_stepper import CellState, zero_state
+from generative.engine.numpy_stepper import CellState, zero_layers
 from generative.engine.weights import Array, Weights, quantise_rows
 from generative.ngram import history as histories
 from generative.ngram.records import NO_COUNTS, History, Tables, make_scratch
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from generative.context.records import Memory
 
 ALIGNMENT = 64  # bytes: one cache line and the widest register
 NO_TOKEN = -1  # an end token that is never drawn
@@ -36,17 +40,20 @@ class CompiledState:
 
     Attributes:
         layers: for each layer the cell's arrays, (B, H) each.
+        memory: what context features depend on. (B, M)
         history: what the count models have read.
     """
 
     layers: tuple[CellState, ...]
+    memory: Memory
     history: History
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> CompiledState:
         """The state of the given rows in that order; rows may repeat."""
         index = np.asarray(rows, dtype=np.int64)
         layers = tuple(tuple(array[index] for array in layer) for layer in self.layers)
-        return CompiledState(layers, histories.select(self.history, index))
+        memory = contexts.select(self.memory, index)
+        return CompiledState(layers, memory, histories.select(self.history, index))
 
 
 class CompiledStepper:
@@ -59,7 +66,12 @@ class CompiledStepper:
     """
 
     def __init__(
-        self, weights: Weights, counts: Tables = NO_COUNTS, history: History | None = None
+        self,
+        weights: Weights,
+        counts: Tables = NO_COUNTS,
+        history: History | None = None,
+        *,
+        context: contexts.Tables = NO_CONTEXT,
     ) -> None:
         """Weights that were rounded are kept as int8.
 
@@ -67,6 +79,7 @@ class CompiledStepper:
             weights: of the network.
             counts: the count models beside it.
             history: of one row, with which every sequence begins; None is an empty one.
+            context: the tables of the network's context features.
 
         Raises:
             ValueError: the compiled loop has no step for the network's cell.
@@ -74,13 +87,15 @@ class CompiledStepper:
         self.vocab_size = len(weights.output)
         self._weights = weights
         self._network = pack(weights)
+        self._context = context
         self._counts = counts
         self._history = histories.start(counts, 1) if history is None else history
 
     def initial_state(self, batch_size: int) -> CompiledState:
         """The state of sequences that have not begun."""
         history = histories.select(self._history, [0] * batch_size)
-        return CompiledState(zero_state(self._weights, batch_size).layers, history)
+        memory = contexts.start(self._context, batch_size)
+        return CompiledState(zero_layers(self._weights, batch_size), memory, history)
 
     def step(self, tokens: NDArray[np.int64], state: CompiledState) -> tuple[Array, CompiledState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
@@ -129,16 +144,17 @@ class CompiledStepper:
         c = others[0] if others else h[:0]  # the loop needs an array of the type in any case
         assert tokens.shape[1] == uniforms.shape[1] == len(logits) == h.shape[1]
         logits = logits.copy()
+        memory = state.memory.copy()
         history = histories.copied(state.history, len(tokens) + len(uniforms))
         scratch = make_scratch(self._counts.vocab_size, self._counts.order)
         drawn = np.empty(uniforms.shape, dtype=np.int64)
         logprobs = np.empty(uniforms.shape, dtype=np.float64)
         count = kernels.call(
-            self._network, self._counts, np.ascontiguousarray(tokens, dtype=np.int64), h, c,
-            history, scratch, logits, chain, np.ascontiguousarray(uniforms), end_id, drawn,
-            logprobs,
+            self._network, self._context, self._counts,
+            np.ascontiguousarray(tokens, dtype=np.int64), h, c, memory, history, scratch, logits,
+            chain, np.ascontiguousarray(uniforms), end_id, drawn, logprobs,
         )  # fmt: skip
-        new = CompiledState(tuple(zip(h, *others, strict=True)), history)
+        new = CompiledState(tuple(zip(h, *others, strict=True)), memory, history)
         return drawn[:count], logprobs[:count], logits, new
 
 
@@ -166,6 +182,7 @@ def pack(weights: Weights) -> kernels.Network:
     return kernels.Network(
         cell=kernels.CELL_NUMBERS[weights.cell],
         table=_padded([weights.table], (len(weights.table), gates))[0],
+        feature_table=_padded([weights.feature_table], (len(weights.feature_table), gates))[0],
         biases=_padded([bias[None] for bias in weights.biases], (1, gates))[:, 0],
         output_bias=_padded([weights.output_bias[None]], (1, vocab))[0, 0],
         sum_layers=weights.sum_layers,

@@ -13,7 +13,8 @@ with the vector in 16 bits, compiles to multiply-and-add of pairs and reads the 
 with a vector of float32 the loop read 80-100 GB/s. A batch of 64 in blocks of four rows by four
 vectors does 83-130 billion operations a second, NumPy's `h @ weight.T` 95 billion.
 
-The count models beside the network are those of `generative.ngram`, compiled into the same loop.
+The context features that the network reads and the count models beside it are those of
+`generative.context` and `generative.ngram`, compiled into the same loop.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from generative.context import compiled as context_compiled
 from generative.machine import compiling
 from generative.machine.compiling import cached_with, inner, sigmoid, smooth, tanh
 from generative.ngram import compiled, operations, records
@@ -52,11 +54,12 @@ class Network(NamedTuple):
     """Weights laid out for `run`: rows padded to whole vectors of P numbers, the gates to R rows.
 
     `is_int8` decides whether the matrices (float32) or their int8 counterparts and scales are read;
-    the others are empty. There are L layers; the lowest reads `table` instead of `inputs`.
+    the others are empty. There are L layers; the lowest reads the tables instead of `inputs`.
     """
 
     cell: int  # one of `CELL_NUMBERS`
     table: NDArray[np.float32]  # (V, R)
+    feature_table: NDArray[np.float32]  # (W, R), for each value of the context features
     biases: NDArray[np.float32]  # (L - 1, R)
     inputs: NDArray[np.float32]  # (L - 1, R, P)
     hidden: NDArray[np.float32]  # (L, R, P)
@@ -273,21 +276,38 @@ def _to_int16(values: Any, units: Any, out: Any) -> None:
         out[j] = np.int16(np.floor(values[j] * units + _HALF))
 
 
+_read_context = context_compiled.COMPILED.read
+
+
 @inner
-def _advance(
-    net: Any, tokens: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any
-) -> None:
-    """Read a token a row. (B,), and h: (L, B, P), h_int16: (L, B, P), c: (L or 0, B, H), which
-    become the new state; `gates` and `from_state` are scratch. (B, R)
-    """  # fmt: skip
+def _read_in(net: Any, context: Any, memory: Any, tokens: Any, features: Any, gates: Any) -> None:
+    """What the lowest layer reads of a token a row: fill gates (B, R).
+
+    tokens: (B,); memory: (B, M), which becomes the new one; features: scratch (F,).
+    """
+    for b in range(tokens.shape[0]):
+        gates[b] = net.table[tokens[b]]
+        if context.is_on:
+            _read_context(context, memory, b, tokens[b], features)
+            for place in range(features.shape[0]):
+                gates[b] += net.feature_table[features[place]]
+
+
+@inner
+def _advance(net: Any, h: Any, h_int16: Any, c: Any, gates: Any, from_state: Any) -> None:
+    """Step all layers, where the lowest one has read gates, (B, R).
+
+    h: (L, B, P), h_int16: (L, B, P), c: (L or 0, B, H), which become the new state; `gates` is
+    edited, and `from_state` is scratch. (B, R)
+    """
     layers, batch, size = h.shape[0], h.shape[1], c.shape[2]
     is_lstm = net.cell == LSTM
     unit = _ONE / net.int8_units
     recurrent = gates if is_lstm else from_state
     for layer in range(layers):
-        for b in range(batch):
-            gates[b] = net.table[tokens[b]] if layer == 0 else net.biases[layer - 1]
         if layer > 0:
+            for b in range(batch):
+                gates[b] = net.biases[layer - 1]
             _add_product(
                 net.is_int8, net.inputs[layer - 1], net.inputs_int8[layer - 1],
                 net.inputs_scale[layer - 1], h[layer - 1], h_int16[layer - 1], unit, gates,
@@ -506,18 +526,20 @@ def _mix_counts(counts: Any, history: Any, scratch: Any, predicted: Any, logits:
             _mix(counts, history, b, scratch, predicted[0], predicted[1], row)
 
 
-@cached_with(operations.__file__, records.__file__, compiled.__file__)
+@cached_with(operations.__file__, records.__file__, compiled.__file__, *context_compiled.SOURCES)
 def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by one
-    net: Any, counts: Any, tokens: Any, h: Any, c: Any, history: Any, scratch: Any, logits: Any,
-    chain: Any, uniforms: Any, end_id: Any, drawn: Any, logprobs: Any,
+    net: Any, context: Any, counts: Any, tokens: Any, h: Any, c: Any, memory: Any, history: Any,
+    scratch: Any, logits: Any, chain: Any, uniforms: Any, end_id: Any, drawn: Any, logprobs: Any,
 ) -> Any:  # fmt: skip
     """Read `tokens`, then draw one token a row for each of `uniforms`, reading what was drawn.
 
     Args:
         net: a `Network`.
+        context: a `context.records.Tables`.
         counts: an `ngram.records.Tables`.
         tokens: what to read first. (T, B) int64, T >= 0
         h, c: the state, (L, B, H) each, or (0, B, H) for a cell without c; they become the new one.
+        memory: what the context features depend on; it becomes the new one. (B, M)
         history: an `ngram.records.History` with room for all; it becomes the new one.
         scratch: an `ngram.records.Scratch`.
         logits: for the next token, used if T = 0; they become those after the last. (B, V)
@@ -545,6 +567,7 @@ def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by
             for b in range(batch):
                 _to_int16(h[layer, b], net.int8_units, h_int16[layer, b])
     gates, from_state = np.zeros((batch, rows), np.float32), np.zeros((batch, rows), np.float32)
+    context_features = np.empty(context.sizes.shape[0], np.int64)
     features = np.zeros((batch, width), np.float32)
     features_int16 = np.zeros((batch, width), np.int16)
     logits_padded = np.zeros((batch, net.output_bias.shape[0]), np.float32)
@@ -554,7 +577,8 @@ def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by
     predicted = np.empty((2, vocab), np.float32)
 
     for t in range(tokens.shape[0]):
-        _advance(net, tokens[t], h_padded, h_int16, c, gates, from_state)
+        _read_in(net, context, memory, tokens[t], context_features, gates)
+        _advance(net, h_padded, h_int16, c, gates, from_state)
         _read_counts(counts, history, tokens[t])
     if tokens.shape[0] > 0:
         _read_out(net, h_padded, features, features_int16, logits_padded)
@@ -568,7 +592,8 @@ def run(  # noqa: PLR0913, PLR0917 - a compiled function takes its arrays one by
             drawn[count, b] = token
             logprobs[count, b] = logprob
             ended |= token == end_id
-        _advance(net, drawn[count], h_padded, h_int16, c, gates, from_state)
+        _read_in(net, context, memory, drawn[count], context_features, gates)
+        _advance(net, h_padded, h_int16, c, gates, from_state)
         _read_counts(counts, history, drawn[count])
         _read_out(net, h_padded, features, features_int16, logits_padded)
         _mix_counts(counts, history, scratch, predicted, logits_padded)

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from generative.context import records
+from generative.context.operations import INTERPRETED
+from generative.context.records import NO_CONTEXT
 from generative.model.cell_specs import CELL_SPECS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from generative.context.records import Memory, Tables
     from generative.engine.weights import Weights
 
 Array = NDArray[np.float32]
@@ -25,14 +29,21 @@ CellState = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class NumpyState:
-    """The state of B sequences: for each layer the cell's arrays, (B, H) each. Immutable."""
+    """The state of B sequences. It is immutable.
+
+    Attributes:
+        layers: for each layer the cell's arrays, (B, H) each.
+        memory: what context features depend on. (B, M)
+    """
 
     layers: tuple[CellState, ...]
+    memory: Memory
 
     def select(self, rows: Sequence[int] | NDArray[np.int64]) -> NumpyState:
         """The state of the given rows in that order; rows may repeat."""
         index = np.asarray(rows, dtype=np.int64)
-        return NumpyState(tuple(tuple(a[index] for a in layer) for layer in self.layers))
+        layers = tuple(tuple(a[index] for a in layer) for layer in self.layers)
+        return NumpyState(layers, records.select(self.memory, index))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -71,10 +82,10 @@ ENGINE_CELLS: dict[str, Callable[[Array, Array, CellState], CellState]] = {
 }
 
 
-def zero_state(weights: Weights, batch_size: int) -> NumpyState:
-    """The state of sequences that have not begun: all zeros."""
+def zero_layers(weights: Weights, batch_size: int) -> tuple[CellState, ...]:
+    """The layers' arrays of sequences that have not begun: all zeros."""
     zeros = np.zeros((batch_size, weights.hidden_size), dtype=np.float32)
-    return NumpyState(((zeros,) * len(CELL_SPECS[weights.cell].state),) * len(weights.hidden))
+    return ((zeros,) * len(CELL_SPECS[weights.cell].state),) * len(weights.hidden)
 
 
 class NumpyStepper:
@@ -85,15 +96,20 @@ class NumpyStepper:
         logits, state = stepper.step(np.array([65]), stepper.initial_state(1))   # (1, V)
     """
 
-    def __init__(self, weights: Weights) -> None:
-        """`weights` are those of a cell in `ENGINE_CELLS`."""
+    def __init__(self, weights: Weights, context: Tables = NO_CONTEXT) -> None:
+        """Wrap the weights of a cell in `ENGINE_CELLS`.
+
+        context: the tables of the network's context features.
+        """
         self.vocab_size = len(weights.output)
         self._cell_step = ENGINE_CELLS[weights.cell]
         self._weights = weights
+        self._context = context
 
     def initial_state(self, batch_size: int) -> NumpyState:
         """The state of sequences that have not begun."""
-        return zero_state(self._weights, batch_size)
+        layers = zero_layers(self._weights, batch_size)
+        return NumpyState(layers, records.start(self._context, batch_size))
 
     def step(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """tokens (B,) -> logits (B, V) for the token after each, new state."""
@@ -112,7 +128,12 @@ class NumpyStepper:
     def _advance(self, tokens: NDArray[np.int64], state: NumpyState) -> tuple[Array, NumpyState]:
         """All layers, without the output layer. (B,) -> (B, H), new state"""
         weights = self._weights
-        from_input = weights.table[tokens]
+        from_input, memory = weights.table[tokens], state.memory
+        if self._context.is_on:
+            memory = memory.copy()
+            rows = np.empty((1, len(tokens), len(self._context.sizes)), np.int64)
+            INTERPRETED.read_all(self._context, memory, tokens[None], rows)
+            from_input = from_input + weights.feature_table[rows[0]].sum(axis=1)
         total: Array | None = None
         new: list[CellState] = []
         for i, old in enumerate(state.layers):
@@ -124,4 +145,4 @@ class NumpyStepper:
             out = new[-1][0]
             total = out if total is None or not weights.sum_layers else total + out
         assert total is not None  # num_layers >= 1
-        return total, NumpyState(tuple(new))
+        return total, NumpyState(tuple(new), memory)

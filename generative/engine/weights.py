@@ -1,7 +1,8 @@
 """A checkpoint's arrays in the form that stepping needs. It must not know how a cell steps.
 
 The first layer reads no embedding: the product of its input weight with every token's vector is a
-table with one row a token, the bias added, computed once.
+table with one row a token, the bias added, computed once. So is that with the vector of every value
+of the context features.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Weights:
     Attributes:
         cell: a key of `CELL_SPECS`.
         table: the first layer's input product and bias for each token. (V, G)
+        feature_table: its input product for each value of the context features, one feature after
+            another. (W, G), where W is 0 without features
         inputs: the input weights of the layers above the first. (G, H) each
         biases: the biases of the layers above the first. (G,) each
         hidden: the recurrent weights of all layers. (G, H) each
@@ -43,6 +46,7 @@ class Weights:
 
     cell: str
     table: Array
+    feature_table: Array
     inputs: tuple[Array, ...]
     biases: tuple[Array, ...]
     hidden: tuple[Array, ...]
@@ -62,9 +66,11 @@ class Weights:
             ]
             for name in (spec.input_weight, spec.recurrent_weight, spec.bias)
         )
+        no_features = np.zeros((0, config.embedding_size), np.float32)
         return cls(
             cell=config.cell,
             table=arrays["embedding.weight"] @ inputs[0].T + biases[0],
+            feature_table=arrays.get("features.weight", no_features) @ inputs[0].T,
             inputs=tuple(inputs[1:]),
             biases=tuple(biases[1:]),
             hidden=tuple(hidden),
@@ -84,7 +90,7 @@ class Weights:
 
         Every matrix that is read whole for each token is rounded as int8 keeps it. What it
         multiplies is rounded to 16 bits, or to as many as the sums of products in 32 bits permit.
-        The table stays exact, since only one row of it is read for a token.
+        The tables stay exact, since only a few rows of them are read for a token.
         """
         return replace(
             self,

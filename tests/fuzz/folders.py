@@ -277,7 +277,9 @@ def check(found: Checkpoint) -> None:
     assert {name: array.shape for name, array in found.weights.items()} == config.shapes()
     assert found.tokenizer.vocab_size == config.vocab_size
     if config.hidden_size * config.vocab_size < 1 << 20:
-        stepper = engine.build(config, found.weights, compiled=False, counts=found.counts)
+        stepper = engine.build(
+            config, found.weights, compiled=False, counts=found.counts, context=found.context
+        )
         tokens = np.arange(12) * 7 % config.vocab_size
         logits, state = stepper.prefill(np.tile(tokens, 2), stepper.initial_state(1))
         assert np.isfinite(logits).all()
