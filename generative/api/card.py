@@ -22,6 +22,8 @@ _SCORES = (
     ("nats per token", "nats_per_token"),
     ("perplexity per token", "perplexity"),
 )
+# Fields of `ModelConfig` that have lines of their own.
+_NAMES = ("labels", "features", "feature_sizes")
 
 
 def write(folder: Path, note: str = "") -> None:
@@ -51,7 +53,8 @@ def render(folder: Path, note: str = "") -> str:
         "",
         "## Recipe",
         "",
-        *(f"- {key}: {value}" for key, value in config.to_dict().items() if key != "labels"),
+        *(f"- {key}: {value}" for key, value in config.to_dict().items() if key not in _NAMES),
+        *([f"- context features: {', '.join(config.features)}"] if config.features else []),
         *(f"- {key}: {value}" for key, value in training.items()),
         *(["- budget: {amount} {unit}".format(**recipe["budget"])] if "budget" in recipe else []),
         "",
@@ -108,6 +111,7 @@ def describe(path: Path) -> dict[str, Any]:
             f"{shape.num_layers}x{shape.hidden_size} {shape.cell}, {parameters:,} parameters, "
             f"{size / 1e6:.1f} MB, {loaded.tokenizer.name} tokenizer with {shape.vocab_size} tokens"
             + (f", counts of up to {counts.order} tokens" if counts else "")
+            + (f", {len(shape.features)} context features" if shape.features else "")
             + (f", styles {', '.join(shape.labels)}" if shape.labels else "")
         ),
         "parameters": parameters,

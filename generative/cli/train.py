@@ -113,6 +113,13 @@ model_options = [
     ),
     option(
         Section.MODEL,
+        "--context-features",
+        metavar="auto|none|NAME,...",
+        help="What the network reads beside each token: names of context features, such as "
+        "bar_position; auto takes several for music and none for text. [auto]",
+    ),
+    option(
+        Section.MODEL,
         "--ngram-order",
         type=click.IntRange(0),
         metavar="N",

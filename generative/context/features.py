@@ -17,6 +17,7 @@ from generative.context.records import (
     PITCHES,
     SLOTS,
 )
+from generative.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ def parse_names(value: str | Sequence[str]) -> tuple[str, ...] | None:
         The names; None for "auto".
 
     Raises:
-        ValueError: an unknown name, or one twice.
+        OptionError: an unknown name, or one twice.
     """
     parts = value.split(",") if isinstance(value, str) else value
     names = tuple(part.strip() for part in parts if part.strip())
@@ -106,13 +107,13 @@ def check_names(names: tuple[str, ...]) -> None:
     """Refuse names of features that do not exist.
 
     Raises:
-        ValueError: an unknown name, or one twice.
+        OptionError: an unknown name, or one twice.
     """
     for name in names:
         if name not in FEATURES:
             known = ", ".join(
                 f.name if f.count == 1 else f"{f.name}_0..{f.name}_{f.count - 1}" for f in FAMILIES
             )
-            raise ValueError(f"unknown context feature {name!r:.50}; known: {known}")
+            raise OptionError(f"unknown context feature {name!r:.50}; known: {known}")
     if len(set(names)) < len(names):
-        raise ValueError(f"context features must differ from each other: {', '.join(names):.200}")
+        raise OptionError(f"context features must differ from each other: {', '.join(names):.200}")

@@ -14,6 +14,7 @@ from generative.context import records
 from generative.context.features import FEATURES, check_names
 from generative.context.operations import INTERPRETED
 from generative.context.records import KINDS
+from generative.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -43,14 +44,14 @@ def tables_for(tokenizer: object, names: Sequence[str]) -> Tables:
     """The tables of these features; they are off without any.
 
     Raises:
-        ValueError: there is no feature of a name, or the tokenizer has no features.
+        OptionError: there is no feature of a name, or the tokenizer has no features.
     """
     if not names:
         return records.NO_CONTEXT
     check_names(tuple(names))
     if not isinstance(tokenizer, Contextual):
         name = getattr(tokenizer, "name", type(tokenizer).__name__)
-        raise ValueError(f"the {name} tokenizer has no context features")
+        raise OptionError(f"the {name} tokenizer has no context features")
     return tokenizer.context_tables(names)
 
 

@@ -290,7 +290,8 @@ def _read_in(net: Any, context: Any, memory: Any, tokens: Any, features: Any, ga
         if context.is_on:
             _read_context(context, memory, b, tokens[b], features)
             for place in range(features.shape[0]):
-                gates[b] += net.feature_table[features[place]]
+                for j in range(gates.shape[1]):
+                    gates[b, j] += net.feature_table[features[place], j]
 
 
 @inner

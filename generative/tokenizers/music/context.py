@@ -33,7 +33,7 @@ def context_tables(names: Sequence[str]) -> Tables:
     """The tables of the features of these names.
 
     Raises:
-        ValueError: there is no feature of a name.
+        OptionError: there is no feature of a name.
     """
     kinds = np.zeros(VOCAB_SIZE, np.int8)
     values = np.zeros(VOCAB_SIZE, np.int32)

@@ -199,7 +199,7 @@ class MusicTokenizer:
         """What each id means to the context features of these names.
 
         Raises:
-            ValueError: there is no feature of a name.
+            OptionError: there is no feature of a name.
         """
         return context.context_tables(names)
 
