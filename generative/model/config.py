@@ -31,6 +31,12 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "tuple[str, ...]": (list, tuple),
     "tuple[int, ...]": (list, tuple),
 }
+# The field that has several values -> the type of each, and what these are in an error.
+_ITEMS: dict[str, tuple[type, str]] = {
+    "labels": (str, "names"),
+    "features": (str, "names"),
+    "feature_sizes": (int, "whole numbers"),
+}
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -176,9 +182,9 @@ class ModelConfig:
             known = isinstance(value, _JSON_TYPES[types[name]])
             if not known or isinstance(value, bool) != (types[name] == "bool"):
                 raise ValueError(f"{name} must be of type {types[name]}, not {value!r:.30}")
-        for name, kind in (("labels", str), ("features", str), ("feature_sizes", int)):
+        for name, (kind, what) in _ITEMS.items():
             if not all(type(value) is kind for value in values.get(name, ())):
-                raise ValueError(f"{name} must be of type {types[name]}")
+                raise ValueError(f"{name} must be {what}")
         lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         try:
             return cls(**{**values, **lists})

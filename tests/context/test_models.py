@@ -183,8 +183,8 @@ def test_a_model_needs_the_reader_of_its_features() -> None:
         ({"features": ["a", "a"], "feature_sizes": [2, 2]}, "features must differ"),
         ({"features": ["a"], "feature_sizes": [0]}, "feature_sizes must be at least 1"),
         ({"features": ["a"], "feature_sizes": [1 << 40]}, "65,536 at most"),
-        ({"features": ["a"], "feature_sizes": [True]}, "feature_sizes must be of type"),
-        ({"features": [1], "feature_sizes": [3]}, "features must be of type"),
+        ({"features": ["a"], "feature_sizes": [True]}, "feature_sizes must be whole numbers"),
+        ({"features": [1], "feature_sizes": [3]}, "features must be names"),
     ],
 )
 def test_shapes_that_cannot_be_built(changes: dict[str, Any], message: str) -> None:
