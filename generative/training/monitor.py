@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
 SAMPLE_TOKENS = 120
 SAMPLE_TEMPERATURE = 0.8
-DRAWING_SECONDS = (
-    10.0  # between two drawings of the curve, each of which takes as long as many steps
-)
+DRAWING_SECONDS = 10.0  # the time between two drawings of the curve, which take long for a step
 SPEED_TOLERANCE = 0.1  # A speed that differs by more than this part of the expected is reported.
 
 
