@@ -65,5 +65,5 @@ def model(trained: Path) -> TextModel:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let groups, which one worker has to run alone, begin first."""
+    """Let groups begin first: each is one worker's, and they take longest."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPTIONS: dict[str, Any] = {
-    "steps": 600,
+    "steps": 300,
     "hidden": 16,
     "batch_size": 4,
     "sequence_length": 16,
     "precision": "float32",
     "dropout": 0.2,
 }
-LONGEST_LIFE_SECONDS = 1.0
+LONGEST_LIFE_SECONDS = 0.6
 # Of a run whose every write fails once: one validation.
 SHORT = {**OPTIONS, "steps": 3}
 # What a process that trains comes to.
@@ -310,6 +310,9 @@ def main() -> None:
         folder = Path(name)
         corpus = folder / "corpus.txt"
         corpus.write_text("".join(f"{n} bottles stand upon the wall.\n" for n in range(800)))
+        torch.set_num_threads(1)
+        # What a run imports and compiles is then there in every process that is forked.
+        generative.train(corpus, folder / "before", **SHORT)
         hits, runs = kill_and_resume(corpus, folder, arguments.kills, arguments.seed)
         print(f"{hits} kills over {runs} runs: every run came to the undisturbed run's weights")
         full = fill_disk(corpus, folder, arguments.full_disks)
@@ -319,7 +322,6 @@ def main() -> None:
         print("SIGTERM and SIGHUP before the first validation: continued to the same weights")
         two_at_once(corpus, folder, undisturbed)
         print("a second run in a folder is refused, and the first comes to its weights")
-        torch.set_num_threads(1)
         stop_half_way(corpus, folder / "stopped")
         outcomes = damage(
             corpus,

@@ -31,6 +31,7 @@ main(["train", *sys.argv[1:]])
 """
 
 
+@pytest.mark.xdist_group("survival")  # the longest test begins first
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_and_damaged_runs_come_to_the_same_weights() -> None:
     options = ["--kills", "4", "--damages", "12", "--full-disks", "3"]

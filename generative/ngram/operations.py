@@ -31,7 +31,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from generative.ngram.records import (
-    CACHE_DISCOUNT,
     CHAIN_CANDIDATES,
     CHAIN_LENGTHS,
     DISCOUNT,
@@ -42,6 +41,7 @@ from generative.ngram.records import (
     LEAST_TOTAL,
     LEVELS,
     LONG_MATCH,
+    MATCH_DISCOUNTS,
     MATCH_LENGTHS,
     MAX_HISTORY,
     MAX_STEPS,
@@ -235,8 +235,8 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
             p[ids[place]] = base
         unseen = base
         reached = 0
-        for least in MATCH_LENGTHS:
-            total, types = 0, 0
+        for number, least in enumerate(MATCH_LENGTHS):
+            discount, total, types = np.float32(MATCH_DISCOUNTS[number]), 0, 0
             for place in range(count):
                 if lengths[place] >= least:
                     types += 1 if counts[ids[place]] == 0 else 0
@@ -245,14 +245,14 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
             if total == 0:
                 break
             reached += 1
-            backoff = np.float32(CACHE_DISCOUNT * types / total)
+            backoff = discount * np.float32(types) / np.float32(total)
             unseen *= backoff
             for place in range(count):
                 token = ids[place]
                 if counts[token] >= 0:
                     p[token] *= backoff
                     if counts[token] > 0:
-                        p[token] += (counts[token] - np.float32(CACHE_DISCOUNT)) / total
+                        p[token] += (counts[token] - discount) / np.float32(total)
                     counts[token] = -1  # done
             for place in range(count):
                 counts[ids[place]] = 0

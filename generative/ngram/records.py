@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 # short agreements alone, those of a repetitive document fill it and hide a long one far back.
 CHAIN_LENGTHS = (12, 3)
 # Agreements are told apart by these numbers of tokens. The least is that of the shortest chain.
-MATCH_LENGTHS = (3, 5, 8, 16, 32, 64, 128, 256)
+MATCH_LENGTHS = (3, 4, 5, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
+# The discount of the counts at each of them. What follows a long agreement is more certain.
+MATCH_DISCOUNTS = tuple(0.4 if length < 8 else 0.1 for length in MATCH_LENGTHS)
 # Of the candidates that agree so far only the latest is compared further back.
 LONG_MATCH = 32
 CHAIN_CANDIDATES = 32  # At most so many of the latest candidates of a chain are counted.
 CANDIDATES = CHAIN_CANDIDATES * len(CHAIN_LENGTHS)
-DISCOUNT = 0.65
-CACHE_DISCOUNT = 0.5
+DISCOUNT = 0.65  # of the static counts
 LARGEST_EXACT_COUNT = 16
 LEVELS_PER_OCTAVE = 8
 # level -> count: exact up to the largest exact count, then geometric

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from generative.ngram.model import CountModel
 
 SCORED_TOKENS = 250_000  # The score after training reads about so much held-out data at most.
-CLOSING_SECONDS = 0.5  # the time to load and write files and to leave
+CLOSING_SECONDS = 0.6  # the time to draw the curve, to load and write files, and to leave
 TEMPERATURE_NOTE = "temperature"  # The weights file has this note once the weights are calibrated.
 
 

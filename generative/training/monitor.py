@@ -5,9 +5,12 @@ They only report: nothing about a run depends on them.
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import TYPE_CHECKING
 
 from generative import checkpoint, engine
+from generative.errors import FileError
 from generative.model.stepper import TorchStepper
 from generative.sampling import Request, SamplingOptions, collect, sample
 from generative.training.augment import Augmentable
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 SAMPLE_TOKENS = 120
 SAMPLE_TEMPERATURE = 0.8
+DRAWING_SECONDS = 10.0  # the time between two drawings of the curve, which take long for a step
 SPEED_TOLERANCE = 0.1  # A speed that differs by more than this part of the expected is reported.
 
 
@@ -81,14 +85,19 @@ class Monitor:
         if options.wandb is not None:
             self._logs.append(WandbLog(folder, options.wandb, checkpoint.read_config(folder)[1]))
         self._console = Console(say)
+        self._undrawn: list[Metrics] = []
+        self._draws_from = 0.0
 
     def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._console.close()
         for log in self._logs:
             log.close()
+        # An error of the run is not hidden by one of the drawing.
+        with contextlib.suppress(FileError) if kind else contextlib.nullcontext():
+            self._draw()
 
     def on_step(self, progress: Progress, fraction: float) -> None:
         """Move the progress bar."""
@@ -99,7 +108,10 @@ class Monitor:
         metrics = progress.history[-1]
         sample_text = self._sample(average, metrics.step)
         write_metrics(self._folder, progress.history)
-        draw_curve(self._folder, progress.history)
+        self._undrawn = progress.history
+        if time.monotonic() >= self._draws_from:
+            self._draw()
+            self._draws_from = time.monotonic() + DRAWING_SECONDS
         weights = {f"weights/{k}": v.cpu().numpy() for k, v in average.state_dict().items()}
         for log in self._logs:
             log.add(metrics, sample_text, weights if self._histograms else {})
@@ -108,6 +120,12 @@ class Monitor:
     def on_warning(self, messages: list[str]) -> None:
         """Show the messages."""
         self._console.say(messages)
+
+    def _draw(self) -> None:
+        """Draw the curve if there are validations that it does not show."""
+        history, self._undrawn = self._undrawn, []
+        if history:
+            draw_curve(self._folder, history)
 
     def _lines(self, metrics: Metrics, is_best: bool, sample_text: str | None) -> Iterator[str]:
         """The lines of a validation."""

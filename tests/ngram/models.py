@@ -10,12 +10,12 @@ import numpy as np
 from generative.ngram.counting import count
 from generative.ngram.model import CountModel
 from generative.ngram.records import (
-    CACHE_DISCOUNT,
     CHAIN_CANDIDATES,
     CHAIN_LENGTHS,
     DISCOUNT,
     LEAST_P,
     LONG_MATCH,
+    MATCH_DISCOUNTS,
     MATCH_LENGTHS,
 )
 from generative.ngram.symbols import NO_AXIS, symbols_of
@@ -100,7 +100,7 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
     found = [candidate for chain in chains for candidate in chain]
     p = [1 / vocab_size] * vocab_size
     unseen, reached = 1 / vocab_size, 0
-    for least in MATCH_LENGTHS:
+    for least, discount in zip(MATCH_LENGTHS, MATCH_DISCOUNTS, strict=True):
         following: dict[int, int] = {}
         for token, length in found:
             if length >= least:
@@ -109,10 +109,10 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
             break
         reached += 1
         total = sum(following.values())
-        backoff = CACHE_DISCOUNT * len(following) / total
+        backoff = discount * len(following) / total
         unseen *= backoff
         p = [
-            max(following.get(token, 0) - CACHE_DISCOUNT, 0) / total + backoff * old
+            max(following.get(token, 0) - discount, 0) / total + backoff * old
             for token, old in enumerate(p)
         ]
     return [math.log(value / unseen) for value in p], reached

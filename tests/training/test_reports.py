@@ -12,6 +12,8 @@ import pytest
 
 import generative
 from generative.errors import FileError
+from generative.tokenizers.byte import ByteTokenizer
+from generative.training import monitor
 from generative.training.reports import EventLog, Metrics, ReportOptions, WandbLog
 
 if TYPE_CHECKING:
@@ -83,3 +85,38 @@ def test_weights_and_biases_are_told_where_they_are_installed(
     assert told[1]["weights/bias"] == 10
     assert told[1]["step"] == 3
     assert told[-1] == {"finished": True}
+
+
+def test_a_curve_is_drawn_now_and_then_and_at_the_end(
+    rhyme: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def draw(_: Path, history: list[Metrics]) -> None:
+        drawn.append(history[-1].step)
+
+    monkeypatch.setattr(monitor, "draw_curve", draw)
+    options: dict[str, Any] = {"hidden": 16, "batch_size": 4, "sequence_length": 16}
+    generative.train(rhyme, tmp_path / "model", steps=20, **options)
+    assert drawn == [2, 20]
+    monkeypatch.setattr(monitor, "DRAWING_SECONDS", 0.0)
+    generative.train(rhyme, tmp_path / "model", steps=40, resume=True, **options)
+    assert drawn[2:] == list(range(24, 41, 4))
+
+
+def test_a_curve_that_cannot_be_drawn_does_not_hide_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise FileError("no space")
+
+    def observer() -> monitor.Monitor:
+        made = monitor.Monitor(tmp_path, ByteTokenizer(), print, ReportOptions(), None)
+        made._undrawn = [METRICS]
+        return made
+
+    monkeypatch.setattr(monitor, "draw_curve", full)
+    with pytest.raises(ValueError, match="the run's"), observer():
+        raise ValueError("the run's")
+    with pytest.raises(FileError, match="no space"), observer():
+        pass
