@@ -189,7 +189,8 @@ def test_a_run_can_learn_from_everything(rhyme: Path, tmp_path: Path) -> None:
 
 
 def test_every_option_of_train_is_a_field_or_a_setting() -> None:
-    derived = {"vocab_size", "labels"}  # fields that the tokenizer and the corpus decide
+    # These fields follow from the tokenizer, the corpus and `context_features`.
+    derived = {"vocab_size", "labels", "features", "feature_sizes"}
     configs = (ModelConfig, TrainingConfig)
     known = {field.name for config in configs for field in fields(config)} - derived
     known |= {*UNITS, *ALIASES, *(field.name for field in fields(ReportOptions))}
