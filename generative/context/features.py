@@ -70,6 +70,7 @@ FAMILIES = (
         "pitch that would move in parallel fifths, octaves or unisons with another track",
     ),
     Family("age", VOICES, 1 + LEVELS, "time since the last onset of a track, in 17 levels"),
+    Family("next_end", 1, 2 + LONGEST_BAR_STEPS, "place in the bar at which a note ends next"),
     Family("remaining", VOICES, 1 + LEVELS, "time until a track's note ends, in 17 levels"),
 )
 FEATURES = {

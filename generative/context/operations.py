@@ -273,6 +273,20 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
         """0 for a track that has not played."""
         return 0 if m[LAST + index] == NOTHING else level(max(m[END + index] - m[CLOCK], 0))
 
+    @inner
+    def next_end(_: Any, m: Any) -> Any:
+        """0 where nothing sounds, and the greatest value where it is in a later bar."""
+        first = NOTHING
+        for slot in range(SLOTS):
+            end = m[END + slot]
+            if m[LAST + slot] != NOTHING and end > m[CLOCK] and (first == NOTHING or end < first):
+                first = end
+        if first == NOTHING:
+            return 0
+        if first >= m[BAR_BEGIN] + m[BAR_STEPS]:
+            return 1 + LONGEST_BAR_STEPS
+        return 1 + min(first - m[BAR_BEGIN], LONGEST_BAR_STEPS - 1)
+
     functions = {
         "bar_position": bar_position,
         "bar_number": bar_number,
@@ -283,6 +297,7 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
         "sounding_class": sounding_class,
         "parallel": parallel,
         "age": age,
+        "next_end": next_end,
         "remaining": remaining,
     }
     return _chained(inner, [functions[family.name] for family in FAMILIES])

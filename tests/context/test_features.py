@@ -132,6 +132,16 @@ def test_parallel_motion(moving: int, target: int, held: int, expected: int | No
     assert after(words, *names) == [0 if expected is None else 1 + expected, 0, 0, 0]
 
 
+def test_the_next_end() -> None:
+    opening = ids_of(*OPENING)
+    assert values(opening, ["next_end"])[:, 0].tolist() == [0] * len(opening)
+    held = [*OPENING, *first_note(0, 72, 48), *first_note(1, 65, 24)]
+    assert after(held, "next_end") == [25]
+    assert after([*held, "position 24"], "next_end") == [49]
+    assert after([*held, "position 48"], "next_end") == [0]
+    assert after([*OPENING, *first_note(0, 72, 96)], "next_end") == [193]  # with the next bar
+
+
 def test_the_first_voice_may_be_warned_of_the_second() -> None:
     words = [
         *OPENING, *first_note(0, 72, 24), *first_note(1, 65, 24), *first_note(2, 53, 24),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from generative.context.features import PARALLEL_SLOTS, VOICES
 from generative.context.reader import build_tables
 from generative.context.records import KINDS
 from generative.tokenizers.music.vocabulary import (
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from generative.context.records import Tables
 
 # The context features of a new model, where the user chooses none.
-DEFAULT_FEATURES = ("bar_position", *(f"voice_{number}" for number in range(6)))
+DEFAULT_FEATURES: tuple[str, ...] = (
+    "bar_position",
+    *(f"voice_{number}" for number in range(VOICES)),
+    *("next_voice", "next_voice_pitch", "next_voice_interval"),
+    *(f"parallel_{number}" for number in range(PARALLEL_SLOTS)),
+    *(f"remaining_{number}" for number in range(VOICES)),
+    "next_end",
+)
 # The values of these types are their indices in the table of bars.
 _INDEXED = ("beats", "unit")
 
