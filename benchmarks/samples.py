@@ -1,26 +1,39 @@
-"""How near a music model's samples come to its corpus, by MusPy's metrics, and what they copy.
+"""How near a music model's samples come to its corpus, and what they copy.
 
     pip install muspy
     python benchmarks/samples.py chorales=path/to/chorales other=path/to/midi --temperatures 0.8 1
 
 For each model (NAME=CORPUS: a folder, a glob or a file of the MIDI that it learnt from) it draws
-pieces of 16 bars and gives the mean of each metric over them beside the mean over the corpus's own
-windows of 16 bars; a star marks what is off by more than 10%. Both sides are in the form that the
-model's tokens give. Then comes how many of the tokens a passage of twelve, heard before in the same
-piece, announced rightly: how much pieces repeat themselves. The last line says how many samples
-share a run of 32 notes or more with the corpus, in any key, in the texture or in one part
-(`generative.scoring.copies`).
+pieces of 16 bars and compares them with the corpus. Both sides are in the form that the model's
+tokens give. A star marks what is off by more than 10%.
 
-Metrics are those of MusPy (Dong et al., 2020, "MuSPy: a toolkit for symbolic music generation").
+- The metrics of MusPy (Dong et al., 2020, "MusPy: a toolkit for symbolic music generation") are
+  means over the samples, and over the windows of 16 bars of the corpus. Without MusPy they are left
+  out.
+- The measures of `measures.MEASURES` follow: parallel fifths, octaves and unisons in 100 chord
+  changes, how pieces end, the Jaccard overlap of bars that are 4 or 8 bars apart, and the share of
+  tracks that sound in at least half of the bars after they enter. Those that depend on the length
+  of a piece are compared with the corpus's windows, the others with its whole pieces.
+- The share of repeated tokens is that of the tokens that a passage of twelve, heard before in the
+  same piece, announced rightly.
+- The overlapping areas of histograms, as in Yang and Lerch (2020, "On the evaluation of generative
+  models in music"), are those of the samples and the corpus, beside those of two halves of the
+  corpus. Few samples have smaller areas than many.
+- The last line says how many samples share a run of 32 notes or more with the corpus, in any key,
+  in the texture or in one part (`generative.scoring.copies`).
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import math
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
+
+from measures import HISTOGRAMS, MEASURES, mean, overlap
 
 import generative
 from generative.api.music_model import MusicModel
@@ -38,6 +51,7 @@ WINDOW_BARS = 16
 COPIED_NOTES = 32  # a run of so many is a copy
 PASSAGE_TOKENS = 12  # two or three notes
 TOLERANCE = 0.1
+HAS_MUSPY = importlib.util.find_spec("muspy") is not None
 METRICS = (
     "pitch_range",
     "pitch_class_entropy",
@@ -76,14 +90,14 @@ def windows(piece: Piece) -> Iterator[Piece]:
         yield piece.clipped(end).since(begin)
 
 
-def mean_of(pieces: Sequence[Piece]) -> dict[str, float]:
-    """Each metric's mean over the pieces that it applies to."""
+def metrics_of(pieces: Sequence[Piece]) -> dict[str, float]:
+    """The mean of each MusPy metric over the pieces that it applies to; empty without MusPy."""
+    if not HAS_MUSPY:
+        return {}
     values = [measured(piece) for piece in pieces]
-    means = {}
-    for name in METRICS:
-        defined = [row[name] for row in values if not math.isnan(row[name])]
-        means[name] = sum(defined) / len(defined) if defined else math.nan
-    return means
+    return {
+        name: mean(row[name] for row in values if not math.isnan(row[name])) for name in METRICS
+    }
 
 
 def repeated(model: MusicModel, pieces: Sequence[Piece]) -> float:
@@ -98,7 +112,57 @@ def repeated(model: MusicModel, pieces: Sequence[Piece]) -> float:
             found += followers.get(passage) == ids[place]
             followers[passage] = ids[place]
         shares.append(found / (len(ids) - 1))
-    return sum(shares) / len(shares)
+    return mean(shares)
+
+
+@dataclass(frozen=True)
+class Side:
+    """The pieces that are compared: samples or a corpus.
+
+    Attributes:
+        whole: all pieces.
+        cut: pieces of 16 bars.
+    """
+
+    whole: Sequence[Piece]
+    cut: Sequence[Piece]
+
+    def rows(self, model: MusicModel) -> dict[str, float]:
+        """What is measured, by its name."""
+        rows = metrics_of(self.cut)
+        for name, measure in MEASURES.items():
+            rows[name] = measure.of(self.cut if measure.needs_equal_lengths else self.whole)
+        return {**rows, "repeated tokens": repeated(model, self.cut)}
+
+
+def print_rows(samples: dict[str, float], corpus: dict[str, float]) -> None:
+    """Print what is measured of both sides, and their ratios."""
+    print(f"{'':>22}{'samples':>10}{'corpus':>10}{'ratio':>8}")
+    for name, value in samples.items():
+        other = corpus[name]
+        ratio = value / other if other else math.nan
+        far = "" if abs(ratio - 1) <= TOLERANCE or value == other else " *"
+        print(f"{name:>22}{value:>10.4f}{other:>10.4f}{ratio:>8.3f}{far}")
+
+
+def print_overlaps(samples: Sequence[Piece], corpus: Sequence[Piece]) -> None:
+    """Print the overlapping areas of histograms."""
+    print(f"{'overlapping area':>22}{'samples':>10}{'halves':>10}")
+    for name, histogram in HISTOGRAMS.items():
+        of_samples = overlap(histogram(samples), histogram(corpus))
+        of_halves = overlap(histogram(corpus[::2]), histogram(corpus[1::2]))
+        print(f"{name:>22}{of_samples:>10.4f}{of_halves:>10.4f}")
+
+
+def print_copies(samples: Sequence[Piece], known: Sequence[copies.Symbols]) -> None:
+    """Print how long the runs are that samples share with a corpus."""
+    found = copies.longest_copies([copies.of_piece(piece) for piece in samples], known)
+    lengths = sorted(copied.length for copied in found)
+    share = sum(length >= COPIED_NOTES for length in lengths) / len(lengths)
+    print(
+        f"longest copied run: median {lengths[len(lengths) // 2]} notes, most {lengths[-1]}; "
+        f"{share:.1%} of samples copy {COPIED_NOTES} notes or more"
+    )
 
 
 def compare(name: str, source: str, options: argparse.Namespace) -> None:
@@ -108,10 +172,12 @@ def compare(name: str, source: str, options: argparse.Namespace) -> None:
     read = cast("Corpus[Piece]", read_corpus([source], kind="music"))
     learnt = [model.tokenizer.normal_form(document.content) for document in read.documents]
     known = [copies.of_piece(piece) for piece in learnt]
-    cut = [window for piece in learnt for window in windows(piece)]
-    corpus_means = mean_of(cut)
-    corpus_repeats = repeated(model, cut)
-    print(f"{name}: {options.count} samples; the corpus has {len(cut)} windows of 16 bars")
+    corpus = Side(learnt, [window for piece in learnt for window in windows(piece)])
+    corpus_rows = corpus.rows(model)
+    print(
+        f"{name}: {options.count} samples; the corpus has {len(learnt)} pieces "
+        f"and {len(corpus.cut)} windows of {WINDOW_BARS} bars"
+    )
     for temperature in options.temperatures:
         began = time.perf_counter()
         made = model.generate(
@@ -120,30 +186,15 @@ def compare(name: str, source: str, options: argparse.Namespace) -> None:
             top_p=options.top_p,
             seed=options.seed,
             num_return_sequences=options.count,
+            voice_leading=options.voice_leading,
         )
         seconds = time.perf_counter() - began
         pieces = [sequence.piece for sequence in made.sequences]
-        means = mean_of(pieces)
-        print(f"\ntemperature {temperature:g}, top-p {options.top_p or 1:g} ({seconds:.0f} s)")
-        print(f"{'':>22}{'samples':>10}{'corpus':>10}{'ratio':>8}")
-        for metric in METRICS:
-            ratio = means[metric] / corpus_means[metric] if corpus_means[metric] else math.nan
-            far = (
-                "" if abs(ratio - 1) <= TOLERANCE or means[metric] == corpus_means[metric] else " *"
-            )
-            print(
-                f"{metric:>22}{means[metric]:>10.4f}{corpus_means[metric]:>10.4f}{ratio:>8.3f}{far}"
-            )
-        print(
-            f"repeated: {repeated(model, pieces):.1%} of tokens, in the corpus {corpus_repeats:.1%}"
-        )
-        found = copies.longest_copies([copies.of_piece(piece) for piece in pieces], known)
-        lengths = sorted(copied.length for copied in found)
-        share = sum(length >= COPIED_NOTES for length in lengths) / len(lengths)
-        print(
-            f"longest copied run: median {lengths[len(lengths) // 2]} notes, most {lengths[-1]}; "
-            f"{share:.1%} of samples copy {COPIED_NOTES} notes or more"
-        )
+        led = ", voice leading" if options.voice_leading else ""
+        print(f"\ntemperature {temperature:g}, top-p {options.top_p or 1:g}{led} ({seconds:.0f} s)")
+        print_rows(Side(pieces, pieces).rows(model), corpus_rows)
+        print_overlaps(pieces, learnt)
+        print_copies(pieces, known)
 
 
 def main() -> None:
@@ -154,7 +205,10 @@ def main() -> None:
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.8, 0.9, 1.0])
     parser.add_argument("--top-p", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--voice-leading", action="store_true")
     options = parser.parse_args()
+    if not HAS_MUSPY:
+        print("MusPy is not installed, so its metrics are left out: pip install muspy")
     for pair in options.models:
         name, equals, source = pair.partition("=")
         if not equals:

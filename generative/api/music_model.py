@@ -151,6 +151,7 @@ class MusicModel(TrainedModel[MusicSource, Piece]):
             key_of(piece) if key == KEY_OF_MELODY else key,
             request.get("pitch_range"),
             instruments=substitution.instruments,
+            voice_leading=request.get("voice_leading"),
         )
         grammar = MelodyGrammar(self.tokenizer, substitution.melody, limits)
         attempts = self._draw(stepper, grammar, grammar.start(), length, best_of)
@@ -216,6 +217,7 @@ class MusicModel(TrainedModel[MusicSource, Piece]):
             request.get("tempo"),
             request.get("instruments"),
             density,
+            request.get("voice_leading"),
         )
 
     def _density(self, text: str, primer: Piece | None) -> float:

@@ -50,12 +50,15 @@ class VoiceRequest(TypedDict, total=False):
         `pitch_range` restricts drums.
     instruments: "piano,bass,drums", or General MIDI names and numbers from 0. Each of them plays
         in a track of its own, and no other instruments do.
+    voice_leading: whether voices that move at one step avoid parallel fifths, octaves and unisons
+        wherever another pitch may sound (see `MusicLimits`).
     max_new_tokens: the largest number of tokens to generate.
     """
 
     key: str | Iterable[int] | None
     pitch_range: str | tuple[int, int] | None
     instruments: str | Sequence[str | int] | None
+    voice_leading: bool | None
     max_new_tokens: int | None
 
 
@@ -91,7 +94,8 @@ class HarmoniseRequest(VoiceRequest, total=False):
     """What is asked of voices around a melody, beside the options of `VoiceRequest`.
 
     The key, the range and the instruments are those of the new voices; without `instruments` the
-    model decides how many voices there are and what plays them.
+    model decides how many voices there are and what plays them. `voice_leading` keeps the new
+    voices from parallels with each other and with the melody.
 
     melody_track: the number of the track that holds the melody, counted from 1 among the tracks
         with notes [1]; the other tracks are left out.

@@ -108,6 +108,13 @@ limits_argument = gathered(
         metavar="NAMES",
         help='Instruments, each of which plays: "piano,bass,drums".',
     ),
+    option(
+        Section.MUSIC,
+        "--voice-leading",
+        is_flag=True,
+        default=None,
+        help="No parallel fifths, octaves or unisons between voices.",
+    ),
 )
 format_options = [
     option(

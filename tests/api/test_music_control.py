@@ -123,14 +123,20 @@ def test_an_excerpt_is_cut_at_bar_lines() -> None:
 # What no draw may break.
 
 
-def walk(grammar: Any, state: Any, rng: np.random.Generator, at_most: int = 9000) -> list[int]:
+def walk(
+    grammar: Any,
+    state: Any,
+    rng: np.random.Generator,
+    at_most: int = 9000,
+    likes: NDArray[np.float64] = LIKES,
+) -> list[int]:
     """Tokens drawn from random logits that change at each step, until the end."""
     drawn: list[int] = []
     while len(drawn) < at_most:
         mask = grammar.allowed(state)
         choices = np.flatnonzero(mask)
         assert choices.size
-        token = int(choices[(LIKES[choices] + rng.gumbel(size=choices.size)).argmax()])
+        token = int(choices[(likes[choices] + rng.gumbel(size=choices.size)).argmax()])
         if token == TOKENIZER.start_id:
             return drawn
         state = grammar.advance(state, token)

@@ -13,7 +13,7 @@ from tests.fuzz.entropy import Entropy
 
 N = TypeVar("N", int, float)
 SEEDS = (
-    "D minor|C3-C6|3/4|120|piano,bass,drums|4|2",
+    "D minor|C3-C6|3/4|120|piano,bass,drums|4|2|voices",
     "Eb major||||||",
     "F♯ harmonic minor|48-84|12/8|90|violin|0.25|1",
     "C D E G A|C-1-G9|4/4||19,128|24|3",
@@ -33,11 +33,17 @@ def run(data: bytes) -> None:
     """Parse all options and follow the grammar for a while."""
     entropy = Entropy(data)
     way = entropy.byte()
-    fields = [*entropy.rest().decode("utf-8", "replace").split("|"), *[""] * 7][:7]
-    key, pitches, meter, tempo, instruments, density, bars = (f or None for f in fields)
+    fields = [*entropy.rest().decode("utf-8", "replace").split("|"), *[""] * 8][:8]
+    key, pitches, meter, tempo, instruments, density, bars, voices = (f or None for f in fields)
     try:
         limits = MusicLimits.of(
-            key, pitches, meter, _number(tempo, int), instruments, _number(density, float)
+            key,
+            pitches,
+            meter,
+            _number(tempo, int),
+            instruments,
+            _number(density, float),
+            voices is not None,
         )
         parse_pitch(fields[0])
     except OptionError:

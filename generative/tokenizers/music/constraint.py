@@ -10,6 +10,7 @@ from generative.tokenizers.music import limited
 from generative.tokenizers.music.limits import MusicLimits
 from generative.tokenizers.music.state import State
 from generative.tokenizers.music.vocabulary import describe, is_measured_exactly
+from generative.tokenizers.music.voices import voices_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from generative.tokenizers.music.request import LimitedState
     from generative.tokenizers.music.tokenizer import MusicTokenizer
+    from generative.tokenizers.music.voices import Voices
 
 # Types of token after which no event is incomplete.
 COMPLETE_TYPES = ("start", "bar", "unit", "key", "tempo", "pedal", "value", "duration")
@@ -30,7 +32,8 @@ class MusicGrammar:
     With `bars`, a piece ends in its `bars`-th bar; with `seconds`, nothing begins so late or later,
     and it ends when no further bar fits (a performance: in the last second); with both, whichever
     comes first. Else it may end after any note. `limits` keep what is new to a key, a range, a
-    meter, a tempo, instruments or a density. States are immutable, so that beams can share them.
+    meter, a tempo, instruments, a density or voice leading. States are immutable, so that beams can
+    share them.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class MusicGrammar:
         if bars is not None and tokenizer.grid == PERFORMANCE:
             raise OptionError("a performance has no bars to count: say how many seconds")
         if limits and limits.need_beats and tokenizer.grid == PERFORMANCE:
-            raise OptionError("a performance keeps to a key and a range; other limits need beats")
+            raise OptionError("a performance has no beats: limit only pitches and voice leading")
         if bars is not None and limits and limits.meter and not is_measured_exactly(*limits.meter):
             n, d = limits.meter
             raise OptionError(f"bars of {n}/{d} are no whole steps, so they cannot be counted")
@@ -62,8 +65,9 @@ class MusicGrammar:
 
     def start(self) -> LimitedState:
         """The state before the first token."""
-        music = State(grid=self.tokenizer.grid, controls=self.tokenizer.controls)
-        return limited.begin(music, self.limits, bars=self.bars, deadline_seconds=self.seconds)
+        return limited.begin(
+            self._opening, self.limits, bars=self.bars, deadline_seconds=self.seconds
+        )
 
     def resume(self, ids: Sequence[int], *, from_bar_line: bool = False) -> LimitedState:
         """The state after the tokens of a primer; bars and seconds count from its end.
@@ -93,10 +97,22 @@ class MusicGrammar:
             bars=self.bars,
             deadline_seconds=deadline,
             opens_with_bar=opens_with_bar,
+            voices=self._voices(ids),
         )
         if not self.allowed(state).any():
             raise ValueError("nothing can follow the primer within the limits; give it more room")
         return state
+
+    @property
+    def _opening(self) -> State:
+        """The state of the grammar before the first token."""
+        return State(grid=self.tokenizer.grid, controls=self.tokenizer.controls)
+
+    def _voices(self, ids: Sequence[int]) -> Voices | None:
+        """Return what each track of a primer has played last; None where no limit needs it."""
+        if not self.limits.voice_leading:
+            return None
+        return voices_of((i for i in ids if i != self.tokenizer.start_id), self._opening)
 
     def advance(self, state: LimitedState, token: int) -> LimitedState:
         """The state after a token.

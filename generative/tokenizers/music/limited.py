@@ -15,6 +15,7 @@ from generative.tokenizers.music.limits import MusicLimits
 from generative.tokenizers.music.narrowing import narrowings_of, tempo_is_due
 from generative.tokenizers.music.request import LimitedState, Progress, Request
 from generative.tokenizers.music.vocabulary import type_and_index
+from generative.tokenizers.music.voices import after_pitch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from generative.tokenizers.music.grammar import Window
     from generative.tokenizers.music.state import State
+    from generative.tokenizers.music.voices import Voices
 
 _BAR_FIRST = ("bar", "start")
 # After a primer of another tempo the new tempo comes first, at the next bar line.
@@ -37,6 +39,7 @@ def begin(
     bars: int | None = None,
     deadline_seconds: float | None = None,
     opens_with_bar: bool = False,
+    voices: Voices | None = None,
 ) -> LimitedState:
     """The state before the first token of what was asked for, which may follow a primer.
 
@@ -46,13 +49,20 @@ def begin(
         bars: how many may begin; None is any number.
         deadline_seconds: nothing begins then or later; None is no deadline.
         opens_with_bar: whether what is new begins with a bar.
+        voices: what each track of the primer has played last; None without a primer.
     """
     limits = limits or MusicLimits()
     request = Request(limits, narrowings_of(limits), deadline_seconds, music.clock.step)
     cast = None
     if limits.instruments is not None:
         cast = cast_of(limits.instruments, music.tracks.programs)
-    return LimitedState(music, request, Progress(bars, opens_with_bar=opens_with_bar, cast=cast))
+    progress = Progress(
+        bars,
+        opens_with_bar=opens_with_bar,
+        cast=cast,
+        voices=voices or {} if limits.voice_leading else None,
+    )
+    return LimitedState(music, request, progress)
 
 
 def allowed(state: LimitedState) -> NDArray[np.bool_]:
@@ -115,23 +125,23 @@ def _windows(state: LimitedState, names: Iterable[str]) -> list[tuple[str, Windo
 
 
 def _count_bar(state: LimitedState, music: State) -> Progress:
-    bars_left, notes, bar_has_notes, _, cast = state.progress
+    bars_left, notes, bar_has_notes, _, cast, voices = state.progress
     if music.bar.part:
-        return Progress(bars_left, notes, bar_has_notes, cast=cast)
-    return Progress(_one_less(bars_left), notes, cast=cast)
+        return Progress(bars_left, notes, bar_has_notes, cast=cast, voices=voices)
+    return Progress(_one_less(bars_left), notes, cast=cast, voices=voices)
 
 
 def _count_meter(state: LimitedState, music: State) -> Progress:
     """A meter that is given after the beginning of a bar starts a new bar."""
-    bars_left, notes, _, _, cast = state.progress
+    bars_left, notes, _, _, cast, voices = state.progress
     if music.grid == PERFORMANCE or grammar.is_at_bar_line(state.music.bar):
         return state.progress
-    return Progress(_one_less(bars_left), notes, cast=cast)
+    return Progress(_one_less(bars_left), notes, cast=cast, voices=voices)
 
 
 def _count_note(state: LimitedState, _: State) -> Progress:
-    bars_left, notes, _bar_has_notes, opens_with_bar, cast = state.progress
-    return Progress(bars_left, notes + 1, True, opens_with_bar, cast)
+    bars_left, notes, _bar_has_notes, opens_with_bar, cast, voices = state.progress
+    return Progress(bars_left, notes + 1, True, opens_with_bar, cast, voices)
 
 
 def _count_instrument(state: LimitedState, music: State) -> Progress:
@@ -139,6 +149,13 @@ def _count_instrument(state: LimitedState, music: State) -> Progress:
     if instruments is None:
         return state.progress
     return state.progress._replace(cast=cast_of(instruments, music.tracks.programs))
+
+
+def _move_voice(state: LimitedState, music: State) -> Progress:
+    voices = state.progress.voices
+    if voices is None:
+        return state.progress
+    return state.progress._replace(voices=after_pitch(voices, music))
 
 
 def _one_less(bars_left: int | None) -> int | None:
@@ -150,4 +167,5 @@ _PROGRESS: dict[str, Callable[[LimitedState, State], Progress]] = {
     "unit": _count_meter,
     "duration": _count_note,
     "program": _count_instrument,
+    "pitch": _move_voice,
 }

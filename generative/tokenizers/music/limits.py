@@ -1,7 +1,7 @@
-"""The limits on new music: key, range, meter, tempo, instruments and density.
+"""The limits on new music: key, range, meter, tempo, instruments, density and voice leading.
 
-`None` is no limit. Keys and ranges do not apply to drums, which have no pitch. The module does not
-know how the grammar keeps to the limits.
+`None` is no limit. Keys, ranges and voice leading do not apply to drums, which have no pitch. The
+module does not know how the grammar keeps to the limits.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ class MusicLimits:
         density: notes a quarter note, all instruments together. After t quarter notes there are
             density * t of them, give or take `density_slack`. The exception is a note that has to
             be because the last bar is never empty and every instrument plays.
+        voice_leading: whether tracks that move at one step avoid parallel fifths, octaves and
+            unisons wherever another pitch may sound. Of a chord within a track, each note is kept
+            from them, and other tracks are kept from them with its highest note only.
     """
 
     pitch_classes: frozenset[int] | None = None
@@ -63,6 +66,7 @@ class MusicLimits:
     tempo: int | None = None
     instruments: tuple[int, ...] | None = None
     density: float | None = None
+    voice_leading: bool = False
 
     def __post_init__(self) -> None:
         """Refuse limits that leave no note.
@@ -95,13 +99,15 @@ class MusicLimits:
         tempo: int | None = None,
         instruments: str | Sequence[str | int] | None = None,
         density: float | None = None,
+        voice_leading: bool | None = None,
     ) -> MusicLimits | None:
         """The limits that words or numbers stand for; None if there is none.
 
         Raises:
             OptionError: words or numbers that mean nothing.
         """
-        if all(x is None for x in (key, pitch_range, meter, tempo, instruments, density)):
+        limits = (key, pitch_range, meter, tempo, instruments, density, voice_leading or None)
+        if all(limit is None for limit in limits):
             return None
         if key is not None:
             key = parse_key(key) if isinstance(key, str) else frozenset(key)
@@ -113,7 +119,7 @@ class MusicLimits:
         if meter is not None:
             meter = parse_meter(meter if isinstance(meter, str) else f"{meter[0]}/{meter[1]}")
         programs = None if instruments is None else parse_instruments(instruments)
-        return cls(key, pitch_range, meter, tempo, programs, density)
+        return cls(key, pitch_range, meter, tempo, programs, density, bool(voice_leading))
 
     @property
     def need_beats(self) -> bool:

@@ -25,6 +25,7 @@ from generative.tokenizers.music.vocabulary import (
     VALUES,
     is_measured_exactly,
 )
+from generative.tokenizers.music.voices import parallel_pitches
 
 if TYPE_CHECKING:
     from generative.tokenizers.music.limits import MusicLimits
@@ -48,6 +49,8 @@ def narrowings_of(limits: MusicLimits) -> dict[str, tuple[Narrowing, ...]]:
         tables.append(_INSTRUMENTS_AND_DENSITY)
     if limits.tempo is not None:
         tables.append(_TEMPO)
+    if limits.voice_leading:
+        tables.append(_VOICE_LEADING)  # This is last, since it keeps a pitch that all others allow.
     return {name: tuple(table[name] for table in tables if name in table) for name in VALUES}
 
 
@@ -92,7 +95,7 @@ def _note_is_due(state: LimitedState) -> bool:
 
     A piece has a note, its last bar counts by a note, and all instruments asked for play.
     """
-    bars_left, _, bar_has_notes, _, cast = state.progress
+    bars_left, _, bar_has_notes, _, cast, _ = state.progress
     return (
         not state.music.has_notes
         or (bars_left == 0 and not bar_has_notes)
@@ -289,6 +292,20 @@ def _may_play(state: LimitedState) -> bool:
     return _density_allows_note(state) and not is_too_late
 
 
+# Windows narrowed to voice leading.
+
+
+def _pitch_without_parallels(state: LimitedState, window: Window) -> Window:
+    """Forbid parallels, unless they are all that is left."""
+    voices = state.progress.voices
+    parallel = None if voices is None else parallel_pitches(voices, state.music)
+    if parallel is None:
+        return window
+    begin, end, excluded, only = window
+    free = ~parallel if only is None else only & ~parallel
+    return (begin, end, excluded, free) if free[begin:end].any() else window
+
+
 def _only(index: int) -> Window:
     return index, index + 1, None, None
 
@@ -317,3 +334,4 @@ _INSTRUMENTS_AND_DENSITY: dict[str, Narrowing] = {
     "drum": _note_of_cast,
 }
 _TEMPO: dict[str, Narrowing] = {"position": _position_of_tempo, "tempo": _tempo_of_tempo}
+_VOICE_LEADING: dict[str, Narrowing] = {"pitch": _pitch_without_parallels}

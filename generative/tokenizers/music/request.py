@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from generative.tokenizers.music.grammar import Window
     from generative.tokenizers.music.limits import MusicLimits
     from generative.tokenizers.music.state import State
+    from generative.tokenizers.music.voices import Voices
 
 # A function that narrows a window of the grammar, which is not empty, to what was asked for.
 Narrowing: TypeAlias = "Callable[[LimitedState, Window], Window]"
@@ -41,6 +42,8 @@ class Progress(NamedTuple):
         bar_has_notes: whether a note begins in the current bar.
         opens_with_bar: whether only a new bar, or the end, may come next.
         cast: the instruments asked for and their tracks; None where all may play.
+        voices: what each track has played last, the primer included; None where voice leading is
+            free.
     """
 
     bars_left: int | None = None
@@ -48,6 +51,7 @@ class Progress(NamedTuple):
     bar_has_notes: bool = False
     opens_with_bar: bool = False
     cast: Cast | None = None
+    voices: Voices | None = None
 
 
 class LimitedState(NamedTuple):

@@ -75,7 +75,12 @@ class Restless(HistoryStepper):
 
 
 def drawn(
-    count: int, bars: int | None, limits: MusicLimits, primer: list[int], **more: Any
+    count: int,
+    bars: int | None,
+    limits: MusicLimits,
+    primer: list[int],
+    stepper: HistoryStepper | None = None,
+    **more: Any,
 ) -> list[Piece]:
     grammar = MusicGrammar(TOKENIZER, bars=bars, limits=limits)
     request = Request(
@@ -88,7 +93,7 @@ def drawn(
     )
     options = SamplingOptions(**more)
     prompt = [TOKENIZER.start_id, *primer]
-    stepper = Restless(TOKENIZER.vocab_size)
+    stepper = stepper or Restless(TOKENIZER.vocab_size)
     made = collect(sample(stepper, prompt, request, options), count)
     best = replace(request, seed=0, num_return_sequences=4)
     for method in METHODS:
