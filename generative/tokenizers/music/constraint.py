@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from generative.errors import OptionError, check_at_least
 from generative.music.quantise import PERFORMANCE, SCORE
@@ -13,7 +13,7 @@ from generative.tokenizers.music.vocabulary import describe, is_measured_exactly
 from generative.tokenizers.music.voices import voices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,6 +35,8 @@ class MusicGrammar:
     meter, a tempo, instruments, a density or voice leading. States are immutable, so that beams can
     share them.
     """
+
+    heirs: ClassVar[Mapping[int, int]] = limited.HEIRS
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from generative.tokenizers.music.cast import cast_of
 from generative.tokenizers.music.limits import MusicLimits
 from generative.tokenizers.music.narrowing import narrowings_of, tempo_is_due
 from generative.tokenizers.music.request import LimitedState, Progress, Request
-from generative.tokenizers.music.vocabulary import type_and_index
+from generative.tokenizers.music.vocabulary import token_id, type_and_index
 from generative.tokenizers.music.voices import after_pitch
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from generative.tokenizers.music.state import State
     from generative.tokenizers.music.voices import Voices
 
+# Where no further bar fits, the probability of one goes to the end of the piece. Else it would go
+# to more notes on the last beat.
+HEIRS = {token_id("bar"): token_id("start")}
 _BAR_FIRST = ("bar", "start")
 # After a primer of another tempo the new tempo comes first, at the next bar line.
 _TEMPO_FIRST = {"bar": ("position",), "position": ("tempo",)}

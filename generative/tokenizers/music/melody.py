@@ -9,7 +9,7 @@ last.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from generative.tokenizers.music.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -61,6 +61,8 @@ class MelodyGrammar:
     The limits are for the other voices; the melody need not keep to them. This is a constraint like
     `MusicGrammar`, with immutable states.
     """
+
+    heirs: ClassVar[Mapping[int, int]] = limited.HEIRS
 
     def __init__(
         self, tokenizer: MusicTokenizer, melody: Piece, limits: MusicLimits | None = None

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from generative.music import midi
 from generative.music.piece import PITCH_BEND, Piece
 from generative.music.quantise import PERFORMANCE, quantised
+from generative.sampling.processors import start_rows
+from generative.sampling.step import LogitsPipeline
 from generative.tokenizers.music.constraint import MusicGrammar
 from generative.tokenizers.music.tokenizer import MusicTokenizer
 from generative.tokenizers.music.vocabulary import VOCAB_SIZE, token_id
@@ -171,3 +173,18 @@ def test_a_performance_goes_on_without_bars_from_a_bar_line() -> None:
     resumed = grammar.allowed(grammar.resume(primer, from_bar_line=True))
     assert not resumed[token_id("bar")]
     assert (resumed == grammar.allowed(grammar.resume(primer))).all()
+
+
+@pytest.mark.parametrize(("bars", "expected"), [(1, "start"), (2, "bar")])
+def test_a_piece_ends_where_the_model_wants_one_bar_too_many(bars: int, expected: str) -> None:
+    grammar = MusicGrammar(TOKENIZER, bars=bars)
+    state = grammar.start()
+    first = [("track", 0), ("program", 0), ("velocity", 62), ("pitch", 60), ("duration", 24)]
+    for token in [token_id(*word) for word in [*OPENING, *first]]:
+        state = grammar.advance(state, token)
+    logits = np.zeros((1, VOCAB_SIZE), np.float32)
+    logits[0, token_id("bar")] = 20.0
+    rows = start_rows((), [0], VOCAB_SIZE, [np.random.default_rng(0)], 1)
+    weights = np.exp(LogitsPipeline((), grammar)(logits, rows, [state]).processed[0])
+    assert weights[token_id(expected)] > 0.99 * weights.sum()
+    assert (weights[token_id("start")] > 0) == (bars == 1)
