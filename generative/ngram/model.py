@@ -186,7 +186,10 @@ class CountModel:
             raise ValueError(f"symbols must be below {symbols}, not {int(trie.alphabet[-1])}")
         for weights in (static, cached):
             if weights.shape != (num_rows(trie.order), NUM_MODELS) or weights.dtype.kind != "f":
-                raise ValueError("the weights of the mixture have another shape")
+                raise ValueError(
+                    "the weights of the mixture have another shape: they are damaged, or another "
+                    "version wrote them"
+                )
             if not np.abs(weights).max() <= MAX_MIXTURE_WEIGHT:
                 raise ValueError(f"a weight of the mixture is beyond {MAX_MIXTURE_WEIGHT}")
         return cls(trie, vocab_size, axis, static.astype(np.float32), cached.astype(np.float32))

@@ -22,8 +22,9 @@ class Constraint(Protocol[G]):
     """A grammar: which tokens may come next. Its states are immutable, so that rows share them.
 
     It may also have a method `progress(state)`, which returns how far a row has come, from 0 to 1,
-    or None where it cannot tell. And it may have a mapping `heirs` from a token to another one:
-    where the first is forbidden and the second is not, the second takes the probability of both.
+    or None where it cannot tell. And it may have a mapping `fallback_tokens` from one token to
+    another: where the first is forbidden and the second is not, the second takes the probability of
+    both.
     """
 
     def start(self) -> G:

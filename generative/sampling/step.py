@@ -46,7 +46,7 @@ class LogitsPipeline:
     constraint: Constraint[Any] | None = None
 
     def __call__(self, logits: Logits, rows: Rows, states: Sequence[Any]) -> Step:
-        """Mask what each row's grammar forbids, let heirs inherit, then run the processors.
+        """Mask what each row's grammar forbids, apply fallback tokens, then run the processors.
 
         Args:
             logits: (B, V)
@@ -64,10 +64,10 @@ class LogitsPipeline:
         if self.constraint is not None:
             allowed = np.stack([self.constraint.allowed(state) for state in states])
             masked = np.where(allowed, logits, -np.inf)
-            for token, heir in getattr(self.constraint, "heirs", {}).items():
-                inherits = allowed[:, heir] & ~allowed[:, token]
-                both = np.logaddexp(logits[inherits, token], logits[inherits, heir])
-                masked[inherits, heir] = both
+            for token, fallback in getattr(self.constraint, "fallback_tokens", {}).items():
+                moved = allowed[:, fallback] & ~allowed[:, token]
+                both = np.logaddexp(logits[moved, token], logits[moved, fallback])
+                masked[moved, fallback] = both
             dead_ends = ~np.isfinite(masked.max(axis=-1))
             if dead_ends.any():
                 masked = np.where(dead_ends[:, None], logits, masked)

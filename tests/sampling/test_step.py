@@ -1,4 +1,4 @@
-"""What a grammar does to one step's logits: forbidden tokens, and heirs of their probability."""
+"""What a grammar does to one step's logits: forbidden tokens, and fallback tokens."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ P = np.array([0.1, 0.2, 0.3, 0.4])
 
 
 class Masks:
-    """A grammar whose states are the masks themselves; token 2 inherits from token 1."""
+    """A grammar whose states are the masks themselves; token 2 is the fallback of token 1."""
 
-    heirs: ClassVar[Mapping[int, int]] = {1: 2}
+    fallback_tokens: ClassVar[Mapping[int, int]] = {1: 2}
 
     def start(self) -> NDArray[np.bool_]:
         return np.ones(4, np.bool_)
@@ -38,13 +38,13 @@ class Masks:
     ("mask", "weights", "mass"),
     [
         ([1, 1, 1, 1], [0.1, 0.2, 0.3, 0.4], 1.0),
-        ([1, 0, 1, 1], [0.1, 0.0, 0.5, 0.4], 0.8),  # the heir inherits
-        ([1, 0, 0, 1], [0.1, 0.0, 0.0, 0.4], 0.5),  # the heir is forbidden as well
-        ([0, 1, 1, 0], [0.0, 0.2, 0.3, 0.0], 0.5),  # there is nothing to inherit
+        ([1, 0, 1, 1], [0.1, 0.0, 0.5, 0.4], 0.8),  # token 2 takes both
+        ([1, 0, 0, 1], [0.1, 0.0, 0.0, 0.4], 0.5),  # token 2 is forbidden as well
+        ([0, 1, 1, 0], [0.0, 0.2, 0.3, 0.0], 0.5),  # token 1 is allowed
         ([0, 0, 1, 0], [0.0, 0.0, 0.5, 0.0], 0.3),
     ],
 )
-def test_an_heir_takes_the_probability_of_a_forbidden_token(
+def test_a_fallback_token_takes_the_probability_of_a_forbidden_one(
     mask: list[int], weights: list[float], mass: float
 ) -> None:
     state = np.array(mask, np.bool_)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from generative.errors import OptionError, check_at_least
 from generative.music.quantise import PERFORMANCE, SCORE
@@ -13,7 +13,7 @@ from generative.tokenizers.music.vocabulary import describe, is_measured_exactly
 from generative.tokenizers.music.voices import voices_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -35,8 +35,6 @@ class MusicGrammar:
     meter, a tempo, instruments, a density or voice leading. States are immutable, so that beams can
     share them.
     """
-
-    heirs: ClassVar[Mapping[int, int]] = limited.HEIRS
 
     def __init__(
         self,
@@ -64,6 +62,9 @@ class MusicGrammar:
         self.bars = bars
         self.seconds = seconds
         self.limits = limits or MusicLimits()
+        # Without a length a bar may be forbidden for now only, as by a density.
+        has_length = bars is not None or seconds is not None
+        self.fallback_tokens = limited.FALLBACK_TOKENS if has_length else {}
 
     def start(self) -> LimitedState:
         """The state before the first token."""

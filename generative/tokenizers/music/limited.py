@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Where no further bar fits, the probability of one goes to the end of the piece. Else it would go
 # to more notes on the last beat.
-HEIRS = {token_id("bar"): token_id("start")}
+FALLBACK_TOKENS = {token_id("bar"): token_id("start")}
 _BAR_FIRST = ("bar", "start")
 # After a primer of another tempo the new tempo comes first, at the next bar line.
 _TEMPO_FIRST = {"bar": ("position",), "position": ("tempo",)}

@@ -62,7 +62,7 @@ class MelodyGrammar:
     `MusicGrammar`, with immutable states.
     """
 
-    heirs: ClassVar[Mapping[int, int]] = limited.HEIRS
+    fallback_tokens: ClassVar[Mapping[int, int]] = limited.FALLBACK_TOKENS
 
     def __init__(
         self, tokenizer: MusicTokenizer, melody: Piece, limits: MusicLimits | None = None

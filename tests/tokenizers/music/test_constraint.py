@@ -16,6 +16,7 @@ from generative.music.quantise import PERFORMANCE, quantised
 from generative.sampling.processors import start_rows
 from generative.sampling.step import LogitsPipeline
 from generative.tokenizers.music.constraint import MusicGrammar
+from generative.tokenizers.music.limits import MusicLimits
 from generative.tokenizers.music.tokenizer import MusicTokenizer
 from generative.tokenizers.music.vocabulary import VOCAB_SIZE, token_id
 from tests.pieces import note, piece_of, pieces
@@ -188,3 +189,15 @@ def test_a_piece_ends_where_the_model_wants_one_bar_too_many(bars: int, expected
     weights = np.exp(LogitsPipeline((), grammar)(logits, rows, [state]).processed[0])
     assert weights[token_id(expected)] > 0.99 * weights.sum()
     assert (weights[token_id("start")] > 0) == (bars == 1)
+
+
+def test_a_bar_that_density_forbids_for_now_does_not_end_the_piece() -> None:
+    grammar = MusicGrammar(TOKENIZER, limits=MusicLimits(density=8.0))
+    state = grammar.start()
+    first = [("track", 0), ("program", 0), ("velocity", 62), ("pitch", 60), ("duration", 24)]
+    for token in [token_id(*word) for word in [*OPENING, *first]]:
+        state = grammar.advance(state, token)
+    allowed = grammar.allowed(state)
+    assert allowed[token_id("start")]
+    assert not allowed[token_id("bar")]
+    assert not grammar.fallback_tokens

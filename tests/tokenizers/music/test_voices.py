@@ -288,7 +288,7 @@ def test_no_sampler_and_no_beam_has_parallels() -> None:
 def test_models_take_voice_leading() -> None:
     chorales = generative.load("chorales")
     assert isinstance(chorales, generative.MusicModel)
-    options: Any = {"bars": 2, "seed": 1, "num_return_sequences": 4}
+    options: Any = {"bars": 4, "seed": 1, "num_return_sequences": 4}
     free = [one.piece for one in chorales.generate(**options).sequences]
     led = [one.piece for one in chorales.generate(voice_leading=True, **options).sequences]
     assert sum(chord_changes(piece).parallel for piece in free)
