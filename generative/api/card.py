@@ -22,7 +22,8 @@ _SCORES = (
     ("nats per token", "nats_per_token"),
     ("perplexity per token", "perplexity"),
 )
-# Fields of `ModelConfig` that have lines of their own.
+# Fields of `ModelConfig` that are not listed with the others: names have lines of their own, and
+# `feature_sizes` follow from them.
 _NAMES = ("labels", "features", "feature_sizes")
 
 

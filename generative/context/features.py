@@ -1,13 +1,14 @@
-"""The registry of context features: their names, their numbers of values, and what they say.
+"""The registry of context features: their names, their numbers of values, and what they mean.
 
 A feature is an integer from 0 to below its size, a function of the tokens of the document up to the
-present one. A new family is a row here and a function of the same name in `operations`.
+present one. A new family is a row here and a function of the same name in
+`operations._make_value`, which lists its functions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from generative.context.records import (
     CLASSES,
@@ -19,11 +20,8 @@ from generative.context.records import (
 )
 from generative.errors import OptionError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 VOICES = 6  # The tracks of these numbers, from 0 on, have features of their own.
-BARS = 16  # Bars are counted modulo this number.
+BARS_CYCLE = 16  # Bars are counted modulo this number.
 PARALLEL_SLOTS = 4  # So many tracks, from 0 on, are looked at for parallel motion.
 LEVELS = len(LEVEL_BOUNDS)
 
@@ -36,28 +34,28 @@ class Family:
         name: of the only feature, or what precedes the index in the names of several.
         count: the number of features.
         size: the number of values of each.
-        says: what a value says.
+        meaning: what a value tells.
     """
 
     name: str
     count: int
     size: int
-    says: str
+    meaning: str
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One feature: its place in `FAMILIES` and in its family, its size, and what it says."""
+    """One feature: its place in `FAMILIES` and in its family, its size, and its meaning."""
 
     family: int
     index: int
     size: int
-    says: str
+    meaning: str
 
 
 FAMILIES = (
     Family("bar_position", 1, 1 + LONGEST_BAR_STEPS, "steps from the bar line"),
-    Family("bar_number", 1, 1 + BARS, "bar tokens so far, modulo 16"),
+    Family("bar_number", 1, 1 + BARS_CYCLE, f"bar tokens so far, modulo {BARS_CYCLE}"),
     Family("voice", VOICES, 1 + 2 * PITCHES, "last pitch of a track, and whether it still sounds"),
     Family("next_voice", 1, 1 + SLOTS, "track whose note comes next"),
     Family("next_voice_pitch", 1, 1 + PITCHES, "last pitch of that track"),
@@ -69,13 +67,13 @@ FAMILIES = (
         1 + PITCHES,
         "pitch that would move in parallel fifths, octaves or unisons with another track",
     ),
-    Family("age", VOICES, 1 + LEVELS, "time since the last onset of a track, in 17 levels"),
+    Family("age", VOICES, 1 + LEVELS, f"time since the last onset of a track, in {LEVELS} levels"),
     Family("next_end", 1, 2 + LONGEST_BAR_STEPS, "place in the bar at which a note ends next"),
-    Family("remaining", VOICES, 1 + LEVELS, "time until a track's note ends, in 17 levels"),
+    Family("remaining", VOICES, 1 + LEVELS, f"time until a track's note ends, in {LEVELS} levels"),
 )
 FEATURES = {
     family.name if family.count == 1 else f"{family.name}_{index}": Feature(
-        number, index, family.size, family.says
+        number, index, family.size, family.meaning
     )
     for number, family in enumerate(FAMILIES)
     for index in range(family.count)
@@ -92,9 +90,11 @@ def parse_names(value: str | Sequence[str]) -> tuple[str, ...] | None:
         The names; None for "auto".
 
     Raises:
-        OptionError: an unknown name, or one twice.
+        OptionError: an unknown name, one twice, or a value of another type.
     """
     parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, Sequence) or not all(isinstance(part, str) for part in parts):
+        raise OptionError(f"context_features must be names, not {value!r:.50}")
     names = tuple(part.strip() for part in parts if part.strip())
     if names == (AUTO,):
         return None

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from generative.context.features import BARS as COUNTED_BARS
-from generative.context.features import FAMILIES, PARALLEL_SLOTS
+from generative.context.features import BARS_CYCLE, FAMILIES, PARALLEL_SLOTS
 from generative.context.records import (
     ANY,
     BAR_BEGIN,
@@ -213,7 +212,7 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
     @inner
     def bar_number(_: Any, m: Any) -> Any:
         """0 before the first bar."""
-        return 0 if m[BARS] == 0 else 1 + (m[BARS] - 1) % COUNTED_BARS
+        return 0 if m[BARS] == 0 else 1 + (m[BARS] - 1) % BARS_CYCLE
 
     @inner
     def voice(index: Any, m: Any) -> Any:
@@ -250,7 +249,9 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
         """0 for none. The index counts the tracks but the next voice, from track 0 on.
 
         The other track has just moved from pitch a to b, and a and the next voice's last pitch, p,
-        stood a perfect fifth, an octave or a unison apart, compounds included.
+        stood a perfect fifth, an octave or a unison apart, compounds included. `is_parallel` of
+        `music.voice_leading`, which `parallel_pitches` of `tokenizers.music.voices` uses, has the
+        same rule for moves in either direction.
         """
         own = m[NEXT_VOICE]
         other = index + 1 if 0 <= own <= index else index
@@ -275,31 +276,38 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
 
     @inner
     def next_end(_: Any, m: Any) -> Any:
-        """0 where nothing sounds, and the greatest value where it is in a later bar."""
+        """0 where nothing sounds, and the greatest value where it is in a later bar.
+
+        Only tracks of numbers below `SLOTS` count.
+        """
         first = NOTHING
         for slot in range(SLOTS):
             end = m[END + slot]
             if m[LAST + slot] != NOTHING and end > m[CLOCK] and (first == NOTHING or end < first):
                 first = end
-        if first == NOTHING:
+        if first == NOTHING or m[BARS] == 0:
             return 0
         if first >= m[BAR_BEGIN] + m[BAR_STEPS]:
             return 1 + LONGEST_BAR_STEPS
         return 1 + min(first - m[BAR_BEGIN], LONGEST_BAR_STEPS - 1)
 
     functions = {
-        "bar_position": bar_position,
-        "bar_number": bar_number,
-        "voice": voice,
-        "next_voice": next_voice,
-        "next_voice_pitch": next_voice_pitch,
-        "next_voice_interval": next_voice_interval,
-        "sounding_class": sounding_class,
-        "parallel": parallel,
-        "age": age,
-        "next_end": next_end,
-        "remaining": remaining,
+        function.__name__: function
+        for function in (
+            bar_position,
+            bar_number,
+            voice,
+            next_voice,
+            next_voice_pitch,
+            next_voice_interval,
+            sounding_class,
+            parallel,
+            age,
+            next_end,
+            remaining,
+        )
     }
+    assert functions.keys() == {family.name for family in FAMILIES}
     return _chained(inner, [functions[family.name] for family in FAMILIES])
 
 

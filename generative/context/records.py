@@ -22,7 +22,8 @@ LARGEST_INTERVAL = 12  # Larger intervals count as this one.
 # A number of steps has the level of the greatest bound that it reaches.
 LEVEL_BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 384)
 
-# What a token does to the memory: the numbers in `Tables.kinds`, by the name of the kind.
+# What a token does to the memory: the numbers in `Tables.kinds`, by the name of the kind. The kinds
+# of time end with "unit", and those of notes follow it: `operations` relies on that order.
 KINDS = {
     name: number
     for number, name in enumerate(

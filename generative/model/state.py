@@ -57,7 +57,7 @@ class State:
             None if self.memory is None else records.select(self.memory, rows),
         )
 
-    def remembering(self, memory: Memory | None) -> State:
+    def with_memory(self, memory: Memory | None) -> State:
         """The same state with another memory; None leaves it as it is. memory: (B, M)"""
         return self if memory is None else replace(self, memory=memory)
 

@@ -140,7 +140,7 @@ def _gradients(
 
     stream, labels: (N,); memory: of context features before the stream; None begins a document.
     """
-    state = model.initial_state(1).remembering(memory)
+    state = model.initial_state(1).with_memory(memory)
     for begin in range(0, len(stream) - 1, SEGMENT_TOKENS):
         segment = stream[begin : begin + SEGMENT_TOKENS + 1].unsqueeze(1)  # (T + 1, 1)
         segment_labels = None

@@ -37,6 +37,8 @@ class Batch:
         fresh: whether the window begins with an empty state, since it continues no other.
         labels: (T, B) of the inputs; None where the corpus has none.
         memory: (B, M) what context features depend on before the window; None without features.
+            It replaces that of the model's state, which lacks the tokens before a row's first
+            window, is not saved with a run, and has read other tokens in scheduled sampling.
     """
 
     inputs: NDArray[np.int64]

@@ -201,7 +201,7 @@ class TrainingStep:
         if batch.fresh:
             state = self.model.initial_state(self._rows)
         if batch.memory is not None:
-            state = state.remembering(batch.memory[rows])
+            state = state.with_memory(batch.memory[rows])
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16
         ):

@@ -93,7 +93,7 @@ def window_logits(
     state: State = model.initial_state(len(range(count)[rows]))
     for batch in windows(stream, count, length, labels=labels, rows=rows, context=model.context):
         batch_labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(device)
-        state = state.remembering(batch.memory)
+        state = state.with_memory(batch.memory)
         logits, state = model(torch.from_numpy(batch.inputs).to(device), state, batch_labels)
         yield logits, torch.from_numpy(batch.targets).to(device)
 

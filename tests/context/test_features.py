@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from generative.context import reader
 from generative.context.features import FAMILIES, FEATURES, parse_names
 from generative.context.operations import INTERPRETED
 from generative.context.reader import Reader, reader_for, tables_for
-from generative.context.records import BAR_BEGIN, BARS, CLASSES, CLOCK, NO_CONTEXT
+from generative.context.records import BAR_BEGIN, BARS, CLASSES, CLOCK, NO_CONTEXT, PITCHES
 from generative.errors import OptionError
 from generative.music import midi
 from generative.music.piece import Piece, Track
 from generative.music.quantise import PERFORMANCE, SCORE
+from generative.music.voice_leading import is_parallel
 from generative.tokenizers.byte import ByteTokenizer
 from generative.tokenizers.music import grammar
 from generative.tokenizers.music.state import State
 from generative.tokenizers.music.tokenizer import MusicTokenizer
 from generative.tokenizers.music.vocabulary import TOKEN_TYPES, token_id
+from generative.tokenizers.music.voices import parallel_pitches, voices_of
 from generative.training.batches import windows
 from tests.conftest import TUNES
 from tests.pieces import note, pieces
@@ -132,6 +135,30 @@ def test_parallel_motion(moving: int, target: int, held: int, expected: int | No
     assert after(words, *names) == [0 if expected is None else 1 + expected, 0, 0, 0]
 
 
+distances = st.sampled_from([-19, -12, -7, -5, 0, 5, 7, 12, 19]) | st.integers(-24, 24)
+
+
+@given(before=st.integers(24, 103), distance=distances, move=st.integers(-24, 24))
+@example(before=67, distance=-7, move=2)
+def test_the_rule_of_parallels_is_that_of_voice_leading(
+    before: int, distance: int, move: int
+) -> None:
+    own, other = before + distance, before + move
+    words = [
+        *OPENING, *first_note(0, before, 24), *first_note(1, own, 24), "position 24", "track 0",
+        f"pitch {other}", "duration 24", "track 1",
+    ]  # fmt: skip
+    (found,) = after(words, "parallel_0")
+    target = own + move
+    may_be = move != 0 and 0 <= target < PITCHES
+    is_expected = may_be and is_parallel((own, target), (before, other))
+    assert found == (1 + target if is_expected else 0)
+    state, ids = State(), ids_of(*words)
+    mask = parallel_pitches(voices_of(ids, state), reduce(grammar.advance, ids, state))
+    forbidden = () if mask is None else np.flatnonzero(mask)
+    assert (target in forbidden) == is_expected or not may_be
+
+
 def test_the_next_end() -> None:
     opening = ids_of(*OPENING)
     assert values(opening, ["next_end"])[:, 0].tolist() == [0] * len(opening)
@@ -142,7 +169,7 @@ def test_the_next_end() -> None:
     assert after([*OPENING, *first_note(0, 72, 96)], "next_end") == [193]  # with the next bar
 
 
-def test_the_first_voice_may_be_warned_of_the_second() -> None:
+def test_the_index_of_parallel_motion_skips_the_next_voice() -> None:
     words = [
         *OPENING, *first_note(0, 72, 24), *first_note(1, 65, 24), *first_note(2, 53, 24),
         "position 24", "track 1", "pitch 64", "duration 24", "track 2",
@@ -205,7 +232,7 @@ def test_a_performance_has_a_clock_but_no_bars(piece: Piece) -> None:
     ids = MusicTokenizer(PERFORMANCE).encode(piece)[:100]
     expected, found = clocks(ids, PERFORMANCE)
     assert [clock for clock, _ in found] == [clock for clock, _ in expected]
-    assert not values(ids, ["bar_position", "bar_number"]).any()
+    assert not values(ids, ["bar_position", "bar_number", "next_end"]).any()
 
 
 @pytest.mark.parametrize("file", sorted(TUNES.glob("*.mid"))[:4], ids=lambda path: path.stem)
@@ -340,9 +367,12 @@ def test_names_in_an_option(value: Any, expected: tuple[str, ...] | None) -> Non
         ("voice_6", r"unknown context feature 'voice_6'; known: bar_position, .*voice_0..voice_5"),
         ("none,voice_0", "unknown context feature 'none'"),
         ("voice_0,voice_0", "must differ from each other"),
+        (False, "context_features must be names, not False"),
+        ([1], r"context_features must be names, not \[1\]"),
+        ({"voice_0": 1}, "context_features must be names, not {'voice_0': 1}"),
     ],
 )
-def test_names_that_are_none(value: str, message: str) -> None:
+def test_names_that_are_none(value: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         parse_names(value)
 
@@ -355,7 +385,7 @@ def test_the_documents_list_all_features() -> None:
         many = family.count > 1
         first = f"{family.name}_0" if many else family.name
         last = f"{family.name}_{family.count - 1}" if many else ""
-        expected.append((first, last, str(family.size), family.says))
+        expected.append((first, last, str(family.size), family.meaning))
     assert rows == expected
 
 

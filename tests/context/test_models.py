@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 import generative
 from generative import checkpoint, engine, files
 from generative.api import card
+from generative.api.music_model import MusicModel
+from generative.api.runtime import Runtime
 from generative.checkpoint import CheckpointError
 from generative.context.reader import reader_for
 from generative.engine.numpy_stepper import NumpyStepper
@@ -35,11 +38,8 @@ from tests.engine.steppers import OnlySteps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from generative.api.music_model import MusicModel
 
 TOKENIZER = MusicTokenizer()
 START = TOKENIZER.start_id
@@ -79,16 +79,22 @@ def built(model: LanguageModel, **options: Any) -> Any:
     return engine.build(model.config, arrays(model), context=model.context.tables, **options)
 
 
+def without_features(model: LanguageModel) -> LanguageModel:
+    """The same weights, but those of the features."""
+    plain = LanguageModel(replace(model.config, features=(), feature_sizes=())).eval()
+    plain.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if name != "features.weight"}
+    )
+    return plain
+
+
 def test_features_change_what_is_predicted() -> None:
     model = small()
     same = torch.from_numpy(np.array([[START], [START]]))
     bars = torch.from_numpy(ids()[:2, [0]])
     state = model.initial_state(1)
+    plain = without_features(model)
     with torch.no_grad():
-        plain = LanguageModel(replace(model.config, features=(), feature_sizes=()))
-        plain.load_state_dict(
-            {name: value for name, value in model.state_dict().items() if name != "features.weight"}
-        )
         for tokens in (same, bars):
             theirs, _ = plain(tokens, plain.initial_state(1))
             ours, _ = model(tokens, state)
@@ -149,6 +155,23 @@ def test_the_nats_of_a_sample_are_its_score() -> None:
         np.testing.assert_allclose(draw.logprobs, -nats, atol=1e-4)
 
 
+def test_a_model_with_features_is_mixed_with_one_without() -> None:
+    both = {small(): 0.75, without_features(small()): 0.25}
+    loaded = {}
+    for model, weight in both.items():
+        made = checkpoint.Checkpoint(
+            name="", path=Path(), config=model.config, tokenizer=TOKENIZER, weights=arrays(model)
+        )
+        loaded[MusicModel(Runtime(made, compiled=False))] = weight
+    mixed = generative.mix(loaded)
+    assert isinstance(mixed, MusicModel)
+    tune = ids()[1:, 0].tolist()
+    p = sum(weight * np.exp(-token_nats(model, tune, START)) for model, weight in both.items())
+    np.testing.assert_allclose(mixed.token_nats(tune), -np.log(p), rtol=1e-4)
+    (drawn,) = mixed.generate(bars=1, seed=2).sequences
+    assert drawn.nats == pytest.approx(float(mixed.token_nats(drawn.tokens).sum()), rel=1e-4)
+
+
 def test_blocks_are_scored_with_an_empty_memory() -> None:
     model, tune = small(), ids()[1:31, 0].tolist()
     blocks = token_nats(model, tune, START, 10)
@@ -158,7 +181,7 @@ def test_blocks_are_scored_with_an_empty_memory() -> None:
         np.testing.assert_allclose(blocks[begin : begin + 10], alone, atol=1e-5)
 
 
-def test_a_tied_model_reads_as_before_and_speaks_cooler() -> None:
+def test_calibrating_a_tied_model_divides_its_logits() -> None:
     model = small.__wrapped__(tied=True)
     model.output.weight.data.mul_(2.0)
     stream = ids()[:, 0].repeat(4)  # The model is far too sure.
@@ -233,7 +256,8 @@ def test_music_is_trained_with_features_and_says_so(trained: Path) -> None:
     assert statistics is not None
     assert (statistics["features.weight"] > 0).any()
     assert "- context features: bar_position, voice_0" in card.render(trained)
-    assert ", 7 context features" in card.describe(trained)["summary"]
+    count = len(TOKENIZER.default_features)
+    assert f", {count} context features" in card.describe(trained)["summary"]
     assert '\ncontext_features = "bar_position,voice_0,' in (trained / "recipe.toml").read_text()
 
 
@@ -272,19 +296,19 @@ def test_other_features_and_none(tmp_path: Path, rhyme: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("field", "first", "message"),
     [
-        ({"feature_sizes": [192, *[257] * 6]}, "bar_position has 192 values there and 193 in this"),
-        ({"features": ["beat", *(f"voice_{n}" for n in range(6))]}, "unknown context feature"),
+        ("feature_sizes", 192, "bar_position has 192 values there and 193 in this"),
+        ("features", "beat", "unknown context feature"),
     ],
 )
 def test_features_of_another_version_are_refused(
-    trained: Path, tmp_path: Path, change: dict[str, Any], message: str
+    trained: Path, tmp_path: Path, field: str, first: Any, message: str
 ) -> None:
     folder = tmp_path / "model"
     shutil.copytree(trained, folder)
     values = files.read_json(folder / "config.json")
-    values["model"] |= change
+    values["model"][field][0] = first
     del values[files.CHECKSUM_KEY]
     files.write_sealed_json(folder / "config.json", values)
     with pytest.raises(CheckpointError, match=message):

@@ -119,7 +119,7 @@ def test_an_overconfident_model_is_cooled_down() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_tied_model_reads_as_before_and_speaks_cooler(cell: str) -> None:
+def test_calibrating_a_tied_model_divides_its_logits(cell: str) -> None:
     torch.manual_seed(0)
     config = ModelConfig(vocab_size=V, cell=cell, embedding_size=8, hidden_size=8, tied=True)
     model = LanguageModel(config).eval()

@@ -11,8 +11,10 @@ import numpy as np
 
 from generative.context.features import PARALLEL_SLOTS, VOICES
 from generative.context.reader import build_tables
-from generative.context.records import KINDS
+from generative.context.records import KINDS, LONGEST_BAR_STEPS, PITCHES
+from generative.music.piece import HIGHEST_PITCH
 from generative.tokenizers.music.vocabulary import (
+    MAX_BAR_PART_STEPS,
     OFFSETS,
     VALUES,
     VOCAB_SIZE,
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from generative.context.records import Tables
+
+# The operations of context features know no vocabulary, but the same bounds.
+assert LONGEST_BAR_STEPS == MAX_BAR_PART_STEPS
+assert PITCHES == HIGHEST_PITCH + 1
 
 # The context features of a new model, where the user chooses none.
 DEFAULT_FEATURES: tuple[str, ...] = (

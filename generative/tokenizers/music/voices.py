@@ -6,12 +6,13 @@ which is the highest, is its pitch there. The module does not know when parallel
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
 from generative.music.piece import HIGHEST_PITCH
-from generative.music.voice_leading import OCTAVE, perfect_interval
+from generative.music.voice_leading import is_parallel, perfect_interval
 from generative.tokenizers.music import grammar
 
 if TYPE_CHECKING:
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from generative.music.voice_leading import Move
     from generative.tokenizers.music.state import State
-
-_PITCHES = np.arange(HIGHEST_PITCH + 1)
 
 
 class Voice(NamedTuple):
@@ -79,10 +79,21 @@ def parallel_pitches(voices: Voices, music: State) -> NDArray[np.bool_] | None:
     for number, other in voices.items():
         if number == track or other.onset_step != step or other.previous is None:
             continue
-        interval = perfect_interval(own, other.previous)
-        if interval is not None and other.pitch != other.previous:
-            parallel = np.abs(_PITCHES - other.pitch) % OCTAVE == interval
-            found = parallel if found is None else found | parallel
+        is_perfect = perfect_interval(own, other.previous) is not None
+        if is_perfect and other.pitch != other.previous:
+            parallel = _parallel_with(own, (other.previous, other.pitch))
+            found = parallel.copy() if found is None else found | parallel
     if found is not None:
         found[own] = False  # A repeated pitch is no move.
+    return found
+
+
+@lru_cache(maxsize=1 << 12)
+def _parallel_with(own: int, other: Move) -> NDArray[np.bool_]:
+    """Return which pitches a voice at `own` cannot move to beside another's move. (128,)
+
+    The result is shared: do not edit it.
+    """
+    found = np.array([is_parallel((own, pitch), other) for pitch in range(HIGHEST_PITCH + 1)])
+    found.setflags(write=False)
     return found
