@@ -31,6 +31,7 @@ import numpy as np
 import generative
 from generative import checkpoint
 from generative.api import card
+from generative.context.reader import reader_for
 from generative.data import corpus, split, store
 from generative.machine.threads import Workers, available_threads, single_threaded
 from generative.music import midi
@@ -238,6 +239,32 @@ def keep_network(folder: Path, earlier: Path) -> None:
         ends.fit_counts(folder, model.build(), counts, print)
 
 
+def drop_constant_features(folder: Path) -> None:
+    """Leave out context features that have one value throughout the corpus, as of absent tracks.
+
+    Their vectors are added to those of the first feature that stays, so that the network's
+    probabilities stay as they are.
+    """
+    config, details = checkpoint.read_config(folder)
+    reader = reader_for(checkpoint.load_tokenizer(folder), config.features)
+    tokens = store.open_store(folder / store.FOLDER)
+    if reader is None or tokens is None:
+        return
+    values = reader.read(tokens.stream("train")[:, np.newaxis], reader.start(1))[0][:, 0]  # (N, F)
+    varies = (values != values[0]).any(axis=0)
+    arrays, notes = checkpoint.load_weights(folder)
+    weights = {name: array.astype(np.float32) for name, array in arrays.items()}
+    sizes = np.array(config.feature_sizes)
+    vectors = np.split(weights["features.weight"], np.cumsum(sizes)[:-1])
+    kept = np.flatnonzero(varies).tolist()
+    vectors[kept[0]] += weights["features.weight"][values[0][~varies]].sum(axis=0)
+    weights["features.weight"] = np.concatenate([vectors[i] for i in kept])
+    names = tuple(config.features[i] for i in kept)
+    config = replace(config, features=names, feature_sizes=tuple(sizes[kept].tolist()))
+    checkpoint.save_description(folder, config, checkpoint.load_tokenizer(folder), details)
+    checkpoint.save_weights(folder, weights, notes)
+
+
 def finish(folder: Path, note: str, unseen: Sequence[Any]) -> None:
     """Halve the weights, score them on `unseen`, write the card, drop what does not ship."""
     arrays, _ = checkpoint.load_weights(folder)
@@ -271,6 +298,7 @@ def main() -> None:
         note, unseen = MAKERS[arguments.name](arguments.source, new, only_counts)
         if only_counts:
             keep_network(new, arguments.network)
+        drop_constant_features(new)
         finish(new, note, unseen)
         final = HERE / arguments.name
         if final.exists():

@@ -17,10 +17,10 @@ followed at the latest of them is counted by the length of the agreement (Kuhn &
 et al. 2017).
 
 **The mixture** is log-linear (Klakow 1998): ln p = w0 * logits of the network + w1 * ln p of the
-static counts + w2 * ln p of the cache, less a constant. Each weight is a sum of three terms, by the
-order of the longest context, by the number of its continuations, and by the longest agreement.
-Tokens that counts cannot know, since they never occurred in the corpus, keep the probability that
-the network gives them.
+static counts + w2 * ln p of the cache, less a constant. Each weight is a sum of four terms, by the
+order of the longest context, by the number of its continuations, by the longest agreement, and by
+how far back that is. Tokens that counts cannot know, since they never occurred in the corpus, keep
+the probability that the network gives them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from generative.ngram.records import (
     CHAIN_CANDIDATES,
     CHAIN_LENGTHS,
     DISCOUNT,
+    DISTANCES,
     END,
     HEADS,
     LEAST_LOGIT,
@@ -60,7 +61,7 @@ class Operations(NamedTuple):
         append: (tables, history, row, token) reads one token of a row.
         predict: (tables, history, row, scratch, static, cache) fills the two (V,) float32 arrays
             with ln p of the static counts, and with ln p of the cache less that of tokens it does
-            not hold. Returns the three rows of the weights that apply.
+            not hold. Returns the four rows of the weights that apply.
         mix: (tables, history, row, scratch, static, cache, logits) replaces the network's logits,
             (V,), by ln p of the mixture; `static` and `cache` are scratch. (V,)
         score: (tables, history, scratch, squares, rate, logits, inputs, targets, nats) reads T
@@ -194,7 +195,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         return length
 
     @inner
-    def candidates(history: Any, row: Any, ids: Any, lengths: Any) -> Any:
+    def candidates(history: Any, row: Any, ids: Any, lengths: Any, distances: Any) -> Any:
         """What followed where the document agreed with its end; returns the number of places."""
         tokens = history.tokens[row]
         last = int(history.length[row]) - 1
@@ -213,6 +214,7 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
                 if least <= length < below:  # The chains before have the longer ones.
                     ids[count] = tokens[position + 1]
                     lengths[count] = length
+                    distances[count] = last - position
                     count += 1
                 position = int(history.links[row, number, position])
                 steps += 1
@@ -220,16 +222,33 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         return count
 
     @inner
+    def distance_class(lengths: Any, distances: Any, count: Any) -> Any:
+        """0 without candidates, else 1 + how many of `DISTANCES` the longest agreement is back.
+
+        Of equally long ones the latest counts.
+        """
+        best = 0
+        for place in range(1, count):
+            longer = lengths[place] > lengths[best]
+            if longer or (lengths[place] == lengths[best] and distances[place] < distances[best]):
+                best = place
+        reached = 1 if count > 0 else 0
+        for least in DISTANCES:
+            reached += 1 if count > 0 and distances[best] >= least else 0
+        return reached
+
+    @inner
     def predict_cache(history: Any, row: Any, scratch: Any, out: Any) -> Any:
-        """Fill out (V,) with ln p less that of tokens it does not hold; returns the agreement.
+        """Fill out (V,) with ln p less that of tokens it does not hold.
 
         p interpolates, by absolute discounting, the distributions of what followed at the
         candidates that agree in so many tokens at least, for each number in `MATCH_LENGTHS`. The
-        agreement is the number of these numbers that some candidate reaches.
+        agreement is the number of these numbers that some candidate reaches. It returns the
+        agreement and the class of its distance.
         """
         ids, lengths, counts, p = scratch.ids, scratch.lengths, scratch.counts, scratch.cache_p
         out[:] = 0
-        count = candidates(history, row, ids, lengths)
+        count = candidates(history, row, ids, lengths, scratch.distances)
         base = np.float32(1) / np.float32(out.shape[0])
         for place in range(count):
             p[ids[place]] = base
@@ -259,32 +278,35 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
         for place in range(count):
             token = ids[place]
             out[token] = math.log(p[token] / unseen)
-        return reached
+        return reached, distance_class(lengths, scratch.distances, count)
 
     @inner
     def predict(tables: Any, history: Any, row: Any, scratch: Any, static: Any, cache: Any) -> Any:
         recent, reference = history.recent[row], history.reference[row]
         order, node = predict_static(tables, recent, reference, scratch.path, scratch.static_p)
         log(scratch.static_p, static)
-        reached = 0
+        reached, distance = 0, 0
         if tables.reads_cache:
-            reached = predict_cache(history, row, scratch, cache)
+            reached, distance = predict_cache(history, row, scratch, cache)
         else:
             cache[:] = 0
         types = min(int(tables.trie.next_begin[node + 1] - tables.trie.next_begin[node]), MAX_TYPES)
-        return order, tables.order + types, tables.order + 1 + MAX_TYPES + reached
+        first = tables.order + 1 + MAX_TYPES  # of the rows by agreement
+        by_distance = first + 1 + len(MATCH_LENGTHS) + distance
+        return order, tables.order + types, first + reached, by_distance
 
     @inner
     def blend(tables: Any, rows: Any, scratch: Any, static: Any, cache: Any, logits: Any) -> None:
         """Replace the network's logits by ln p of the mixture, and `static_p` by p among the known.
 
-        rows: of the weights that apply.
+        rows: of the weights that apply, whose sum is taken.
         """
-        by_order, by_types, by_match = rows
         weights, known, p = tables.weights, tables.known, scratch.static_p
-        network = weights[by_order, 0] + weights[by_types, 0] + weights[by_match, 0]
-        counted = weights[by_order, 1] + weights[by_types, 1] + weights[by_match, 1]
-        cached = weights[by_order, 2] + weights[by_types, 2] + weights[by_match, 2]
+        network, counted, cached = np.float32(0), np.float32(0), np.float32(0)
+        for row in rows:
+            network += weights[row, 0]
+            counted += weights[row, 1]
+            cached += weights[row, 2]
         mixed = scratch.cache_p
         logits -= np.max(logits)
         exp(logits, p)

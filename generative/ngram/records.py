@@ -21,6 +21,8 @@ CHAIN_LENGTHS = (12, 3)
 MATCH_LENGTHS = (3, 4, 5, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 # The discount of the counts at each of them. What follows a long agreement is more certain.
 MATCH_DISCOUNTS = tuple(0.4 if length < 8 else 0.1 for length in MATCH_LENGTHS)
+# How far back the latest of the longest agreements is, told apart by these numbers of tokens.
+DISTANCES = (8, 16, 32, 64, 128, 256, 512, 1024)
 # Of the candidates that agree so far only the latest is compared further back.
 LONG_MATCH = 32
 CHAIN_CANDIDATES = 32  # At most so many of the latest candidates of a chain are counted.
@@ -126,7 +128,8 @@ class Scratch(NamedTuple):
         counts: (V,) float32
         cache_p: (V,) float32
         path: the contexts from the root on. (K + 1,) int32
-        ids, lengths: what followed at each candidate, and its agreement. (CANDIDATES,) int32
+        ids, lengths, distances: what followed at each candidate, its agreement, and how many tokens
+            back it is. (CANDIDATES,) int32
     """
 
     static_p: NDArray[np.float32]
@@ -135,11 +138,12 @@ class Scratch(NamedTuple):
     path: NDArray[np.int32]
     ids: NDArray[np.int32]
     lengths: NDArray[np.int32]
+    distances: NDArray[np.int32]
 
 
 def num_rows(order: int) -> int:
-    """The rows of the weights, F: one an order, one a number of types, one an agreement."""
-    return (order + 1) + MAX_TYPES + (1 + len(MATCH_LENGTHS))
+    """The rows of the weights, F: one an order, a number of types, an agreement and a distance."""
+    return (order + 1) + MAX_TYPES + (1 + len(MATCH_LENGTHS)) + (2 + len(DISTANCES))
 
 
 def middle(axis_first: int, axis_last: int) -> int:
@@ -156,6 +160,7 @@ def make_scratch(vocab_size: int, order: int) -> Scratch:
         path=np.zeros(order + 1, np.int32),
         ids=np.zeros(CANDIDATES, np.int32),
         lengths=np.zeros(CANDIDATES, np.int32),
+        distances=np.zeros(CANDIDATES, np.int32),
     )
 
 

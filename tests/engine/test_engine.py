@@ -122,7 +122,10 @@ def test_a_cells_arrays_are_found_by_the_names_that_it_gives(
 def test_engine_equals_torch_for_models_that_ship(name: str) -> None:
     found = checkpoint.load(name)
     with_torch = TorchStepper(found.build())
-    ours = [engine.build(found.config, found.weights, compiled=c) for c in (True, False)]
+    ours = [
+        engine.build(found.config, found.weights, compiled=c, context=found.context)
+        for c in (True, False)
+    ]
     theirs, states = with_torch.initial_state(1), [one.initial_state(1) for one in ours]
     for token in [found.tokenizer.start_id, *range(20)]:
         expected, theirs = with_torch.step(np.array([token]), theirs)

@@ -13,13 +13,15 @@ from generative.ngram.records import (
     CHAIN_CANDIDATES,
     CHAIN_LENGTHS,
     DISCOUNT,
+    DISTANCES,
     LEAST_P,
+    LEVELS,
     LONG_MATCH,
     MATCH_DISCOUNTS,
     MATCH_LENGTHS,
 )
 from generative.ngram.symbols import NO_AXIS, symbols_of
-from generative.ngram.trie import build
+from generative.ngram.trie import build, levels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +60,7 @@ def static_reference(
     reached, types = 0, 0
     for length in range(min(order, len(context)) + 1):
         suffix = tuple(context[len(context) - length :])
-        following: dict[int, int] = {}
+        following: dict[int, float] = {}
         for document in documents:
             tokens = (START, *document, START)
             for at in range(max(1, length), len(tokens)):
@@ -66,6 +68,8 @@ def static_reference(
                     following[tokens[at]] = following.get(tokens[at], 0) + 1
         if not following:
             break
+        stored = LEVELS[levels_of(np.array(list(following.values())))]  # Large counts are rounded.
+        following = dict(zip(following, stored.tolist(), strict=True))
         total = sum(following.values())
         backoff = sum(min(n, DISCOUNT) for n in following.values()) / total
         p = {
@@ -76,10 +80,13 @@ def static_reference(
     return {token: value + LEAST_P for token, value in p.items()}, reached, types
 
 
-def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float], int]:
-    """ln p less that of an unseen token, and the agreement, by looking at every position."""
+def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float], int, int]:
+    """ln p less that of an unseen token, the agreement and the class of its distance.
+
+    It looks at every position.
+    """
     last = len(tokens) - 1
-    found: list[tuple[int, int]] = []
+    found: list[tuple[int, int, int]] = []
     for position in range(last - 1, MATCH_LENGTHS[0] - 2, -1):
         length = 0
         while (
@@ -88,13 +95,13 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
             and tokens[position - length] == tokens[last - length]
         ):
             length += 1
-        if any(agreed >= LONG_MATCH for _, agreed in found):
+        if any(agreed >= LONG_MATCH for _, agreed, _ in found):
             length = min(length, LONG_MATCH)
         if length >= MATCH_LENGTHS[0]:
-            found.append((tokens[position + 1], length))
+            found.append((tokens[position + 1], length, last - position))
     longest_first = sorted(CHAIN_LENGTHS, reverse=True)
     chains = [
-        [(token, length) for token, length in found if least <= length < below][:CHAIN_CANDIDATES]
+        [one for one in found if least <= one[1] < below][:CHAIN_CANDIDATES]
         for least, below in zip(longest_first, [math.inf, *longest_first], strict=False)
     ]
     found = [candidate for chain in chains for candidate in chain]
@@ -102,7 +109,7 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
     unseen, reached = 1 / vocab_size, 0
     for least, discount in zip(MATCH_LENGTHS, MATCH_DISCOUNTS, strict=True):
         following: dict[int, int] = {}
-        for token, length in found:
+        for token, length, _ in found:
             if length >= least:
                 following[token] = following.get(token, 0) + 1
         if not following:
@@ -115,4 +122,9 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
             max(following.get(token, 0) - discount, 0) / total + backoff * old
             for token, old in enumerate(p)
         ]
-    return [math.log(value / unseen) for value in p], reached
+    distance = 0
+    if found:
+        longest = max(length for _, length, _ in found)
+        back = min(distance for _, length, distance in found if length == longest)
+        distance = 1 + sum(back >= least for least in DISTANCES)
+    return [math.log(value / unseen) for value in p], reached, distance

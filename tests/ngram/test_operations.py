@@ -38,7 +38,7 @@ def read(tables: Tables, tokens: Sequence[int]) -> History:
 
 def predicted(
     tables: Tables, history: History
-) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int, int]]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int, int, int]]:
     """What `predict` fills and returns."""
     static, cache = np.full((2, tables.vocab_size), np.nan, np.float32)
     scratch = make_scratch(tables.vocab_size, tables.order)
@@ -60,6 +60,7 @@ def test_static_counts_are_those_of_a_dictionary(
     assert rows[1] == tables.order + min(types, MAX_TYPES)
     assert not cache.any()
     assert rows[2] == tables.order + 1 + MAX_TYPES
+    assert rows[3] == rows[2] + 1 + len(MATCH_LENGTHS)
 
 
 @settings(deadline=None)
@@ -68,10 +69,22 @@ def test_static_counts_are_those_of_a_dictionary(
 )
 def test_the_cache_is_that_of_all_positions(tokens: list[int]) -> None:
     tables = count_model([[1, 2]], VOCAB).tables(CACHED)
-    expected, reached = cache_reference([START, *tokens], VOCAB)
+    expected, reached, distance = cache_reference([START, *tokens], VOCAB)
     _, cache, rows = predicted(tables, read(tables, [START, *tokens]))
     assert cache == pytest.approx(expected, abs=1e-4)
-    assert rows[2] == tables.order + 1 + MAX_TYPES + reached
+    first = tables.order + 1 + MAX_TYPES
+    assert rows[2:] == (first + reached, first + 1 + len(MATCH_LENGTHS) + distance)
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"), [(0, 1), (4, 1), (5, 2), (12, 2), (13, 3), (60, 4), (1100, 9)]
+)
+def test_the_distance_of_an_agreement(between: int, expected: int) -> None:
+    tables = count_model([[1, 2]], VOCAB).tables(CACHED)
+    filler = [5] * between
+    tokens = [START, 1, 2, 3, *filler, 1, 2, 3]  # It is 3 + `between` tokens back.
+    rows = predicted(tables, read(tables, tokens))[2]
+    assert rows[3] - (tables.order + 1 + MAX_TYPES + 1 + len(MATCH_LENGTHS)) == expected
 
 
 def test_short_agreements_do_not_hide_a_long_one_far_back() -> None:
@@ -133,7 +146,7 @@ def test_a_full_history_loses_its_older_half(monkeypatch: pytest.MonkeyPatch) ->
         assert history.tokens.shape == (1, 64) or history.tokens.shape[1] == histories.FIRST_ROOM
         kept = int(history.length[0])
         assert min(count, 32) <= kept <= 64
-        expected, _ = cache_reference(tokens[count - kept : count], VOCAB)
+        expected, _, _ = cache_reference(tokens[count - kept : count], VOCAB)
         assert predicted(tables, history)[1] == pytest.approx(expected, abs=1e-4)
 
 
@@ -262,7 +275,7 @@ def test_agreements_of_any_length_are_told_apart() -> None:
     reached = []
     for length in (4, 40, 100, 200, 290, 590):
         tokens = [START, *passage, *passage[:length]]
-        expected, agreed = cache_reference(tokens, VOCAB)
+        expected, agreed, _ = cache_reference(tokens, VOCAB)
         _, cache, rows = predicted(tables, read(tables, tokens))
         assert cache == pytest.approx(expected, abs=1e-3)
         assert rows[2] == tables.order + 1 + MAX_TYPES + agreed
