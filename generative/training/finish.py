@@ -121,12 +121,14 @@ class Finish:
         began = time.monotonic()
         token_nats(model, ids.tolist(), start, counts=self.counts)
         mixed = (time.monotonic() - began) / len(ids)
+        # The threads may have fewer cores than there are of them, so all of them are timed.
+        piece = ids[: 2 * threads * SEGMENT_TOKENS + 1]
         began = time.monotonic()
-        gradient_statistics(model, ids[: 2 * SEGMENT_TOKENS], part_labels(self.tokens, "train"))
-        segment = (time.monotonic() - began) / 2
+        gradient_statistics(model, piece, part_labels(self.tokens, "train"), workers=self.workers)
+        segment = (time.monotonic() - began) / max(1, (len(piece) - 1) // SEGMENT_TOKENS)
         held_out = self._held_out_tokens
         segments = min(STATISTICS_SEGMENTS, self.tokens.parts["train"].tokens / SEGMENT_TOKENS)
-        total = segments * segment / threads + mixed * min(held_out, SCORED_TOKENS)
+        total = segments * segment + mixed * min(held_out, SCORED_TOKENS)
         if self.fits and held_out:
             calibrated = min(held_out, VALIDATION_TOKENS)
             total += read * calibrated / threads
