@@ -112,6 +112,8 @@ DETAILS: dict[str, Any] = {
         "held_out": _LIKELIHOOD,
         "adaptive": _LIKELIHOOD,
     },
+    # How commands sample where the user does not say.
+    "sampling": {"temperature": _NUMBER},
 }
 # A wheel holds the models in the package, a source tree beside it.
 SHIPPED_FOLDERS = (

@@ -59,12 +59,20 @@ def render(folder: Path, note: str = "") -> str:
         *(f"- {key}: {value}" for key, value in training.items()),
         *(["- budget: {amount} {unit}".format(**recipe["budget"])] if "budget" in recipe else []),
         "",
+        *_sampling_lines(details.get("sampling", {})),
         "## Scores",
         "",
         *_score_lines(details.get("scores", {}), bool(config.labels)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _sampling_lines(sampling: dict[str, Any]) -> list[str]:
+    if "temperature" not in sampling:
+        return []
+    line = f"- temperature: {sampling['temperature']:g}, where the command line is given none"
+    return ["## Sampling", "", line, ""]
 
 
 def _score_lines(scores: dict[str, Any], in_styles: bool) -> list[str]:

@@ -16,6 +16,7 @@ from generative.cli.terminal import check_stdout, unescape
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
+CLI_TEMPERATURE = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,18 @@ class ModelChoice:
                 f"{model.checkpoint.name} is a model of {model.kind}: use `generate {model.kind}`"
             )
         return model.in_style(self.style)
+
+    def sampling(self, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+        """The options of sampling: those that were given, and the temperature where it was not.
+
+        The temperature is what the model's card suggests, or else that of the command line.
+        """
+        from generative import checkpoint
+        from generative.api.load import default_model
+
+        details = checkpoint.read_config(checkpoint.find(self.model or default_model(kind)))[1]
+        suggested = details.get("sampling", {}).get("temperature", CLI_TEMPERATURE)
+        return {"temperature": suggested, **given}
 
     def _load(self, kind: str, *, compiled: bool | None = False) -> Any:
         from generative.api import load as api

@@ -144,7 +144,7 @@ def jam(
         return
     chosen = settings_from(**settings)
     terminal.check_files(**{"--output": output})
-    session = JamSession(chosen, sampling=sampling)
+    session = JamSession(chosen, sampling=source.sampling("music", sampling))
     with open_ports(ports.input_port, ports.output_port, ports.backend) as (keyboard, synthesizer):
         model = source.load_generator("music", compiled=True)
         session.warm_up(model)

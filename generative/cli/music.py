@@ -255,6 +255,7 @@ def music(
     files.check_stdout(as_json=as_json)
     _check_melody(generating, harmonising)
     files.check()
+    sampling = source.sampling("music", sampling)
     model = source.load_generator("music")
     tune = _make(model, generating, harmonising, {**limits, **sampling})
     paths = files.write(tune)

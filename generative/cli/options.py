@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import click
 
 from generative.api.choices import BEAMS, GROUPS, RESULTS, SAMPLING_OPTIONS, SamplingOption
+from generative.cli.common import CLI_TEMPERATURE
 from generative.cli.sections import Section, gathered, given, option
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-CLI_TEMPERATURE = 0.8
 COMMON = {"max_new_tokens", "temperature", "seed"}
 SECTIONS = {BEAMS: Section.BEAMS, RESULTS: Section.OUTPUT}
 
@@ -78,7 +78,7 @@ def _click_option(row: SamplingOption) -> Callable[[Any], Any]:
     if row.default is not None:
         words.append(f"[default: {row.default}]")
     if row.name == "temperature":
-        settings |= {"default": CLI_TEMPERATURE, "show_default": True}
+        words.append(f"[default: {CLI_TEMPERATURE}, or what the model's card suggests]")
     section = Section.COMMON if row.name in COMMON else SECTIONS.get(row.group, Section.SAMPLING)
     flag = "--" + row.name.replace("_", "-")
     return option(section, flag, metavar=row.metavar, help=" ".join(words), **settings)

@@ -85,6 +85,7 @@ def text(
     terminal.check_stdin(**{"PROMPT": prompt, "--adapt": adapt})
     if "top_logprobs" in sampling and not as_json:
         raise click.UsageError("--top-logprobs is told with --json")
+    sampling = source.sampling("text", sampling)
     model = source.load_generator("text")
     if adapt is not None:
         from generative.api.inputs import read_text

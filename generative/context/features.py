@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from generative.context.records import (
+    BARS_AGO,
     CLASSES,
     LARGEST_INTERVAL,
     LEVEL_BOUNDS,
@@ -24,6 +25,8 @@ VOICES = 6  # The tracks of these numbers, from 0 on, have features of their own
 BARS_CYCLE = 16  # Bars are counted modulo this number.
 PARALLEL_SLOTS = 4  # So many tracks, from 0 on, are looked at for parallel motion.
 LEVELS = len(LEVEL_BOUNDS)
+LONGEST_RUN = 15  # Longer runs count as this one.
+_AGO = f"{', '.join(map(str, BARS_AGO[:-1]))} and {BARS_AGO[-1]} bars ago"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,19 @@ FAMILIES = (
     Family("age", VOICES, 1 + LEVELS, f"time since the last onset of a track, in {LEVELS} levels"),
     Family("next_end", 1, 2 + LONGEST_BAR_STEPS, "place in the bar at which a note ends next"),
     Family("remaining", VOICES, 1 + LEVELS, f"time until a track's note ends, in {LEVELS} levels"),
+    Family(
+        "echo_onset",
+        len(BARS_AGO),
+        2 + LONGEST_BAR_STEPS,
+        f"place in the bar at which a note began next {_AGO}",
+    ),
+    Family(
+        "echo_pitch",
+        len(BARS_AGO),
+        1 + 2 * PITCHES,
+        f"pitch that the track whose note comes next played {_AGO}, and whether at this place",
+    ),
+    Family("echo_run", len(BARS_AGO), 1 + LONGEST_RUN, f"notes in a row that are as {_AGO}"),
 )
 FEATURES = {
     family.name if family.count == 1 else f"{family.name}_{index}": Feature(

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from generative.context.features import BARS_CYCLE, FAMILIES, PARALLEL_SLOTS
+from generative.context.echo import make_echo
+from generative.context.features import BARS_CYCLE, FAMILIES, LONGEST_RUN, PARALLEL_SLOTS
 from generative.context.records import (
     ANY,
     BAR_BEGIN,
@@ -45,6 +46,7 @@ from generative.context.records import (
     PITCH,
     PITCHES,
     PREVIOUS,
+    RUNS,
     SLOTS,
     TRACK,
     WIDTH,
@@ -104,10 +106,12 @@ def make(inner: Inner) -> Operations:
     return Operations(read=read, read_all=read_all)
 
 
-def _make_advance(  # noqa: C901 - the functions are in it to be built twice
+def _make_advance(  # noqa: C901, PLR0915 - the functions are in it to be built twice
     inner: Inner,
 ) -> Callable[..., Any]:
     """The function that updates one row of the memory, `m`, by a token."""
+    echo = make_echo(inner)
+    begin_bar, add_note = echo.begin_bar, echo.add_note
 
     @inner
     def advance_time(tables: Any, m: Any, kind: Any, value: Any) -> None:
@@ -116,6 +120,7 @@ def _make_advance(  # noqa: C901 - the functions are in it to be built twice
                 m[BAR_BEGIN] += m[BAR_STEPS]
             m[BARS] += 1
             m[CLOCK] = m[BAR_BEGIN]
+            begin_bar(m)
         elif kind == _POSITION:
             m[CLOCK] = m[BAR_BEGIN] + value
         elif kind == _SHIFT:
@@ -125,6 +130,7 @@ def _make_advance(  # noqa: C901 - the functions are in it to be built twice
         elif kind == _UNIT:  # A new bar begins here unless one has just begun.
             m[BAR_STEPS] = tables.bar_steps[m[BEATS], value]
             m[BAR_BEGIN] = m[CLOCK]
+            begin_bar(m)
 
     @inner
     def end_note(m: Any, steps: Any) -> None:
@@ -132,6 +138,7 @@ def _make_advance(  # noqa: C901 - the functions are in it to be built twice
         clock, pitch, slot = m[CLOCK], m[PITCH], m[TRACK]
         end = clock + m[EXTENSION] + steps
         if 0 <= slot < SLOTS:
+            add_note(m, slot, pitch)
             if m[IS_DRUM]:
                 m[PREVIOUS + slot] = NOTHING
             elif m[ONSET + slot] != clock:  # The notes of a chord have one pitch before them.
@@ -193,6 +200,8 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
     inner: Inner,
 ) -> Callable[..., Any]:
     """The function (family, index, m) -> the value of a feature, from 0 to below its size."""
+    echo = make_echo(inner)
+    find_onset, find_pitch = echo.onset, echo.pitch
 
     @inner
     def level(steps: Any) -> Any:
@@ -291,6 +300,18 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
             return 1 + LONGEST_BAR_STEPS
         return 1 + min(first - m[BAR_BEGIN], LONGEST_BAR_STEPS - 1)
 
+    @inner
+    def echo_onset(index: Any, m: Any) -> Any:
+        return find_onset(index, m)
+
+    @inner
+    def echo_pitch(index: Any, m: Any) -> Any:
+        return find_pitch(index, m)
+
+    @inner
+    def echo_run(index: Any, m: Any) -> Any:
+        return min(m[RUNS + index], LONGEST_RUN)
+
     functions = {
         function.__name__: function
         for function in (
@@ -305,6 +326,9 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
             age,
             next_end,
             remaining,
+            echo_onset,
+            echo_pitch,
+            echo_run,
         )
     }
     assert functions.keys() == {family.name for family in FAMILIES}

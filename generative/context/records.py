@@ -20,6 +20,7 @@ SLOTS = 8  # Tracks of these numbers, from 0 on, are remembered one by one.
 LONGEST_BAR_STEPS = 192
 LARGEST_INTERVAL = 12  # Larger intervals count as this one.
 # A number of steps has the level of the greatest bound that it reaches.
+BARS_AGO = (1, 2, 4, 8)  # The bars that the present one is compared with.
 LEVEL_BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 384)
 
 # What a token does to the memory: the numbers in `Tables.kinds`, by the name of the kind. The kinds
@@ -50,13 +51,21 @@ ANY, CURRENT, HIGHER = range(3)
     PITCH,  # of a note whose duration is still to come, or NOTHING
     EXTENSION,  # the steps of the "long" tokens of that note
     IS_DRUM,  # whether that note is one of drums
+    LATEST,  # the step at which the latest note of a track below SLOTS began, or NOTHING
+    NOTE_COUNT,  # the number of notes of these tracks so far
     LAST,  # the last pitch of each track, or NOTHING; SLOTS columns
-) = range(12)
+) = range(14)
 PREVIOUS = LAST + SLOTS  # the pitch before the last onset of each track, or NOTHING
 ONSET = PREVIOUS + SLOTS  # the step at which the last note of each track began
 END = ONSET + SLOTS  # the step at which it ends
 CLASS_END = END + SLOTS  # the step at which each pitch class ceases to sound
-WIDTH = CLASS_END + CLASSES
+RUNS = CLASS_END + CLASSES  # how many notes in a row were as so many bars ago, see BARS_AGO
+BARS_KEPT = 2 * max(BARS_AGO)
+FIRST_STEPS = RUNS + len(BARS_AGO)  # the step at which each of the latest bars began, a ring
+FIRST_NOTES = FIRST_STEPS + BARS_KEPT  # the number of notes before it
+NOTES_KEPT = 1024
+NOTES = FIRST_NOTES + BARS_KEPT  # the latest notes, (onset * SLOTS + track) * PITCHES + pitch
+WIDTH = NOTES + NOTES_KEPT
 NOTHING = -1
 
 # The memory of B documents. (B, WIDTH), or (B, 0) for a model without context features. The
@@ -64,7 +73,7 @@ NOTHING = -1
 Memory: TypeAlias = "NDArray[np.int64]"
 
 EMPTY = np.zeros(WIDTH, np.int64)  # the memory of a document before its first token
-for _columns in (TRACK, NEXT_VOICE, PITCH, slice(LAST, ONSET)):
+for _columns in (TRACK, NEXT_VOICE, PITCH, LATEST, slice(LAST, ONSET)):
     EMPTY[_columns] = NOTHING
 
 

@@ -19,8 +19,8 @@ et al. 2017).
 **The mixture** is log-linear (Klakow 1998): ln p = w0 * logits of the network + w1 * ln p of the
 static counts + w2 * ln p of the cache, less a constant. Each weight is a sum of four terms, by the
 order of the longest context, by the number of its continuations, by the longest agreement, and by
-how far back that is. Tokens that counts cannot know, since they never occurred in the corpus, keep
-the probability that the network gives them.
+how far back that is and whether it repeats a passage at once. Tokens that counts cannot know, since
+they never occurred in the corpus, keep the probability that the network gives them.
 """
 
 from __future__ import annotations
@@ -223,18 +223,24 @@ def make(  # noqa: C901, PLR0915 - the functions are in it to be built twice
 
     @inner
     def distance_class(lengths: Any, distances: Any, count: Any) -> Any:
-        """0 without candidates, else 1 + how many of `DISTANCES` the longest agreement is back.
+        """The class of the longest agreement's distance; of equally long ones the latest counts.
 
-        Of equally long ones the latest counts.
+        0 without candidates, else 1 + how many of `DISTANCES` it is back. An agreement that is as
+        long as its distance is a passage that has been repeated at once; such have as many classes
+        of their own.
         """
+        if count == 0:
+            return 0
         best = 0
         for place in range(1, count):
             longer = lengths[place] > lengths[best]
             if longer or (lengths[place] == lengths[best] and distances[place] < distances[best]):
                 best = place
-        reached = 1 if count > 0 else 0
+        reached = 1
         for least in DISTANCES:
-            reached += 1 if count > 0 and distances[best] >= least else 0
+            reached += 1 if distances[best] >= least else 0
+        if lengths[best] >= distances[best]:
+            reached += 1 + len(DISTANCES)
         return reached
 
     @inner

@@ -143,7 +143,8 @@ class Scratch(NamedTuple):
 
 def num_rows(order: int) -> int:
     """The rows of the weights, F: one an order, a number of types, an agreement and a distance."""
-    return (order + 1) + MAX_TYPES + (1 + len(MATCH_LENGTHS)) + (2 + len(DISTANCES))
+    distances = 1 + 2 * (1 + len(DISTANCES))
+    return (order + 1) + MAX_TYPES + (1 + len(MATCH_LENGTHS)) + distances
 
 
 def middle(axis_first: int, axis_last: int) -> int:

@@ -127,4 +127,5 @@ def cache_reference(tokens: Sequence[int], vocab_size: int) -> tuple[list[float]
         longest = max(length for _, length, _ in found)
         back = min(distance for _, length, distance in found if length == longest)
         distance = 1 + sum(back >= least for least in DISTANCES)
+        distance += (1 + len(DISTANCES)) * (longest >= back)
     return [math.log(value / unseen) for value in p], reached, distance

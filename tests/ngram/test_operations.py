@@ -13,7 +13,14 @@ from generative.ngram import history as histories
 from generative.ngram import operations
 from generative.ngram.model import ADAPTIVE, CACHED, PROTOCOLS, STATIC
 from generative.ngram.operations import INTERPRETED
-from generative.ngram.records import MATCH_LENGTHS, MAX_TYPES, History, Tables, make_scratch
+from generative.ngram.records import (
+    DISTANCES,
+    MATCH_LENGTHS,
+    MAX_TYPES,
+    History,
+    Tables,
+    make_scratch,
+)
 from generative.ngram.scorer import Learning, Scorer
 from generative.sampling.samplers import log_softmax
 from tests.ngram.models import START, cache_reference, count_model, static_reference
@@ -77,12 +84,26 @@ def test_the_cache_is_that_of_all_positions(tokens: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("between", "expected"), [(0, 1), (4, 1), (5, 2), (12, 2), (13, 3), (60, 4), (1100, 9)]
+    ("between", "expected"), [(1, 1), (4, 1), (5, 2), (12, 2), (13, 3), (60, 4), (1100, 9)]
 )
 def test_the_distance_of_an_agreement(between: int, expected: int) -> None:
     tables = count_model([[1, 2]], VOCAB).tables(CACHED)
     filler = [5] * between
     tokens = [START, 1, 2, 3, *filler, 1, 2, 3]  # It is 3 + `between` tokens back.
+    rows = predicted(tables, read(tables, tokens))[2]
+    assert rows[3] - (tables.order + 1 + MAX_TYPES + 1 + len(MATCH_LENGTHS)) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"), [(1, 0), (2, 2), (3, 3 + len(DISTANCES)), (9, 3 + len(DISTANCES))]
+)
+def test_a_passage_that_was_repeated_at_once_has_a_class_of_its_own(
+    times: int, expected: int
+) -> None:
+    tables = count_model([[1, 2]], VOCAB).tables(CACHED)
+    passage = [1, 2, 3, 4, 5, 1, 2, 4, 3]
+    # Of two passages the second is new up to its end: what is repeated is as long as its distance.
+    tokens = [START, *(passage * times)[:-1]]
     rows = predicted(tables, read(tables, tokens))[2]
     assert rows[3] - (tables.order + 1 + MAX_TYPES + 1 + len(MATCH_LENGTHS)) == expected
 
