@@ -11,7 +11,7 @@ import numpy as np
 
 from generative.context.features import PARALLEL_SLOTS, VOICES
 from generative.context.reader import build_tables
-from generative.context.records import KINDS, LONGEST_BAR_STEPS, PITCHES
+from generative.context.records import BARS_AGO, KINDS, LONGEST_BAR_STEPS, PITCHES
 from generative.music.piece import HIGHEST_PITCH
 from generative.tokenizers.music.vocabulary import (
     MAX_BAR_PART_STEPS,
@@ -38,6 +38,11 @@ DEFAULT_FEATURES: tuple[str, ...] = (
     *(f"parallel_{number}" for number in range(PARALLEL_SLOTS)),
     *(f"remaining_{number}" for number in range(VOICES)),
     "next_end",
+    *(
+        f"{echo}_{i}"
+        for echo in ("echo_onset", "echo_pitch", "echo_run")
+        for i in range(len(BARS_AGO))
+    ),
 )
 # The values of these types are their indices in the table of bars.
 _INDEXED = ("beats", "unit")
