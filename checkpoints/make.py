@@ -3,6 +3,7 @@
     python checkpoints/make.py shakespeare path/to/tinyshakespeare/input.txt
     python checkpoints/make.py chorales path/to/Jsb16thSeparated.json
     python checkpoints/make.py folk path/to/ceol-rince
+    python checkpoints/make.py lieder path/to/lieder
     python checkpoints/make.py band path/to/freedoom/musics
     python checkpoints/make.py band path/to/freedoom/musics --network checkpoints/band
 
@@ -20,7 +21,7 @@ import json
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -36,7 +37,8 @@ from generative.data import corpus, split, store
 from generative.machine.threads import Workers, available_threads, single_threaded
 from generative.music import midi
 from generative.music.piece import Meter, Note, Piece, Tempo, Track
-from generative.ngram.model import ADAPTIVE
+from generative.ngram.model import ADAPTIVE, STATIC
+from generative.tokenizers.music.context import DEFAULT_FEATURES
 from generative.training import recorded
 from generative.training.counting import count_corpus
 from generative.training.finish import Finish
@@ -62,14 +64,46 @@ CHURCH_ORGAN, FIDDLE = 19, 110  # General MIDI programs, counted from 0
 VELOCITY = 79
 CHORALE_TEMPO = 76.0
 HELD_OUT_EVERY = 10
+# The styles of `lieder`: how the names of a composer's files begin, and the name of the style.
+COMPOSERS = {
+    "Brahms_Johannes": "brahms",
+    "Chaminade": "chaminade",
+    "Cornelius_Peter": "cornelius",
+    "Debussy_Claude": "debussy",
+    "Faur": "faure",
+    "Franz_Robert": "franz",
+    "Hensel_Fanny": "hensel",
+    "Holm": "holmes",
+    "Kinkel_Johanna": "kinkel",
+    "Lang_Josephine": "lang",
+    "Reichardt_Louise": "reichardt",
+    "Satie_Erik": "satie",
+    "Schubert_Franz": "schubert",
+    "Schumann_Clara": "clara-schumann",
+    "Schumann_Robert": "robert-schumann",
+    "Wolf_Hugo": "wolf",
+}
 
 
-def shakespeare(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
-    """Learn the first 90% of Tiny Shakespeare as anyone would, with no option but the time.
+@dataclass(frozen=True)
+class Made:
+    """What is to be told of a model that was made.
 
-    Returns:
-        A note for the card, and the rest of the text.
+    Attributes:
+        note: for the card.
+        unseen: documents that no gradient saw, for the scores.
+        styles: the style of each; empty where there are none.
+        temperature: for commands that are given none; None is that of all models.
     """
+
+    note: str
+    unseen: Sequence[Any]
+    styles: Sequence[str | None] = ()
+    temperature: float | None = None
+
+
+def shakespeare(source: Path, output: Path, only_counts: bool) -> Made:
+    """Learn the first 90% of Tiny Shakespeare as anyone would, with no option but the time."""
     generative.train(
         source,
         output,
@@ -83,11 +117,11 @@ def shakespeare(source: Path, output: Path, only_counts: bool) -> tuple[str, Seq
         "Tiny Shakespeare, from karpathy/char-rnn on GitHub: the first 90% for training, "
         "the last 10% never seen by a gradient."
     )
-    return note, [text[split.training_length(len(text)) :]]
+    return Made(note, [text[split.training_length(len(text)) :]])
 
 
-def chorales(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
-    """Learn the JSB training split. Returns a note for the card and the published test split."""
+def chorales(source: Path, output: Path, only_counts: bool) -> Made:
+    """Learn the JSB training split."""
     splits = json.loads(source.read_text(encoding="utf-8"))
     pieces = {name: [chorale(steps) for steps in splits[name]] for name in splits}
     with tempfile.TemporaryDirectory() as folder:
@@ -121,11 +155,11 @@ def chorales(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequen
         "from repeated ones: equal neighbours are one note. Bar lines are assumed, four quarters "
         "from the first note on."
     )
-    return note, pieces["test"]
+    return Made(note, pieces["test"])
 
 
-def band(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
-    """Learn Freedoom's music, few pieces and much dropout. Returns a note and what was left out."""
+def band(source: Path, output: Path, only_counts: bool) -> Made:
+    """Learn Freedoom's music, few pieces and much dropout."""
     files = sorted(source.glob("*.mid"))
     unseen = files[::HELD_OUT_EVERY]
     generative.train(
@@ -146,15 +180,11 @@ def band(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[A
         f"transposed by up to 5 semitones while training; every {HELD_OUT_EVERY}th file was left "
         "out, and the scores below are on those."
     )
-    return note, [midi.read(file) for file in unseen]
+    return Made(note, [midi.read(file) for file in unseen])
 
 
-def folk(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[Any]]:
-    """Learn dance tunes as anyone would, played by a fiddle.
-
-    Returns:
-        A note for the card, and tunes that fitted nothing.
-    """
+def folk(source: Path, output: Path, only_counts: bool) -> Made:
+    """Learn dance tunes as anyone would, played by a fiddle."""
     files = sorted(source.glob("*.mid"))
     tunes = {file.name: fiddled(midi.read(file)) for file in files}
     unseen = [tunes.pop(file.name) for file in files[::HELD_OUT_EVERY]]
@@ -176,7 +206,38 @@ def folk(source: Path, output: Path, only_counts: bool) -> tuple[str, Sequence[A
         f"{HELD_OUT_EVERY}th tune was left out, and the scores below are on those: nothing was "
         "fitted to them."
     )
-    return note, unseen
+    return Made(note, unseen, temperature=1.0)
+
+
+def lieder(source: Path, output: Path, only_counts: bool) -> Made:
+    """Learn songs for voice and piano, with the composers of many of them as styles."""
+    files = sorted(source.glob("*.mid"))
+    unseen = files[::HELD_OUT_EVERY]
+    known = [file for file in files if file not in unseen]
+    generative.train(
+        known,
+        output,
+        minutes=None if only_counts else 25,
+        steps=1 if only_counts else None,
+        hidden=320,
+        embedding_size=320,
+        styles={str(file): style for file in known if (style := composer(file))},
+        context_features=[name for name in DEFAULT_FEATURES if name[-2:] not in {"_4", "_5"}],
+        licence="CC0 1.0 (OpenScore Lieder Corpus; the project asks for credit)",
+        report=print,
+    )
+    note = (
+        "Songs of the 19th century for voice (played by an oboe) and piano, from the OpenScore "
+        "Lieder Corpus, OpenScore/Lieder on GitHub, as MIDI, transposed by up to 5 semitones while "
+        f"training. Composers of many songs are styles. Every {HELD_OUT_EVERY}th song was left "
+        "out, and the scores below are on those: nothing was fitted to them."
+    )
+    return Made(note, [midi.read(file) for file in unseen], [composer(file) for file in unseen])
+
+
+def composer(file: Path) -> str | None:
+    """The style of a song; None for composers of few."""
+    return next((style for begin, style in COMPOSERS.items() if file.name.startswith(begin)), None)
 
 
 def fiddled(piece: Piece) -> Piece:
@@ -211,10 +272,11 @@ def chorale(steps: Sequence[Sequence[int]]) -> Piece:
     )
 
 
-MAKERS: dict[str, Callable[[Path, Path, bool], tuple[str, Sequence[Any]]]] = {
+MAKERS: dict[str, Callable[[Path, Path, bool], Made]] = {
     "shakespeare": shakespeare,
     "chorales": chorales,
     "folk": folk,
+    "lieder": lieder,
     "band": band,
 }
 
@@ -265,18 +327,24 @@ def drop_constant_features(folder: Path) -> None:
     checkpoint.save_weights(folder, weights, notes)
 
 
-def finish(folder: Path, note: str, unseen: Sequence[Any]) -> None:
-    """Halve the weights, score them on `unseen`, write the card, drop what does not ship."""
+def finish(folder: Path, made: Made) -> None:
+    """Halve the weights, score them, write the card, drop what does not ship."""
     arrays, _ = checkpoint.load_weights(folder)
     checkpoint.save_weights(folder, {k: v.astype(np.float16) for k, v in arrays.items()})
     model = generative.load(folder)
     config, details = checkpoint.read_config(folder)
-    total = reduce(add, (model.score(document) for document in unseen))
-    adaptive = reduce(add, (model.score(document, protocol=ADAPTIVE) for document in unseen))
+    styles = made.styles or [None] * len(made.unseen)
+    documents = list(zip(made.unseen, styles, strict=True))
+    total, adaptive = (
+        reduce(add, (model.in_style(style).score(d, protocol=name) for d, style in documents))
+        for name in (STATIC, ADAPTIVE)
+    )
     details["scores"] |= {"held_out": asdict(total), "adaptive": asdict(adaptive)}
     details["corpus"]["held_out_tokens"] = total.tokens
+    if made.temperature is not None:
+        details["sampling"] = {"temperature": made.temperature}
     checkpoint.save_description(folder, config, model.tokenizer, details)
-    card.write(folder, note)
+    card.write(folder, made.note)
     for path in folder.iterdir():
         if path.name not in KEPT_FILES:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -295,11 +363,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         new = Path(folder) / arguments.name
         only_counts = arguments.network is not None
-        note, unseen = MAKERS[arguments.name](arguments.source, new, only_counts)
+        made = MAKERS[arguments.name](arguments.source, new, only_counts)
         if only_counts:
             keep_network(new, arguments.network)
         drop_constant_features(new)
-        finish(new, note, unseen)
+        finish(new, made)
         final = HERE / arguments.name
         if final.exists():
             shutil.rmtree(final)
