@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from generative.context.records import (
     BARS_AGO,
     CLASSES,
+    KEYS,
     LARGEST_INTERVAL,
     LEVEL_BOUNDS,
     LONGEST_BAR_STEPS,
@@ -86,6 +87,8 @@ FAMILIES = (
         f"pitch that the track whose note comes next played {_AGO}, and whether at this place",
     ),
     Family("echo_run", len(BARS_AGO), 1 + LONGEST_RUN, f"notes in a row that are as {_AGO}"),
+    Family("key", 1, 1 + KEYS, "key signature and mode"),
+    Family("bar_length", 1, 1 + LONGEST_BAR_STEPS, "steps of the bar"),
 )
 FEATURES = {
     family.name if family.count == 1 else f"{family.name}_{index}": Feature(

@@ -34,6 +34,7 @@ from generative.context.records import (
     EXTENSION,
     HIGHER,
     IS_DRUM,
+    KEY,
     KINDS,
     LARGEST_INTERVAL,
     LAST,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     Inner = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _START, _BAR, _POSITION, _SHIFT = (KINDS[k] for k in ("start", "bar", "position", "shift"))
-_BEATS, _UNIT, _TRACK = (KINDS[kind] for kind in ("beats", "unit", "track"))
+_KEY, _BEATS, _UNIT, _TRACK = (KINDS[kind] for kind in ("key", "beats", "unit", "track"))
 _PITCH, _DRUM, _LONG, _DURATION = (KINDS[k] for k in ("pitch", "drum", "long", "duration"))
 _SAME = -1
 # The phase after a token of each kind.
@@ -125,6 +126,8 @@ def _make_advance(  # noqa: C901, PLR0915 - the functions are in it to be built 
             m[CLOCK] = m[BAR_BEGIN] + value
         elif kind == _SHIFT:
             m[CLOCK] += value
+        elif kind == _KEY:
+            m[KEY] = 1 + value
         elif kind == _BEATS:
             m[BEATS] = value
         elif kind == _UNIT:  # A new bar begins here unless one has just begun.
@@ -222,6 +225,16 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
     def bar_number(_: Any, m: Any) -> Any:
         """0 before the first bar."""
         return 0 if m[BARS] == 0 else 1 + (m[BARS] - 1) % BARS_CYCLE
+
+    @inner
+    def bar_length(_: Any, m: Any) -> Any:
+        """0 before the first meter."""
+        return min(max(m[BAR_STEPS], 0), LONGEST_BAR_STEPS)
+
+    @inner
+    def key(_: Any, m: Any) -> Any:
+        """0 before the first one."""
+        return m[KEY]
 
     @inner
     def voice(index: Any, m: Any) -> Any:
@@ -329,6 +342,8 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
             echo_onset,
             echo_pitch,
             echo_run,
+            key,
+            bar_length,
         )
     }
     assert functions.keys() == {family.name for family in FAMILIES}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PITCHES = 128
+KEYS = 30  # signatures and modes
 CLASSES = 12  # pitch classes
 SLOTS = 8  # Tracks of these numbers, from 0 on, are remembered one by one.
 LONGEST_BAR_STEPS = 192
@@ -29,8 +30,8 @@ KINDS = {
     name: number
     for number, name in enumerate(
         (
-            "other", "start", "bar", "position", "shift", "beats", "unit", "track", "program",
-            "velocity", "pitch", "drum", "long", "duration",
+            "other", "start", "bar", "position", "shift", "key", "beats", "unit", "track",
+            "program", "velocity", "pitch", "drum", "long", "duration",
         )
     )
 }  # fmt: skip
@@ -51,10 +52,11 @@ ANY, CURRENT, HIGHER = range(3)
     PITCH,  # of a note whose duration is still to come, or NOTHING
     EXTENSION,  # the steps of the "long" tokens of that note
     IS_DRUM,  # whether that note is one of drums
+    KEY,  # 1 + the number of the key signature and mode; 0 before one is given
     LATEST,  # the step at which the latest note of a track below SLOTS began, or NOTHING
     NOTE_COUNT,  # the number of notes of these tracks so far
     LAST,  # the last pitch of each track, or NOTHING; SLOTS columns
-) = range(14)
+) = range(15)
 PREVIOUS = LAST + SLOTS  # the pitch before the last onset of each track, or NOTHING
 ONSET = PREVIOUS + SLOTS  # the step at which the last note of each track began
 END = ONSET + SLOTS  # the step at which it ends

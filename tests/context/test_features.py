@@ -69,6 +69,12 @@ def first_note(track: int, pitch: int, duration: int) -> list[str]:
     return [f"track {track}", "program 0", "velocity 62", f"pitch {pitch}", f"duration {duration}"]
 
 
+def test_the_key_and_the_length_of_the_bar() -> None:
+    words = ["bar", "position 0", "beats 6", "unit 8", "key 23", "tempo 160"]
+    found = values(ids_of(*words), ["key", "bar_length"]).tolist()
+    assert found == [[0, 0], [0, 0], [0, 0], [0, 72], [24, 72], [24, 72]]
+
+
 SHOWN = (
     "bar_position", "bar_number", "voice_0", "voice_1", "next_voice", "next_voice_pitch",
     "next_voice_interval", "parallel_0", "age_0", "remaining_0", "sounding_class_0",

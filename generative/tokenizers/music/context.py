@@ -11,7 +11,7 @@ import numpy as np
 
 from generative.context.features import PARALLEL_SLOTS, VOICES
 from generative.context.reader import build_tables
-from generative.context.records import BARS_AGO, KINDS, LONGEST_BAR_STEPS, PITCHES
+from generative.context.records import BARS_AGO, KEYS, KINDS, LONGEST_BAR_STEPS, PITCHES
 from generative.music.piece import HIGHEST_PITCH
 from generative.tokenizers.music.vocabulary import (
     MAX_BAR_PART_STEPS,
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 # The operations of context features know no vocabulary, but the same bounds.
 assert LONGEST_BAR_STEPS == MAX_BAR_PART_STEPS
 assert PITCHES == HIGHEST_PITCH + 1
+assert len(VALUES["key"]) == KEYS
 
 # The context features of a new model, where the user chooses none.
 DEFAULT_FEATURES: tuple[str, ...] = (
-    "bar_position",
+    *("bar_position", "bar_length", "key"),
     *(f"voice_{number}" for number in range(VOICES)),
     *("next_voice", "next_voice_pitch", "next_voice_interval"),
     *(f"parallel_{number}" for number in range(PARALLEL_SLOTS)),
