@@ -59,7 +59,7 @@ def test_text_streams_the_prompt_and_what_follows(generate: Any, trained: Path) 
     assert result.err == ""
 
 
-@pytest.mark.parametrize("option", ["--wav", "--plot", "--html", "--musicxml"])
+@pytest.mark.parametrize("option", ["--wav", "--plot", "--html", "--musicxml", "--abc"])
 def test_what_is_only_written_to_files_is_no_dash(
     generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
