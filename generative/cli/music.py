@@ -198,13 +198,21 @@ class OutputFiles:
             formats.check(name, **({"soundfont": self.soundfont} if name == "wav" else {}))
 
     def write(self, tune: Tune) -> list[Path]:
-        """Write all files; to stdout goes the first sequence.
+        """Write all files, or none if a format cannot hold a sequence.
+
+        To stdout goes the first sequence.
 
         Returns:
             The file of each sequence in the main format.
+
+        Raises:
+            ValueError: a format cannot hold a sequence.
         """
         from generative import formats, midi
 
+        for name in [*self.extra] if self.is_stdout else [self.main_format, *self.extra]:
+            for sequence in tune.sequences:
+                formats.check_piece(name, sequence.piece)
         if self.is_stdout:
             sys.stdout.buffer.write(midi.to_bytes(tune.piece))
         count = len(tune.sequences)

@@ -22,8 +22,9 @@ class Format(NamedTuple):
         suffixes: The suffixes of its files, the usual one first.
         module: The module in `generative.music` that writes it.
         write: The name of its function `write(piece, path)`.
-        check: The name of its function that raises if what the writer needs is not installed.
         description: A noun phrase for help texts.
+        check: The name of its function that raises if what the writer needs is not installed.
+        check_piece: The name of its function that raises if the format cannot hold a piece.
     """
 
     suffixes: tuple[str, ...]
@@ -31,6 +32,7 @@ class Format(NamedTuple):
     write: str
     description: str
     check: str | None = None
+    check_piece: str | None = None
 
 
 FORMATS = {
@@ -40,6 +42,9 @@ FORMATS = {
     "html": Format((".html", ".htm"), "page", "write", "a web page that plays and shows it"),
     "musicxml": Format(
         (".musicxml", ".xml"), "notation", "write", "notation (MusicXML)", check="check"
+    ),
+    "abc": Format(
+        (".abc",), "abc_notation", "write", "ABC, if it has one voice", check_piece="check_piece"
     ),
 }
 
@@ -67,6 +72,16 @@ def check(kind: str, **options: Any) -> None:
     """
     if name := FORMATS[kind].check:
         _function(kind, name)(**options)
+
+
+def check_piece(kind: str, piece: Piece) -> None:
+    """Refuse a piece that a format cannot hold.
+
+    Raises:
+        ValueError: It cannot; the message says what to write instead.
+    """
+    if name := FORMATS[kind].check_piece:
+        _function(kind, name)(piece)
 
 
 def save(

@@ -1,35 +1,40 @@
 """A piece as notation, written as MusicXML through music21.
 
-Notes are moved to the nearest position that can be written simply: a 32nd or a triplet 16th, or a
-64th or 128th if a meter counts in them. Bar lines are exactly where the meter puts them.
+Clefs and accidentals are chosen here; `bars`, `glyphs` and `spelling` say where notes are written,
+how they are split into notes and rests with one head, and what pitches are called.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from bisect import bisect_right
-from collections import defaultdict
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from generative.files import write_bytes
+from generative.music import bars
 from generative.music.general_midi import printable, track_names
+from generative.music.glyphs import beat_of, glyphs
 from generative.music.midi import DRUM_CHANNEL
-from generative.music.piece import BEATS_PER_WHOLE_NOTE, Key, Meter, Tempo, bar_ticks
+from generative.music.percussion import write_without_pitch
+from generative.music.piece import Key, Meter, Tempo, bar_ticks
+from generative.music.spelling import spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from generative.music.piece import Note, Piece, Track
+    from generative.music.bars import Placed, Sign
+    from generative.music.glyphs import Glyph
+    from generative.music.piece import Piece, Track
 
-BEAT_PARTS = (8, 6)  # a beat is a quarter note: 32nds, and triplets of 16ths
 EXTRA = "notation"
-
-# the begin and the end of a chord, in quarter notes
-Span = tuple[Fraction, Fraction]
-Sign: TypeAlias = Meter | Key | Tempo
+LOWEST_IN_TREBLE = 57  # A part whose median pitch is lower than A3 has a bass clef.
+STAFF_SPACES = 15  # from one staff to the next, in the distance of the lines of a staff
+PAGE_MILLIMETRES = 250  # height of a system that fits a page
+USUAL_SPACE_MILLIMETRES = 1.75
+TENTHS_PER_SPACE = 10
 
 
 def check() -> None:
@@ -53,178 +58,122 @@ def write(piece: Piece, path: Path) -> None:
     """
     check()
     from music21 import metadata
-    from music21.musicxml.m21ToXml import GeneralObjectExporter
+    from music21.musicxml.m21ToXml import GeneralObjectExporter, ScoreExporter
 
     score = as_score(piece)
     score.insert(0, metadata.Metadata(title=printable(path.stem)))
-    write_bytes(path, GeneralObjectExporter(score).parse())
+    general = GeneralObjectExporter()
+    exporter = ScoreExporter(general.fromGeneralObject(score), makeNotation=general.makeNotation)
+    root = exporter.parse()
+    for identification in root.findall("identification"):
+        for creator in identification.findall("creator"):  # Music21 names itself as the composer.
+            identification.remove(creator)
+    write_without_pitch(root, (i for i, track in enumerate(piece.tracks) if track.is_drum))
+    write_bytes(path, exporter.asBytes())
 
 
 def as_score(piece: Piece) -> Any:
     """The piece as a `music21.stream.Score` with a part for each track, in measures and voices."""
-    from music21 import stream
+    from music21 import clef, layout, stream
 
-    lines, signs = bar_lines(piece), _signs_of(piece, bar_lines(piece))
+    lines = bars.bar_lines(piece)
+    signs = bars.signs_of(piece, lines)
     score = stream.Score()
+    score.insert(0, _page(layout, len(piece.tracks)))
     for i, (track, name) in enumerate(zip(piece.tracks, track_names(piece.tracks), strict=True)):
-        part = stream.Part(id=f"P{i + 1}")
-        part.partName = name
-        part.insert(0, _instrument(track, name))
-        chords = _chords(track, piece.ticks_per_beat, beat_parts(piece))
-        voices = [_measured(voice, lines) for voice in _voices(chords)]
-        length = Fraction(0)  # the length of a full bar
+        part: Any = stream.Part(id=f"P{i + 1}")
+        made = _instrument(track, name)
+        part.partName, part.partAbbreviation = name, _abbreviation(made, name)
+        part.insert(0, made)
+        chords = bars.chords_of(track, piece.ticks_per_beat, bars.beat_parts(piece))
+        voices = [bars.measured(voice, lines) for voice in bars.voices_of(chords)]
+        length = beat = Fraction(0)  # the length of a full bar and of its beat
+        key = Key(at_ticks=0, sharps=0)
         for number, (begin, end) in enumerate(pairwise(lines)):
-            measure = stream.Measure(number=number + 1)
+            measure: Any = stream.Measure(number=number + 1)
+            if number == 0:
+                measure.clef = getattr(clef, _clef_of(track))()
             here = signs.get(number, [])
+            if track.is_drum:
+                here = [(at, sign) for at, sign in here if not isinstance(sign, Key)]
             _sign(measure, here, first_part=i == 0)
-            length = next((bar_ticks(s, 1) for _, s in here[::-1] if isinstance(s, Meter)), length)
-            measure.paddingRight = length - (
-                end - begin
-            )  # A shortened bar is not filled with rests.
-            sounding = {i: voice[number] for i, voice in enumerate(voices, 1) if number in voice}
-            _fill(measure, sounding, end - begin)
+            for _, sign in here:
+                if isinstance(sign, Meter):
+                    length, beat = bar_ticks(sign, 1), beat_of(sign)
+                elif isinstance(sign, Key):
+                    key = sign
+            # A shortened bar is not filled with rests.
+            measure.paddingRight = length - (end - begin)
+            sounding = [
+                glyphs(bars.with_rests(voice[number], end - begin), end - begin, beat)
+                for voice in voices
+                if number in voice
+            ]
+            _fill(measure, sounding, end - begin, key)
             part.insert(begin, measure)
+            if end == lines[-1]:
+                measure.rightBarline = "final"
         score.insert(0, part)
     return score
 
 
-def written(ticks: int, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) -> Fraction:
-    """The nearest time that can be written simply, in quarter notes.
-
-    Example:
-        written(161, 480)    # Fraction(1, 3)
-    """
-    exact = Fraction(ticks, ticks_per_beat)
-    candidates = (Fraction(round(exact * part), part) for part in parts)
-    return min(candidates, key=lambda time: abs(time - exact))
-
-
-def written_span(note: Note, ticks_per_beat: int, parts: Sequence[int] = BEAT_PARTS) -> Span:
-    """The written begin and end of a note, which lasts at least the shortest part of a beat."""
-    begin = written(note.onset_ticks, ticks_per_beat, parts)
-    end = written(note.end_ticks, ticks_per_beat, parts)
-    return begin, max(end, begin + Fraction(1, max(parts)))
-
-
-def beat_parts(piece: Piece) -> tuple[int, ...]:
-    """The numbers of parts into which a beat is divided; they include the unit of each meter."""
-    finest = max(meter.denominator // BEATS_PER_WHOLE_NOTE for meter in piece.meters)
-    return max(BEAT_PARTS[0], finest), *BEAT_PARTS[1:]
-
-
-def bar_lines(piece: Piece) -> list[Fraction]:
-    """The begin of each bar and the end of the last, in quarter notes.
-
-    A meter begins at the nearest position that can be written, and its bars are counted from there.
-    A change of meter shortens the bar before it. The last note ends within the last bar.
-    """
-    parts = beat_parts(piece)
-    starts = [written(m.at_ticks, piece.ticks_per_beat, parts) for m in piece.meters]
-    last = max(
-        (written_span(n, piece.ticks_per_beat, parts)[1] for t in piece.tracks for n in t.notes),
-        default=Fraction(1, max(parts)),  # A piece without notes has one bar.
+def _page(layout: Any, staves: int) -> Any:
+    """A layout in which a system of so many staves fits a page."""
+    space = min(USUAL_SPACE_MILLIMETRES, PAGE_MILLIMETRES / (STAFF_SPACES * max(staves, 1)))
+    return layout.ScoreLayout(
+        scalingMillimeters=round(4 * space, 2), scalingTenths=4 * TENTHS_PER_SPACE
     )
-    lines: list[Fraction] = []
-    close = Fraction(0)
-    for meter, begin, end in zip(piece.meters, starts, [*starts[1:], None], strict=True):
-        line = begin
-        while line < last and (end is None or line < end):
-            lines.append(line)
-            line += bar_ticks(meter, 1)
-            close = line if end is None else min(line, end)
-    return [*lines, close]
 
 
-def _chords(track: Track, ticks_per_beat: int, parts: Sequence[int]) -> dict[Span, list[Note]]:
-    """The notes grouped into chords, whose notes begin and end together, in order."""
-    chords: defaultdict[Span, list[Note]] = defaultdict(list)
-    for note in track.notes:
-        chords[written_span(note, ticks_per_beat, parts)].append(note)
-    return dict(sorted(chords.items()))
+def _clef_of(track: Track) -> str:
+    """The name of music21's class of the clef that suits most notes of a track."""
+    if track.is_drum:
+        return "PercussionClef"
+    middle = median(note.pitch for note in track.notes) if track.notes else LOWEST_IN_TREBLE
+    return "TrebleClef" if middle >= LOWEST_IN_TREBLE else "BassClef"
 
 
-def _voices(chords: dict[Span, list[Note]]) -> list[dict[Span, list[Note]]]:
-    """Chords distributed to as few voices as possible, without overlap within a voice."""
-    voices: list[dict[Span, list[Note]]] = []
-    ends: list[Fraction] = []
-    for span, notes in chords.items():
-        free = next((i for i, end in enumerate(ends) if end <= span[0]), len(voices))
-        if free == len(voices):
-            voices.append({})
-            ends.append(span[1])
-        voices[free][span] = notes
-        ends[free] = span[1]
-    return voices
-
-
-def _measured(
-    voice: dict[Span, list[Note]], lines: list[Fraction]
-) -> dict[int, list[tuple[Span, list[Note], str | None]]]:
-    """Bar -> the chords of a voice in it, with times from its begin and ties across bar lines."""
-    by_bar: defaultdict[int, list[tuple[Span, list[Note], str | None]]] = defaultdict(list)
-    bar = 0
-    for (begin, end), notes in voice.items():
-        while lines[bar + 1] <= begin:
-            bar += 1
-        at, here = begin, bar
-        while at < end:
-            cut = min(end, lines[here + 1])
-            tie = {
-                (True, True): None, (True, False): "start", (False, False): "continue",
-                (False, True): "stop",
-            }[at == begin, cut == end]  # fmt: skip
-            by_bar[here].append(((at - lines[here], cut - lines[here]), notes, tie))
-            at, here = cut, here + 1
-    return by_bar
-
-
-def _fill(
-    measure: Any,
-    voices: dict[int, list[tuple[Span, list[Note], str | None]]],
-    length: Fraction,
-) -> None:
-    """Insert voices by number into a measure, with rests between their chords."""
+def _fill(measure: Any, voices: Sequence[Sequence[Glyph]], length: Fraction, key: Key) -> None:
+    """Insert voices into a measure."""
     from music21 import note, stream
 
     if not voices:
-        measure.append(note.Rest(quarterLength=length))
-    for number, chords in voices.items():
+        rest = note.Rest(quarterLength=length)
+        rest.fullMeasure = True
+        measure.append(rest)
+    for number, written in enumerate(voices, 1):
         voice = stream.Voice(id=str(number))
-        at = Fraction(0)
-        for (begin, end), notes, tie in chords:
-            if begin > at:
-                voice.insert(at, note.Rest(quarterLength=begin - at))
-            voice.insert(begin, _chord(notes, end - begin, tie))
-            at = end
-        if at < length:
-            voice.insert(at, note.Rest(quarterLength=length - at))
+        for glyph in written:
+            placed = glyph.placed
+            made = (
+                _chord(placed, key)
+                if placed.notes
+                else note.Rest(quarterLength=placed.end - placed.begin)
+            )
+            voice.insert(placed.begin, made)
         measure.insert(0, voice)
 
 
-def _chord(notes: list[Note], length: Fraction, tie: str | None) -> Any:
-    from music21 import chord, note
+def _chord(placed: Placed, key: Key) -> Any:
+    from music21 import chord, note, pitch
     from music21.tie import Tie
 
+    length = placed.end - placed.begin
+    tie = {(False, True): "start", (True, True): "continue", (True, False): "stop"}.get(
+        (placed.tied_before, placed.tied_after)
+    )
     singles = []
-    for sound in sorted(notes, key=lambda n: n.pitch):
-        single = note.Note(midi=sound.pitch, quarterLength=length)
+    for sound in sorted(placed.notes, key=lambda n: n.pitch):
+        name = spelled(sound.pitch, key)
+        named = pitch.Pitch(name.letter)
+        named.octave = name.octave
+        if name.alteration:
+            named.accidental = pitch.Accidental(name.alteration)
+        single = note.Note(named, quarterLength=length)
         single.volume.velocity = sound.velocity
         single.tie = Tie(tie) if tie else None
         singles.append(single)
     return singles[0] if len(singles) == 1 else chord.Chord(singles, quarterLength=length)
-
-
-def _signs_of(piece: Piece, lines: Sequence[Fraction]) -> dict[int, list[tuple[Fraction, Sign]]]:
-    """Bar -> the meters, keys and tempos that begin in it, with their times in the bar."""
-    parts = beat_parts(piece)
-    by_bar: defaultdict[int, list[tuple[Fraction, Sign]]] = defaultdict(list)
-    signs: tuple[Sign, ...] = (*piece.meters, *piece.keys, *piece.tempos)
-    for sign in signs:
-        at = written(sign.at_ticks, piece.ticks_per_beat, parts)
-        if at < lines[-1]:
-            bar = bisect_right(lines, at) - 1
-            by_bar[bar].append((at - lines[bar], sign))
-    return by_bar
 
 
 def _sign(measure: Any, signs: Iterable[tuple[Fraction, Sign]], *, first_part: bool) -> None:
@@ -239,8 +188,16 @@ def _sign(measure: Any, signs: Iterable[tuple[Fraction, Sign]], *, first_part: b
                 mode = "minor" if sign.is_minor else "major"
                 measure.keySignature = key.KeySignature(sign.sharps).asKey(mode)
             case Tempo() if first_part:
-                mark = tempo.MetronomeMark(number=round(sign.beats_per_minute, 2))
+                mark: Any = tempo.MetronomeMark(number=round(sign.beats_per_minute, 2))
+                mark.placement = "above"
                 measure.insert(at, mark)
+
+
+def _abbreviation(instrument: Any, name: str) -> str:
+    """Music21's abbreviation of an instrument, with the number that its name ends with."""
+    number = name.rpartition(" ")[2]
+    short = instrument.instrumentAbbreviation or ""
+    return f"{short} {number}" if number.isdecimal() else short
 
 
 def _instrument(track: Track, name: str) -> Any:

@@ -75,7 +75,7 @@ def test_the_temperature_is_the_cards_or_else_0_8(
     assert generate(*command).out == texts[(0.8, 2.5).index(expected)]
 
 
-@pytest.mark.parametrize("option", ["--wav", "--plot", "--html", "--musicxml"])
+@pytest.mark.parametrize("option", ["--wav", "--plot", "--html", "--musicxml", "--abc"])
 def test_what_is_only_written_to_files_is_no_dash(
     generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:

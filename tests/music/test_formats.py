@@ -14,7 +14,13 @@ from tests.pieces import note, piece_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-BEGINNINGS = {".mid": b"MThd", ".wav": b"RIFF", ".png": b"\x89PNG", ".html": b"<!DOCTYPE html>"}
+BEGINNINGS = {
+    ".mid": b"MThd",
+    ".wav": b"RIFF",
+    ".png": b"\x89PNG",
+    ".html": b"<!DOCTYPE html>",
+    ".abc": b"%abc-2.1\nX:1\n",
+}
 
 
 @pytest.mark.parametrize(("suffix", "begins"), BEGINNINGS.items())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generative.music import midi, notation
+from generative.music import bars, midi, notation
 from generative.music.piece import Key, Meter, Piece, Tempo, Track
 from tests.pieces import note, piece_of, real_files
 
@@ -42,17 +42,17 @@ def expected(track: Track, ticks_per_beat: int) -> tuple[Counter[Any], dict[int,
     onsets: Counter[tuple[Fraction, int]] = Counter()
     lengths: defaultdict[int, Fraction] = defaultdict(Fraction)
     for sound in track.notes:
-        begin, end = notation.written_span(sound, ticks_per_beat)
+        begin, end = bars.written_span(sound, ticks_per_beat)
         onsets[begin, sound.pitch] += 1
         lengths[sound.pitch] += end - begin
     return onsets, dict(lengths)
 
 
 def test_times_are_written_simply() -> None:
-    assert notation.written(480, 480) == 1
-    assert notation.written(161, 480) == Fraction(1, 3)
-    assert notation.written(59, 480) == Fraction(1, 8)
-    assert notation.written_span(note(0, 1), 480) == (Fraction(0), Fraction(1, 8))
+    assert bars.written(480, 480) == 1
+    assert bars.written(161, 480) == Fraction(1, 3)
+    assert bars.written(59, 480) == Fraction(1, 8)
+    assert bars.written_span(note(0, 1), 480) == (Fraction(0), Fraction(1, 8))
 
 
 @pytest.mark.parametrize(
@@ -193,3 +193,123 @@ def test_any_name_is_well_formed_xml(name: str, tmp_path: Path) -> None:
     root = ET.parse(tmp_path / "a\x01\udce9.musicxml").getroot()
     assert (root.findtext("movement-title") or root.findtext("work/work-title")) == "a\ufffd"
     assert "(Acoustic grand piano)" in (root.findtext(".//part-name") or "") or "[31m" in name
+
+
+# ---- what is seen in a score ---------------------------------------------------------------------
+
+
+def written(piece: Piece, folder: Path) -> ET.Element:
+    pytest.importorskip("music21", exc_type=ImportError)
+    notation.write(piece, folder / "tune.musicxml")
+    return ET.parse(folder / "tune.musicxml").getroot()
+
+
+def texts(root: ET.Element, path: str) -> list[str | None]:
+    return [element.text for element in root.findall(path)]
+
+
+def test_a_low_part_has_a_bass_clef(tmp_path: Path) -> None:
+    low, high = Track(notes=(note(0, 96, 45),)), Track(notes=(note(0, 96, 69),))
+    root = written(Piece(ticks_per_beat=24, tracks=(high, low)), tmp_path)
+    assert texts(root, ".//clef/sign") == ["G", "F"]
+
+
+def test_the_last_bar_line_is_double_and_no_composer_is_named(tmp_path: Path) -> None:
+    root = written(piece_of(note(0, 96), note(96, 96)), tmp_path)
+    assert texts(root, ".//bar-style") == ["light-heavy"]
+    assert texts(root, ".//creator") == []
+
+
+def test_pitches_are_spelled_in_the_key(tmp_path: Path) -> None:
+    scale = [note(24 * i, 24, pitch) for i, pitch in enumerate((61, 63, 66, 70))]
+    for sharps, alters in ((6, ["1"] * 4), (-5, ["-1"] * 4)):
+        piece = replace(piece_of(*scale), keys=(Key(at_ticks=0, sharps=sharps),))
+        assert texts(written(piece, tmp_path), ".//pitch/alter") == alters
+
+
+def test_a_piece_without_a_key_has_the_one_that_is_heard(tmp_path: Path) -> None:
+    scale = [note(24 * i, 24, 62 + step) for i, step in enumerate((0, 2, 4, 5, 7, 9, 11, 12, 7, 0))]
+    root = written(piece_of(*scale), tmp_path)
+    assert (texts(root, ".//fifths"), texts(root, ".//mode")) == (["2"], ["major"])
+    assert not texts(root, ".//accidental")
+
+
+def test_no_note_and_no_rest_has_two_dots(tmp_path: Path) -> None:
+    """3 1/2 beats are a half and a dotted quarter, tied; 2 1/2 beats of rest end with the bar."""
+    root = written(piece_of(note(0, 84), note(96, 36, 62)), tmp_path)
+    heads = [
+        (item.find("rest") is None, item.findtext("type"), len(item.findall("dot")))
+        for item in root.iter("note")
+    ]
+    assert heads == [
+        (True, "half", 0), (True, "quarter", 1), (False, "eighth", 0),
+        (True, "quarter", 1), (False, "eighth", 0), (False, "half", 0),
+    ]  # fmt: skip
+    assert [tie.get("type") for tie in root.iter("tie")] == ["start", "stop"]
+
+
+def test_a_tempo_stands_above_the_staff(tmp_path: Path) -> None:
+    root = written(piece_of(note(0, 96)), tmp_path)
+    assert [direction.get("placement") for direction in root.iter("direction")] == ["above"]
+
+
+def test_many_staves_are_small_enough_for_a_page(tmp_path: Path) -> None:
+    """15 spaces a staff, in an A4 page's 297 mm less its margins."""
+    for count in (1, 20):
+        tracks = tuple(Track(program=i, notes=(note(0, 96),)) for i in range(count))
+        root = written(Piece(ticks_per_beat=24, tracks=tracks), tmp_path)
+        scale = [
+            float(root.findtext(f".//scaling/{name}") or 0) for name in ("millimeters", "tenths")
+        ]
+        assert 10 * scale[0] / scale[1] * 15 * count < 260
+        assert 10 * scale[0] / scale[1] == pytest.approx(1.75 if count == 1 else 0.83, abs=0.01)
+
+
+def test_parts_of_one_instrument_have_numbers_also_where_they_are_abbreviated(
+    tmp_path: Path,
+) -> None:
+    tracks = tuple(Track(program=19, notes=(note(0, 96, 60 + i),)) for i in range(2))
+    root = written(Piece(ticks_per_beat=24, tracks=tracks), tmp_path)
+    short = texts(root, ".//part-abbreviation")
+    assert [name and name[-2:] for name in short] == [" 1", " 2"]
+
+
+def test_drums_are_written_without_pitch(tmp_path: Path) -> None:
+    """Bass drum, snare, closed hi-hat with the bass drum, and a drum that the source lacks."""
+    struck = (
+        note(0, 24, 36),
+        note(24, 24, 38),
+        note(48, 24, 42),
+        note(48, 24, 36),
+        note(72, 24, 75),
+    )
+    piece = Piece(
+        ticks_per_beat=24,
+        tracks=(Track(is_drum=True, notes=struck), Track(notes=(note(0, 96, 36),))),
+        keys=(Key(at_ticks=0, sharps=2),),
+    ).normalised()
+    root = written(piece, tmp_path)
+    drums, piano = root.findall("part")
+    assert texts(drums, ".//clef/sign") == ["percussion"]
+    assert not drums.findall(".//key")
+    assert not drums.findall(".//pitch")
+    assert not drums.findall(".//accidental")
+    assert len(piano.findall(".//pitch")) == 1
+    steps = zip(texts(drums, ".//display-step"), texts(drums, ".//display-octave"), strict=True)
+    assert [f"{step}{octave}" for step, octave in steps] == ["F4", "C5", "F4", "G5", "E5"]
+    assert texts(drums, ".//notehead") == ["x", "x"]
+    unpitched = {
+        sound.get("id"): int(sound.findtext("midi-unpitched") or 0) - 1
+        for sound in root.findall("part-list/score-part/midi-instrument")
+    }
+    named = [unpitched[item.get("id")] for item in drums.findall(".//note/instrument")]
+    assert named == [36, 38, 36, 42, 75]
+    listed = root.findall("part-list/score-part")[0].findall("score-instrument/instrument-name")
+    assert [name.text for name in listed] == ["Bass drum", "Snare", "Closed hi-hat", "Claves"]
+    for item in drums.iter("note"):  # The order of MusicXML's schema.
+        order = [
+            "chord", "unpitched", "duration", "tie", "instrument", "voice", "type", "dot",
+            "time-modification", "stem", "notehead", "staff", "beam", "notations",
+        ]  # fmt: skip
+        places = [order.index(child.tag) for child in item]
+        assert places == sorted(places)

@@ -26,6 +26,7 @@ from generative.music.sound import (
     wav,
     write,
 )
+from generative.music.sound.loudness import loudness
 from tests.pieces import note, piece_of, real_files
 
 if TYPE_CHECKING:
@@ -119,6 +120,33 @@ def test_both_notes_of_a_chord_are_there_and_no_other() -> None:
     assert present > 20 * max(strength_at(sound, pitch) for pitch in (58, 62, 63, 64, 68, 70))
 
 
+@pytest.mark.parametrize(
+    ("program", "pitch", "strong", "weak"), [(52, 60, 4, 6), (68, 60, 4, 7), (70, 48, 4, 6)]
+)
+def test_formants_strengthen_the_partials_near_them(
+    program: int, pitch: int, strong: int, weak: int
+) -> None:
+    """The 4th partial of C4 is at 1,046 Hz, that of C3 at 523 Hz."""
+    timbre = timbres.timbre_of(program)
+    struck = at_one_beat_a_second(note(0, 24, pitch, 127), program=program)
+    frequencies, strength = spectrum(seconds(mono(struck), 0.3, 1))
+
+    def heard(number: int) -> float:
+        near = np.abs(frequencies / synth.hertz(pitch) - number) < 0.1
+        return float(strength[near].max() / timbre.partials.levels[number - 1])
+
+    hertz = synth.hertz(pitch) * np.array([strong, weak])
+    expected = timbres.strengthened(timbre.formants, hertz) / np.hypot(1, hertz / synth.AIR_HERTZ)
+    assert expected[0] > 1.2 * expected[1]
+    assert heard(strong) / heard(weak) == pytest.approx(expected[0] / expected[1], rel=0.15)
+
+
+def test_a_formant_has_half_of_its_gain_at_half_of_its_width() -> None:
+    formant = timbres.Formant(1_000, 400, 2.0)
+    factors = timbres.strengthened((formant,), np.array([1_000.0, 800.0, 1_200.0, 1e9]))
+    assert factors.tolist() == pytest.approx([3.0, 2.0, 2.0, 1.0])
+
+
 def test_silence_stays_silent() -> None:
     assert not synth.render(Piece(ticks_per_beat=24)).any()
     sound = mono(at_one_beat_a_second(note(0, 12), note(24 * 8, 12)))
@@ -183,7 +211,8 @@ def test_instruments_stand_apart_and_basses_in_the_middle() -> None:
 def test_a_loud_crowd_is_not_clipped() -> None:
     crowd = [note(24 * i, 24, pitch, 127) for i in range(3) for pitch in range(36, 96)]
     sound = synth.render(at_one_beat_a_second(*crowd, program=61))
-    assert np.abs(sound).max() == pytest.approx(wav.PEAK, rel=1e-4)
+    assert np.abs(sound).max() <= wav.PEAK * 1.0001
+    assert loudness(sound, SAMPLE_RATE) == pytest.approx(mixing.LOUDNESS, abs=0.1)
 
 
 def test_a_peak_is_pressed_down_and_the_rest_is_not() -> None:
@@ -198,6 +227,18 @@ def test_a_peak_is_pressed_down_and_the_rest_is_not() -> None:
     assert np.median(calm[tone[:15_000] > 0.01]) == pytest.approx(
         np.abs(made[:15_000]).max() / 0.1, rel=0.01
     )
+
+
+@pytest.mark.parametrize("velocity", [1, 30, 127])
+@pytest.mark.parametrize(("program", "is_drum"), [(0, False), (19, False), (0, True)])
+def test_everything_is_as_loud_and_nothing_is_clipped(
+    program: int, is_drum: bool, velocity: int
+) -> None:
+    """Drums alone are nearly all peaks, so their loudness is met less exactly."""
+    struck = [note(24 * i, 12, 38, velocity) for i in range(4)]
+    sound = synth.render(at_one_beat_a_second(*struck, program=program, is_drum=is_drum))
+    assert np.abs(sound).max() <= wav.PEAK * 1.0001
+    assert loudness(sound, SAMPLE_RATE) == pytest.approx(mixing.LOUDNESS, abs=1 if is_drum else 0.1)
 
 
 def pedal(at: int, value: int) -> Control:

@@ -1,10 +1,11 @@
-"""Mixing sounds to stereo, with reverb, a limiter and a fixed peak; notes are not known here."""
+"""Mixing sounds to stereo, with reverb and one loudness; notes are not known here."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from generative.music.sound.loudness import loudness
 from generative.music.sound.wav import PEAK
 
 REVERB_SECONDS = 1.6  # the time in which the reverb falls by 60 dB
@@ -13,7 +14,8 @@ REVERB_LEVEL = 0.12
 REVERB_HERTZ = 4_500.0  # cut-off frequency of the reverb
 TAIL_SECONDS = 2.5  # after the last note, for the longest release and the reverb
 FADE_SECONDS = 0.05
-CREST = 5.0  # the most that peaks exceed the level of loud passages by (14 dB)
+LOUDNESS = -16.0  # LUFS, as the AES recommends for music that is streamed (TD1008, 2021)
+PASSES = 3
 LIMITER_SECONDS = 0.01
 PART_BLOCKS = 1_000  # blocks that the limiter processes at a time
 FFT_SAMPLES = 2**18
@@ -59,38 +61,46 @@ class StereoMix:
 
 
 def master(sound: Samples, sample_rate: int) -> None:
-    """Limit and normalise sound (N, 2) in place, since copies of an hour of it are too large.
+    """Bring sound (N, 2) to `LOUDNESS` in place, since copies of an hour of it are too large.
 
-    Rare peaks are lowered, and then the loudest sample becomes `PEAK`. For a peak that is too high
-    the gain falls linearly during the block before it and rises linearly in the block after it, so
-    that nothing is clipped.
+    Peaks above `PEAK` are lowered. Where that makes the whole softer, the rest is raised again, but
+    no more than `PASSES` times, since sound that is nearly all peaks has no use for more.
+    """
+    for _ in range(PASSES):
+        level = loudness(sound, sample_rate)
+        if level == -np.inf:
+            return
+        sound *= np.float32(10 ** ((LOUDNESS - level) / 20))
+        if not _limit(sound, sample_rate):
+            return
+
+
+def _limit(sound: Samples, sample_rate: int) -> bool:
+    """Lower the peaks of sound (N, 2) to `PEAK`, in place; say whether there were any.
+
+    For a peak that is too high the gain falls linearly during the block before it and rises
+    linearly in the block after it, so that nothing is clipped.
     """
     size = round(LIMITER_SECONDS * sample_rate)
     parts = [sound[i : i + PART_BLOCKS * size] for i in range(0, len(sound), PART_BLOCKS * size)]
-    peaks, loudness = (
-        np.concatenate(levels) for levels in zip(*(_levels(p, size) for p in parts), strict=True)
-    )  # (K,) each
-    if not peaks.any():
-        return
-    ceiling = CREST * float(np.percentile(loudness[loudness > 0.01 * loudness.max()], 90))
-    needed = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))
+    peaks = np.concatenate([_peaks(part, size) for part in parts])  # (K,)
+    needed = np.minimum(1.0, PEAK / np.maximum(peaks, 1e-9))
+    if needed.min() == 1.0:
+        return False
     padded = np.pad(needed, 2, constant_values=1.0)
     least = np.min([padded[i : i + len(needed) + 2] for i in range(3)], axis=0)  # (K + 2,)
     centres = (np.arange(len(least)) - 0.5) * size
-    loudest = 0.0
     for i, part in enumerate(parts):
         begin = i * PART_BLOCKS * size
         gain = np.interp(np.arange(begin, begin + len(part)), centres, least)
         np.multiply(part, gain.astype(np.float32)[:, None], out=part)
-        loudest = max(loudest, float(np.abs(part).max()))
-    sound *= np.float32(PEAK / loudest)
+    return True
 
 
-def _levels(sound: Samples, size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The peak and the loudness (RMS) of each block of `size` samples. -> (K,), (K,)"""
+def _peaks(sound: Samples, size: int) -> NDArray[np.float64]:
+    """The peak of each block of `size` samples. -> (K,)"""
     either = np.abs(sound).max(axis=1).astype(np.float64)
-    blocks = np.pad(either, (0, -len(either) % size)).reshape(-1, size)
-    return blocks.max(axis=1), np.sqrt(np.mean(blocks**2, axis=1))
+    return np.asarray(np.pad(either, (0, -len(either) % size)).reshape(-1, size).max(axis=1))
 
 
 def _impulse_response(side: int, sample_rate: int) -> NDArray[np.float64]:

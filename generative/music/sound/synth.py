@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from generative.music.controls import bends, gains, pans
 from generative.music.sound import drums
 from generative.music.sound.mixing import StereoMix, master
-from generative.music.sound.timbres import MIDDLE_C_HERTZ, Timbre, timbre_of
+from generative.music.sound.timbres import MIDDLE_C_HERTZ, Timbre, strengthened, timbre_of
 from generative.music.sound.timing import Automation, sounding, spans
 from generative.music.sound.wav import SAMPLE_RATE, check_length
 
@@ -76,7 +76,7 @@ def hertz(pitch: float) -> float:
 
 
 def render(piece: Piece, sample_rate: int = SAMPLE_RATE) -> Samples:
-    """The piece as stereo samples within -1..1, whose peak is `wav.PEAK`. -> (N, 2)
+    """The piece as stereo samples within `wav.PEAK`, as loud as `mixing.LOUDNESS`. -> (N, 2)
 
     Raises:
         ValueError: The piece lasts longer than an hour.
@@ -179,6 +179,7 @@ def _layers(timbre: Timbre, frequency: float, seconds: float, sample_rate: int) 
     levels, ratios = np.array(timbre.partials.levels), np.array(timbre.partials.ratios)
     audible = ratios * frequency < 0.45 * sample_rate
     ratios, levels = ratios[audible], levels[audible]  # (P,)
+    levels = levels * strengthened(timbre.formants, ratios * frequency)
     levels = levels / np.hypot(1.0, ratios * frequency / AIR_HERTZ)
     decay = timbre.decay_per_second * (frequency / MIDDLE_C_HERTZ) ** 0.5 * ratios**0.7
     if not timbre.sustain and timbre.decay_per_second:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MIDDLE_C_HERTZ = 261.63
 
@@ -21,12 +26,27 @@ class Partials(NamedTuple):
     ratios: tuple[float, ...]
 
 
+class Formant(NamedTuple):
+    """A range of frequencies that a body strengthens, whatever the pitch.
+
+    Attributes:
+        hertz: Its centre.
+        width_hertz: The distance between the frequencies at which half of the gain is left.
+        gain: What is added to partials at the centre, as a multiple of their levels.
+    """
+
+    hertz: float
+    width_hertz: float
+    gain: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Timbre:
     """The sound of an instrument.
 
     Attributes:
         partials: The partials of a note of full velocity.
+        formants: The ranges of frequencies in which partials are stronger.
         tilt: How much mellower a soft note is; its partials are weaker by `ratio ** tilt`.
         attack_seconds: The time of the attack.
         decay_per_second: The rate of decay of the fundamental of middle C; higher partials and
@@ -41,6 +61,7 @@ class Timbre:
     """
 
     partials: Partials
+    formants: tuple[Formant, ...] = ()
     tilt: float = 0.8
     attack_seconds: float = 0.005
     decay_per_second: float = 0.0
@@ -154,8 +175,12 @@ ENSEMBLE = replace(
     SOLO_STRINGS, attack_seconds=0.09, release_seconds=0.35, detune_cents=7.0, tremolo=0.0,
     level=0.6,
 )  # fmt: skip
+# formants of the vowel in "father": Peterson & Barney (1952), Control Methods Used in a Study of
+# the Vowels; weaker than a voice's, so that the fundamental stays the strongest
 VOICES = Timbre(
-    partials=harmonic(1.0, 0.6, 0.22, 0.1, 0.07, 0.05, 0.03, 0.02), tilt=0.5, attack_seconds=0.1,
+    partials=harmonic(1.0, 0.6, 0.3, 0.2, 0.14, 0.1, rolloff=1.3, count=16),
+    formants=(Formant(730, 300, 0.6), Formant(1_090, 300, 0.5), Formant(2_440, 500, 1.5)),
+    tilt=0.5, attack_seconds=0.1,
     sustain=1.0, release_seconds=0.35, detune_cents=6.0, tremolo=0.06, onset_noise=0.02, level=0.75,
     reverb=1.5,
 )  # fmt: skip
@@ -178,7 +203,12 @@ SAX = Timbre(
     attack_seconds=0.03, decay_per_second=3.0, sustain=0.8, release_seconds=0.1, tremolo=0.1,
     onset_noise=0.05, level=0.65,
 )  # fmt: skip
-OBOE = replace(SAX, partials=harmonic(1.0, 0.85, 0.8, 0.6, 0.35, rolloff=1.6, count=14), tilt=0.5)
+# formants of double reeds: Meyer, Acoustics and the Performance of Music, 3.3
+OBOE = replace(
+    SAX, partials=harmonic(1.0, 0.85, 0.8, 0.6, 0.35, rolloff=1.6, count=14), tilt=0.5,
+    formants=(Formant(1_100, 500, 1.5), Formant(2_700, 900, 1.5)),
+)  # fmt: skip
+BASSOON = replace(OBOE, formants=(Formant(500, 300, 1.5), Formant(1_150, 500, 1.0)))
 CLARINET = replace(
     SAX, partials=harmonic(1.0, 0.06, 0.6, 0.08, 0.35, 0.06, 0.2, 0.04, 0.1),
     onset_noise=0.03, tremolo=0.04,
@@ -231,13 +261,22 @@ BY_PROGRAM: tuple[tuple[int, Timbre], ...] = (
     (40, SOLO_STRINGS), (44, ENSEMBLE), (45, PIZZICATO), (46, HARP), (47, TIMPANI),
     (48, ENSEMBLE), (52, VOICES), (55, STAB),
     (56, BRASS), (60, HORN), (61, BRASS_SECTION),
-    (64, SAX), (68, OBOE), (71, CLARINET), (72, FLUTE), (78, WHISTLE),
+    (64, SAX), (68, OBOE), (70, BASSOON), (71, CLARINET), (72, FLUTE), (78, WHISTLE),
     (80, SQUARE_LEAD), (81, SAW_LEAD), (82, FLUTE), (84, SAW_LEAD), (85, VOICES), (86, SAW_LEAD),
     (88, PAD), (96, SHIMMER), (97, PAD), (98, SHIMMER), (101, PAD),
     (104, SITAR), (105, BANJO), (107, NYLON_GUITAR), (108, MARIMBA), (109, BAGPIPE),
     (110, SOLO_STRINGS), (111, OBOE),
     (112, GLOCKENSPIEL), (114, STEEL_DRUM), (115, XYLOPHONE), (116, TOM), (119, EFFECT),
 )  # fmt: skip
+
+
+def strengthened(formants: tuple[Formant, ...], hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The factor of the level of a partial of each frequency. (P,) -> (P,)"""
+    factor = np.ones(len(hertz))
+    for formant in formants:
+        distance = 2 * (hertz - formant.hertz) / formant.width_hertz
+        factor += formant.gain / (1 + distance**2)
+    return factor
 
 
 def timbre_of(program: int) -> Timbre:

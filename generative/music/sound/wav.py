@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 44_100  # per second
 MAX_SECONDS = 3600.0
-PEAK = 0.89  # of full scale, -1 dB
+PEAK = 0.89  # the most of full scale that a sample has, -1 dB
 FULL_SCALE = 32_767
 PART = 2**20  # samples that are rounded at a time
 
