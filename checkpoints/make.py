@@ -4,8 +4,7 @@
     python checkpoints/make.py chorales path/to/Jsb16thSeparated.json
     python checkpoints/make.py folk path/to/ceol-rince
     python checkpoints/make.py lieder path/to/lieder
-    python checkpoints/make.py band path/to/freedoom/musics
-    python checkpoints/make.py band path/to/freedoom/musics --network checkpoints/band
+    python checkpoints/make.py folk path/to/ceol-rince --network checkpoints/folk
 
 The last form keeps the network of a model that was made earlier from the same corpus, and makes
 only the count models beside it.
@@ -158,31 +157,6 @@ def chorales(source: Path, output: Path, only_counts: bool) -> Made:
     return Made(note, pieces["test"])
 
 
-def band(source: Path, output: Path, only_counts: bool) -> Made:
-    """Learn Freedoom's music, few pieces and much dropout."""
-    files = sorted(source.glob("*.mid"))
-    unseen = files[::HELD_OUT_EVERY]
-    generative.train(
-        [file for file in files if file not in unseen],
-        output,
-        held_out=unseen,
-        minutes=None if only_counts else 16,
-        steps=1 if only_counts else None,
-        dropout=0.5,
-        output_dropout=0.3,
-        weight_drop=0.3,
-        embedding_dropout=0.1,
-        licence="BSD-3-Clause (the contributors to the Freedoom project)",
-        report=print,
-    )
-    note = (
-        "Game music for several instruments and drums from freedoom/freedoom on GitHub (musics/), "
-        f"transposed by up to 5 semitones while training; every {HELD_OUT_EVERY}th file was left "
-        "out, and the scores below are on those."
-    )
-    return Made(note, [midi.read(file) for file in unseen])
-
-
 def folk(source: Path, output: Path, only_counts: bool) -> Made:
     """Learn dance tunes as anyone would, played by a fiddle."""
     files = sorted(source.glob("*.mid"))
@@ -277,7 +251,6 @@ MAKERS: dict[str, Callable[[Path, Path, bool], Made]] = {
     "chorales": chorales,
     "folk": folk,
     "lieder": lieder,
-    "band": band,
 }
 
 

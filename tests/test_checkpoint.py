@@ -144,7 +144,7 @@ def test_a_run_of_format_1_is_not_resumed(tmp_path: Path, rhyme: Path) -> None:
 
 def test_names_are_looked_up_and_suggested(tmp_path: Path) -> None:
     shipped = checkpoint.shipped_models()
-    assert set(shipped) >= {"shakespeare", "chorales", "band"}
+    assert set(shipped) >= {"shakespeare", "chorales", "folk", "lieder"}
     assert checkpoint.find("shakespeare") == shipped["shakespeare"]
     with pytest.raises(CheckpointError, match="did you mean shakespeare"):
         checkpoint.find("shakespear")
