@@ -188,13 +188,15 @@ class MusicModel(TrainedModel[MusicSource, Piece]):
         made = self.generate(phrase, bars=bars or phrase.bars, **options)
         return made.piece.since(phrase.bar_lines[-1])
 
-    @staticmethod
-    def likelihood(content: Piece, nats: NDArray[np.float64]) -> Likelihood:
-        """The nats of all tokens of a piece, (T,), as one likelihood."""
+    def likelihood(self, content: Piece, nats: NDArray[np.float64]) -> Likelihood:
+        """The nats of all tokens of a piece, (T,), as one likelihood.
+
+        Notes that tokens do not tell apart, as of one track at the same pitch and step, count once.
+        """
         return Likelihood(
             nats=float(nats.sum()),
             tokens=len(nats),
-            notes=content.note_count,
+            notes=self.tokenizer.normal_form(content).note_count,
             seconds=content.seconds,
         )
 

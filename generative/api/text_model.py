@@ -160,8 +160,7 @@ class TextModel(TrainedModel[str, str]):
         shown = StopFilter(self.tokenizer.decoder(), request.stops)
         return TextStream(_chunks(draws, shown), request.drawing.seed)
 
-    @staticmethod
-    def likelihood(content: str, nats: NDArray[np.float64]) -> Likelihood:
+    def likelihood(self, content: str, nats: NDArray[np.float64]) -> Likelihood:
         """The nats of all tokens of a text, (T,), as one likelihood."""
         return Likelihood(
             nats=float(nats.sum()),

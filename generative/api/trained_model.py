@@ -105,9 +105,8 @@ class TrainedModel(ABC, Generic[SourceT, ContentT]):
         check_one_of("protocol", protocol, PROTOCOLS)
         return self.runtime.dynamic_token_nats(ids, protocol)
 
-    @staticmethod
     @abstractmethod
-    def likelihood(content: Any, nats: NDArray[np.float64]) -> Likelihood:
+    def likelihood(self, content: Any, nats: NDArray[np.float64]) -> Likelihood:
         """The nats of all tokens of `content`, (T,), as one likelihood."""
 
     @abstractmethod

@@ -44,6 +44,14 @@ def test_a_chorale_has_four_voices(chorales: MusicModel) -> None:
     assert all(40 <= note.pitch <= 90 for track in piece.tracks for note in track.notes)
 
 
+def test_a_score_counts_the_notes_that_tokens_tell(chorales: MusicModel) -> None:
+    twice = Piece(
+        ticks_per_beat=24, tracks=(Track(notes=(note(0, 24), note(0, 24), note(24, 24))),)
+    )
+    assert twice.note_count == 3
+    assert chorales.score(twice).notes == 2
+
+
 def test_a_score_is_what_sampling_reported(chorales: MusicModel) -> None:
     rows = chorales.generate(temperature=0.8, seed=5, max_new_tokens=900, num_return_sequences=4)
     ended = [made for made in rows.sequences if made.finish_reason == "end"]
