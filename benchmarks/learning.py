@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from generative import checkpoint
+from generative.context.reader import Contextual, reader_for
 from generative.data import store
 from generative.data.store import StoreWriter
 from generative.machine.threads import Workers, available_threads, single_threaded
@@ -48,6 +49,7 @@ def learn(
     pieces: Mapping[str, Sequence[Ids]],
     minutes: float,
     *,
+    unit: str = "minutes",
     copies: int = 1,
     model_choices: Mapping[str, Any] | None = None,
     training_choices: Mapping[str, Any] | None = None,
@@ -61,9 +63,14 @@ def learn(
         copies: how many of each piece the training part has; the recipe sees the counts of one.
         model_choices, training_choices: what is not left to the recipe.
     """
-    budget = Budget(unit="minutes", amount=minutes)
+    budget = Budget(unit=unit, amount=minutes)
     processes = Processes(device=torch.device("cpu"))
     shape = cast("Tokenizer", tokenizer)
+    features = (model_choices or {}).get("features")
+    if features is None:
+        features = tokenizer.default_features if isinstance(tokenizer, Contextual) else ()
+    context = reader_for(tokenizer, features)
+    chosen = {"features": features, "feature_sizes": () if context is None else context.sizes}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with StoreWriter(
@@ -83,10 +90,11 @@ def learn(
                     kind="music",
                     counts=-(-tokens.counts("train", shape.vocab_size) // copies),
                     documents=len(pieces["train"]) // copies,
+                    context=context,
                 ),
                 budget,
                 Machine(processes=processes, workers=workers, precision=None),
-                model_choices=dict(model_choices or {}),
+                model_choices={**(model_choices or {}), **chosen},
                 training_choices=dict(training_choices or {}),
             )
             say(recipe.reason)
@@ -102,7 +110,7 @@ def learn(
                 uses_held_out=True,
             )
             run.train(say, reporting=ReportOptions(), seconds_spent=time.monotonic() - began)
-        model = LanguageModel(recipe.model)
+        model = LanguageModel(recipe.model, context)
         arrays, _ = checkpoint.load_weights(folder)
         counts = checkpoint.load_counts(folder, recipe.model)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -39,6 +39,8 @@ from scipy.io import loadmat
 
 import generative
 from generative.api.music_model import MusicModel
+from generative.context.reader import build_tables
+from generative.context.records import KINDS
 from generative.data import store
 from generative.music import midi
 from generative.music.piece import Note, Piece, Track
@@ -48,6 +50,7 @@ from generative.scoring.loss import cross_entropy, token_nats
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from generative.context.records import Tables
     from generative.model.language_model import LanguageModel
     from generative.ngram.model import CountModel
 
@@ -125,6 +128,19 @@ class FrameTokenizer:
     start_id = KEYS + 1
     vocab_size = KEYS + 2
     augmentation_axes: ClassVar[dict[str, range]] = {"pitch": range(KEYS)}
+    default_features: tuple[str, ...] = (
+        *(f"voice_{number}" for number in range(4)),
+        *("next_voice", "next_voice_pitch", "next_voice_interval"),
+        *(f"class_age_{number}" for number in range(12)),
+        *("match_value", "match_length"),
+    )
+
+    def context_tables(self, names: Sequence[str]) -> Tables:
+        """What each id means to the context features of these names."""
+        kinds = np.full(self.vocab_size, KINDS["key"], np.int8)
+        kinds[[self.end_of_frame, self.start_id]] = KINDS["frame"], KINDS["start"]
+        values = np.arange(LOWEST_PITCH, LOWEST_PITCH + self.vocab_size, dtype=np.int32)
+        return build_tables(kinds, values, np.zeros((0, 0), np.int32), names)
 
     def encode_array(self, roll: Roll) -> NDArray[np.int64]:
         """(T, 88) -> (N,)"""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from generative.context.records import (
     CLASSES,
+    KINDS,
     LARGEST_INTERVAL,
     LEVEL_BOUNDS,
     LONGEST_BAR_STEPS,
@@ -70,6 +71,12 @@ FAMILIES = (
     Family("age", VOICES, 1 + LEVELS, f"time since the last onset of a track, in {LEVELS} levels"),
     Family("next_end", 1, 2 + LONGEST_BAR_STEPS, "place in the bar at which a note ends next"),
     Family("remaining", VOICES, 1 + LEVELS, f"time until a track's note ends, in {LEVELS} levels"),
+    Family(
+        "class_age", CLASSES, 1 + LEVELS, f"time since a pitch class ceased, in {LEVELS} levels"
+    ),
+    Family("match_kind", 1, 1 + len(KINDS), "kind of the token after the longest match"),
+    Family("match_value", 1, 2 + LONGEST_BAR_STEPS, "pitch, duration, ... of that token"),
+    Family("match_length", 1, 1 + LEVELS, f"tokens of the longest match, in {LEVELS} levels"),
 )
 FEATURES = {
     family.name if family.count == 1 else f"{family.name}_{index}": Feature(
@@ -78,7 +85,8 @@ FEATURES = {
     for number, family in enumerate(FAMILIES)
     for index in range(family.count)
 }
-
+# What depends on matches (`generative.context.matches`).
+MATCH_FAMILIES = frozenset({"match_kind", "match_value", "match_length"})
 
 AUTO, NO_FEATURES = "auto", "none"  # These stand for the tokenizer's choice, and for no feature.
 

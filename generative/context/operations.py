@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from generative.context import frames, matches
 from generative.context.features import BARS_CYCLE, FAMILIES, PARALLEL_SLOTS
 from generative.context.records import (
     ANY,
@@ -38,6 +39,9 @@ from generative.context.records import (
     LAST,
     LEVEL_BOUNDS,
     LONGEST_BAR_STEPS,
+    MATCH_KIND,
+    MATCH_LENGTH,
+    MATCH_VALUE,
     NEXT_VOICE,
     NOTHING,
     ONSET,
@@ -47,7 +51,6 @@ from generative.context.records import (
     PREVIOUS,
     SLOTS,
     TRACK,
-    WIDTH,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 _START, _BAR, _POSITION, _SHIFT = (KINDS[k] for k in ("start", "bar", "position", "shift"))
 _BEATS, _UNIT, _TRACK = (KINDS[kind] for kind in ("beats", "unit", "track"))
 _PITCH, _DRUM, _LONG, _DURATION = (KINDS[k] for k in ("pitch", "drum", "long", "duration"))
+_KEY = KINDS["key"]
 _SAME = -1
 # The phase after a token of each kind.
 _PHASES = np.full(len(KINDS), _SAME, np.int64)
@@ -86,11 +90,18 @@ def make(inner: Inner) -> Operations:
     inner: a decorator, which may compile.
     """
     advance, value = _make_advance(inner), _make_value(inner)
+    advance_frame, advance_match = frames.make_advance(inner), matches.make_advance(inner)
 
     @inner
     def read(tables: Any, memory: Any, row: Any, token: Any, out: Any) -> None:
         m = memory[row]
-        advance(tables, m, tables.kinds[token], tables.values[token])
+        kind, token_value = tables.kinds[token], tables.values[token]
+        if kind >= _KEY:
+            advance_frame(m, kind, token_value)
+        else:
+            advance(tables, m, kind, token_value)
+        if tables.has_matches:
+            advance_match(tables, m, token)
         for place in range(out.shape[0]):
             number = value(tables.families[place], tables.indices[place], m)
             out[place] = tables.offsets[place] + number
@@ -175,8 +186,7 @@ def _make_advance(  # noqa: C901 - the functions are in it to be built twice
     @inner
     def advance(tables: Any, m: Any, kind: Any, value: Any) -> None:
         if kind == _START:
-            for column in range(WIDTH):
-                m[column] = EMPTY[column]
+            m[:] = EMPTY[: len(m)]
             return
         if kind <= _UNIT:
             advance_time(tables, m, kind, value)
@@ -275,6 +285,27 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
         return 0 if m[LAST + index] == NOTHING else level(max(m[END + index] - m[CLOCK], 0))
 
     @inner
+    def class_age(index: Any, m: Any) -> Any:
+        """0 for a pitch class that has not sounded."""
+        end = m[CLASS_END + index]
+        return 0 if end == 0 else level(max(m[CLOCK] - end, 0))
+
+    @inner
+    def match_kind(_: Any, m: Any) -> Any:
+        """0 without a match."""
+        return 1 + m[MATCH_KIND]
+
+    @inner
+    def match_value(_: Any, m: Any) -> Any:
+        """0 without a match."""
+        return 1 + min(max(m[MATCH_VALUE], NOTHING), LONGEST_BAR_STEPS)
+
+    @inner
+    def match_length(_: Any, m: Any) -> Any:
+        """0 without a match."""
+        return 0 if m[MATCH_KIND] == NOTHING else level(m[MATCH_LENGTH])
+
+    @inner
     def next_end(_: Any, m: Any) -> Any:
         """0 where nothing sounds, and the greatest value where it is in a later bar.
 
@@ -305,6 +336,10 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
             age,
             next_end,
             remaining,
+            class_age,
+            match_kind,
+            match_value,
+            match_length,
         )
     }
     assert functions.keys() == {family.name for family in FAMILIES}
