@@ -1,12 +1,13 @@
 """What context features are worth: the same network with and without them, in equal training.
 
     python benchmarks/features.py CORPUS --steps 1000
-    python benchmarks/features.py CORPUS --steps 1000 --without voice --without next_end
+    python benchmarks/features.py CORPUS --steps 1000 --without voice --with class_age
 
 A tenth of the MIDI files of CORPUS chooses among the weights of a run and fits its temperature,
 another tenth is scored and fits nothing, and all others are trained on. There are no counts. Bits
-per note, static; the ratio is to the network without features. `--without` adds a network that
-reads all features of the default set but those of a family.
+per note, static; the ratio is to the network without features. `--without FAMILY` adds a network
+that reads the default features but those of a family, `--with FAMILY` one that reads those of a
+family too.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def split(files: Sequence[Path], seed: int) -> tuple[list[Path], list[Path], lis
     return order[2 * tenth :], order[tenth : 2 * tenth], order[:tenth]
 
 
-def all_but(family: str) -> tuple[str, ...]:
-    """The default features without those of a family."""
-    return tuple(n for n in DEFAULT_FEATURES if FAMILIES[FEATURES[n].family].name != family)
+def named(family: str) -> tuple[str, ...]:
+    """The names of the features of a family."""
+    return tuple(name for name, one in FEATURES.items() if FAMILIES[one.family].name == family)
 
 
 def bits_per_note(
@@ -60,22 +61,25 @@ def bits_per_note(
             **options,
         )
         model = generative.load(made.path)
-    assert isinstance(model, MusicModel)
-    pieces = (document.content for document in read_corpus(test, kind="music").documents)
-    total = reduce(add, map(model.score, pieces))
+        assert isinstance(model, MusicModel)
+        pieces = (document.content for document in read_corpus(test, kind="music").documents)
+        total = reduce(add, map(model.score, pieces))
     assert total.bits_per_note is not None
     return total.bits_per_note
 
 
 def main() -> None:
     """Train and score the networks, and print a line for each."""
-    families = sorted({FAMILIES[FEATURES[name].family].name for name in DEFAULT_FEATURES})
+    families = [family.name for family in FAMILIES]
+    default = [name for name in families if set(named(name)) <= set(DEFAULT_FEATURES)]
+    others = [name for name in families if name not in default]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("corpus", help="a folder of MIDI files")
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--steps", type=int, help="of each training")
     budget.add_argument("--minutes", type=float, help="of each training")
-    parser.add_argument("--without", choices=families, action="append", default=[])
+    parser.add_argument("--without", choices=default, action="append", default=[])
+    parser.add_argument("--with", choices=others, action="append", default=[], dest="more")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the trainings")
     arguments = parser.parse_args()
     parts = split(of_kind(find_files([arguments.corpus]), "music"), arguments.seed)
@@ -83,8 +87,12 @@ def main() -> None:
         parser.error(f"{arguments.corpus} has too few MIDI files to split: at least 3 are needed")
     options = {"seed": arguments.seed}
     options |= {n: v for n in ("steps", "minutes") if (v := getattr(arguments, n)) is not None}
-    sets: dict[str, tuple[str, ...]] = {"no features": (), "all features": DEFAULT_FEATURES}
-    sets |= {f"all but {family}": all_but(family) for family in arguments.without}
+    sets: dict[str, tuple[str, ...]] = {"no features": (), "default": DEFAULT_FEATURES}
+    for family in arguments.without:
+        left = tuple(name for name in DEFAULT_FEATURES if name not in named(family))
+        sets[f"without {family}"] = left
+    for family in arguments.more:
+        sets[f"with {family}"] = DEFAULT_FEATURES + named(family)
     print(f"{len(parts[0])} files to learn from, {len(parts[2])} scored; bits per note")
     without = None
     for name, features in sets.items():

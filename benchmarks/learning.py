@@ -49,28 +49,30 @@ def learn(
     pieces: Mapping[str, Sequence[Ids]],
     minutes: float,
     *,
-    unit: str = "minutes",
     copies: int = 1,
+    features: Sequence[str] | None = None,
     model_choices: Mapping[str, Any] | None = None,
     training_choices: Mapping[str, Any] | None = None,
 ) -> Learnt:
     """What `generative.train` does with a corpus of music, once its tokens are made.
 
     Args:
-        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, axes, files.
+        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, axes, files,
+            and context features if it offers some.
         pieces: of each part of a store.
         minutes: of training; making tokens is not counted.
         copies: how many of each piece the training part has; the recipe sees the counts of one.
+        features: the names of context features; None takes those that the tokenizer has by default.
         model_choices, training_choices: what is not left to the recipe.
     """
-    budget = Budget(unit=unit, amount=minutes)
+    budget = Budget(unit="minutes", amount=minutes)
     processes = Processes(device=torch.device("cpu"))
     shape = cast("Tokenizer", tokenizer)
-    features = (model_choices or {}).get("features")
     if features is None:
         features = tokenizer.default_features if isinstance(tokenizer, Contextual) else ()
     context = reader_for(tokenizer, features)
-    chosen = {"features": features, "feature_sizes": () if context is None else context.sizes}
+    sizes = () if context is None else context.sizes
+    chosen = {"features": tuple(features), "feature_sizes": sizes}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with StoreWriter(

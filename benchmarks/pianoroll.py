@@ -8,7 +8,9 @@ pitches in order and an end-of-frame token, so that the sum of the tokens' nats 
 frame, exactly: nothing is left out, the first frame included, and the mean is over all frames of
 the test split. The corpus and the time are all that is passed on; size, dropout, augmentation and
 rate are the package's choice for music. Training pieces are transposed, the validation split
-chooses among the weights of a run, the test split is scored once and never changed.
+chooses among the weights of a run, the test split is scored once and never changed. The tokenizer
+offers context features: the voices of the frame before, how long ago each pitch class sounded, and
+how the longest repeat goes on.
 
 The network alone stands beside the mixture with counts of the training split, static, with a cache
 of the piece, and adaptive; published models have neither cache nor adaptation.
@@ -95,7 +97,8 @@ SETS = {
         peers={"RNN-NADE": 2.31, "RNN-RBM": 2.39, "TCN": 3.07, "LSTM": 3.29},
     ),
 }
-# A plain recipe as a live peer (`--plain`): two tied layers, dropout, AdamW, no average of weights.
+# A plain recipe as a live peer (`--plain`): two tied layers, dropout, AdamW, no average of weights,
+# no context features.
 PLAIN_MODEL = {
     "hidden_size": 256,
     "embedding_size": 256,
@@ -198,7 +201,7 @@ def learn_frames(rolls: dict[str, list[Roll]], minutes: float, *, plain: bool = 
     pieces = {part: [TOKENIZER.encode_array(roll) for roll in rolls[part]] for part in store.PARTS}
     choices: dict[str, Any] = {}
     if plain:
-        choices = {"model_choices": PLAIN_MODEL, "training_choices": PLAIN_TRAINING}
+        choices = {"model_choices": PLAIN_MODEL, "training_choices": PLAIN_TRAINING, "features": ()}
     return learn(TOKENIZER, pieces, minutes, **choices)
 
 

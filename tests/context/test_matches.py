@@ -20,8 +20,9 @@ from generative.context.records import (
     MATCH_PLACE,
     NOTHING,
     TOKENS,
+    WINDOW,
 )
-from tests.context.test_features import after, first_note
+from tests.context.test_features import after, first_note, reader_of
 from tests.tokenizers.music.test_tokenizer import OPENING
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def test_a_match_that_goes_on_counts_beyond_what_is_searched() -> None:
     assert follow([*once, *once])[-1] == (len(once), len(once))
 
 
-def test_the_memory_of_matches_is_part_of_a_row() -> None:
-    assert len(EMPTY) == TOKENS + records.WINDOW
-    assert COUNT == records.CLASS_END + records.CLASSES
+def test_only_features_of_matches_need_their_memory() -> None:
+    assert reader_of("voice_0", "class_age_3").start(2).shape == (2, COUNT)
+    assert reader_of("voice_0", "match_kind").start(2).shape == (2, TOKENS + WINDOW)
 
 
 def test_a_repeated_bar_is_foretold() -> None:
