@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from generative import checkpoint
+from generative.context.reader import Contextual, reader_for
 from generative.data import store
 from generative.data.store import StoreWriter
 from generative.machine.threads import Workers, available_threads, single_threaded
@@ -49,21 +50,29 @@ def learn(
     minutes: float,
     *,
     copies: int = 1,
+    features: Sequence[str] | None = None,
     model_choices: Mapping[str, Any] | None = None,
     training_choices: Mapping[str, Any] | None = None,
 ) -> Learnt:
     """What `generative.train` does with a corpus of music, once its tokens are made.
 
     Args:
-        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, axes, files.
+        tokenizer: has what training asks of one: a name, `vocab_size`, `start_id`, axes, files,
+            and context features if it offers some.
         pieces: of each part of a store.
         minutes: of training; making tokens is not counted.
         copies: how many of each piece the training part has; the recipe sees the counts of one.
+        features: the names of context features; None takes those that the tokenizer has by default.
         model_choices, training_choices: what is not left to the recipe.
     """
     budget = Budget(unit="minutes", amount=minutes)
     processes = Processes(device=torch.device("cpu"))
     shape = cast("Tokenizer", tokenizer)
+    if features is None:
+        features = tokenizer.default_features if isinstance(tokenizer, Contextual) else ()
+    context = reader_for(tokenizer, features)
+    sizes = () if context is None else context.sizes
+    chosen = {"features": tuple(features), "feature_sizes": sizes}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with StoreWriter(
@@ -83,10 +92,11 @@ def learn(
                     kind="music",
                     counts=-(-tokens.counts("train", shape.vocab_size) // copies),
                     documents=len(pieces["train"]) // copies,
+                    context=context,
                 ),
                 budget,
                 Machine(processes=processes, workers=workers, precision=None),
-                model_choices=dict(model_choices or {}),
+                model_choices={**(model_choices or {}), **chosen},
                 training_choices=dict(training_choices or {}),
             )
             say(recipe.reason)
@@ -102,7 +112,7 @@ def learn(
                 uses_held_out=True,
             )
             run.train(say, reporting=ReportOptions(), seconds_spent=time.monotonic() - began)
-        model = LanguageModel(recipe.model)
+        model = LanguageModel(recipe.model, context)
         arrays, _ = checkpoint.load_weights(folder)
         counts = checkpoint.load_counts(folder, recipe.model)
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})

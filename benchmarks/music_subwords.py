@@ -193,7 +193,8 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
         f"pieces to learn from, {len(held_out):,} held out with {notes:,} notes"
         f"{', nothing varied' if arguments.as_written else ''}"
     )
-    learnt = learn(EVENTS, split, arguments.minutes, training_choices=choices)
+    # Subwords have no context features, so neither side reads any.
+    learnt = learn(EVENTS, split, arguments.minutes, features=(), training_choices=choices)
     plain = total_bits(learnt.model, held_out, EVENTS.start_id) / notes
     yield f"{'':>12}  {'tokens':>9}  {'held out':>8}  {'fewer':>6}  {'bits per note':>13}"
     yield (

@@ -8,7 +8,9 @@ pitches in order and an end-of-frame token, so that the sum of the tokens' nats 
 frame, exactly: nothing is left out, the first frame included, and the mean is over all frames of
 the test split. The corpus and the time are all that is passed on; size, dropout, augmentation and
 rate are the package's choice for music. Training pieces are transposed, the validation split
-chooses among the weights of a run, the test split is scored once and never changed.
+chooses among the weights of a run, the test split is scored once and never changed. The tokenizer
+offers context features: the voices of the frame before, how long ago each pitch class sounded, and
+how the longest repeat goes on.
 
 The network alone stands beside the mixture with counts of the training split, static, with a cache
 of the piece, and adaptive; published models have neither cache nor adaptation.
@@ -39,6 +41,8 @@ from scipy.io import loadmat
 
 import generative
 from generative.api.music_model import MusicModel
+from generative.context.reader import build_tables
+from generative.context.records import KINDS
 from generative.data import store
 from generative.music import midi
 from generative.music.piece import Note, Piece, Track
@@ -48,6 +52,7 @@ from generative.scoring.loss import cross_entropy, token_nats
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from generative.context.records import Tables
     from generative.model.language_model import LanguageModel
     from generative.ngram.model import CountModel
 
@@ -92,7 +97,8 @@ SETS = {
         peers={"RNN-NADE": 2.31, "RNN-RBM": 2.39, "TCN": 3.07, "LSTM": 3.29},
     ),
 }
-# A plain recipe as a live peer (`--plain`): two tied layers, dropout, AdamW, no average of weights.
+# A plain recipe as a live peer (`--plain`): two tied layers, dropout, AdamW, no average of weights,
+# no context features.
 PLAIN_MODEL = {
     "hidden_size": 256,
     "embedding_size": 256,
@@ -125,6 +131,19 @@ class FrameTokenizer:
     start_id = KEYS + 1
     vocab_size = KEYS + 2
     augmentation_axes: ClassVar[dict[str, range]] = {"pitch": range(KEYS)}
+    default_features: tuple[str, ...] = (
+        *(f"voice_{number}" for number in range(4)),
+        *("next_voice", "next_voice_pitch", "next_voice_interval"),
+        *(f"class_age_{number}" for number in range(12)),
+        *("match_value", "match_length"),
+    )
+
+    def context_tables(self, names: Sequence[str]) -> Tables:
+        """What each id means to the context features of these names."""
+        kinds = np.full(self.vocab_size, KINDS["frame_pitch"], np.int8)
+        kinds[[self.end_of_frame, self.start_id]] = KINDS["frame"], KINDS["start"]
+        values = np.arange(LOWEST_PITCH, LOWEST_PITCH + self.vocab_size, dtype=np.int32)
+        return build_tables(kinds, values, np.zeros((0, 0), np.int32), names)
 
     def encode_array(self, roll: Roll) -> NDArray[np.int64]:
         """(T, 88) -> (N,)"""
@@ -182,7 +201,7 @@ def learn_frames(rolls: dict[str, list[Roll]], minutes: float, *, plain: bool = 
     pieces = {part: [TOKENIZER.encode_array(roll) for roll in rolls[part]] for part in store.PARTS}
     choices: dict[str, Any] = {}
     if plain:
-        choices = {"model_choices": PLAIN_MODEL, "training_choices": PLAIN_TRAINING}
+        choices = {"model_choices": PLAIN_MODEL, "training_choices": PLAIN_TRAINING, "features": ()}
     return learn(TOKENIZER, pieces, minutes, **choices)
 
 

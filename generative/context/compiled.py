@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from generative.context import echo, features, operations, records
+from generative.context import echo, features, frames, matches, operations, records
 from generative.context.operations import make
 from generative.machine import compiling
 from generative.machine.compiling import cached_with, inner
@@ -16,7 +16,15 @@ if not compiling.is_possible():
     raise ImportError("numba is told to compile nothing (NUMBA_DISABLE_JIT)")
 
 NOTE = "compiling the context features for this machine: once, some seconds"
-SOURCES = (__file__, echo.__file__, features.__file__, operations.__file__, records.__file__)
+SOURCES = (
+    __file__,
+    echo.__file__,
+    features.__file__,
+    frames.__file__,
+    matches.__file__,
+    operations.__file__,
+    records.__file__,
+)
 
 COMPILED = make(inner)
 _read_all = COMPILED.read_all

@@ -14,6 +14,7 @@ from generative.context.records import (
     BARS_AGO,
     CLASSES,
     KEYS,
+    KINDS,
     LARGEST_INTERVAL,
     LEVEL_BOUNDS,
     LONGEST_BAR_STEPS,
@@ -89,6 +90,12 @@ FAMILIES = (
     Family("echo_run", len(BARS_AGO), 1 + LONGEST_RUN, f"notes in a row that are as {_AGO}"),
     Family("key", 1, 1 + KEYS, "key signature and mode"),
     Family("bar_length", 1, 1 + LONGEST_BAR_STEPS, "steps of the bar"),
+    Family(
+        "class_age", CLASSES, 1 + LEVELS, f"time since a pitch class ceased, in {LEVELS} levels"
+    ),
+    Family("match_kind", 1, 1 + len(KINDS), "kind of the token after the longest match"),
+    Family("match_value", 1, 2 + LONGEST_BAR_STEPS, "pitch, duration, ... of that token"),
+    Family("match_length", 1, 1 + LEVELS, f"tokens of the longest match, in {LEVELS} levels"),
 )
 FEATURES = {
     family.name if family.count == 1 else f"{family.name}_{index}": Feature(
@@ -97,7 +104,8 @@ FEATURES = {
     for number, family in enumerate(FAMILIES)
     for index in range(family.count)
 }
-
+# What depends on matches (`generative.context.matches`).
+MATCH_FAMILIES = frozenset({"match_kind", "match_value", "match_length"})
 
 AUTO, NO_FEATURES = "auto", "none"  # These stand for the tokenizer's choice, and for no feature.
 

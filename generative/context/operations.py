@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from generative.context import frames, matches
 from generative.context.echo import make_echo
 from generative.context.features import BARS_CYCLE, FAMILIES, LONGEST_RUN, PARALLEL_SLOTS
 from generative.context.records import (
@@ -40,6 +41,9 @@ from generative.context.records import (
     LAST,
     LEVEL_BOUNDS,
     LONGEST_BAR_STEPS,
+    MATCH_KIND,
+    MATCH_LENGTH,
+    MATCH_VALUE,
     NEXT_VOICE,
     NOTHING,
     ONSET,
@@ -50,7 +54,6 @@ from generative.context.records import (
     RUNS,
     SLOTS,
     TRACK,
-    WIDTH,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ if TYPE_CHECKING:
 _START, _BAR, _POSITION, _SHIFT = (KINDS[k] for k in ("start", "bar", "position", "shift"))
 _KEY, _BEATS, _UNIT, _TRACK = (KINDS[kind] for kind in ("key", "beats", "unit", "track"))
 _PITCH, _DRUM, _LONG, _DURATION = (KINDS[k] for k in ("pitch", "drum", "long", "duration"))
+_FRAME_PITCH = KINDS["frame_pitch"]
 _SAME = -1
 # The phase after a token of each kind.
 _PHASES = np.full(len(KINDS), _SAME, np.int64)
@@ -89,11 +93,18 @@ def make(inner: Inner) -> Operations:
     inner: a decorator, which may compile.
     """
     advance, value = _make_advance(inner), _make_value(inner)
+    advance_frame, advance_match = frames.make_advance(inner), matches.make_advance(inner)
 
     @inner
     def read(tables: Any, memory: Any, row: Any, token: Any, out: Any) -> None:
         m = memory[row]
-        advance(tables, m, tables.kinds[token], tables.values[token])
+        kind, token_value = tables.kinds[token], tables.values[token]
+        if kind >= _FRAME_PITCH:
+            advance_frame(m, kind, token_value)
+        else:
+            advance(tables, m, kind, token_value)
+        if tables.has_matches:
+            advance_match(tables, m, token)
         for place in range(out.shape[0]):
             number = value(tables.families[place], tables.indices[place], m)
             out[place] = tables.offsets[place] + number
@@ -185,8 +196,7 @@ def _make_advance(  # noqa: C901, PLR0915 - the functions are in it to be built 
     @inner
     def advance(tables: Any, m: Any, kind: Any, value: Any) -> None:
         if kind == _START:
-            for column in range(WIDTH):
-                m[column] = EMPTY[column]
+            m[:] = EMPTY[: len(m)]
             return
         if kind <= _UNIT:
             advance_time(tables, m, kind, value)
@@ -297,6 +307,27 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
         return 0 if m[LAST + index] == NOTHING else level(max(m[END + index] - m[CLOCK], 0))
 
     @inner
+    def class_age(index: Any, m: Any) -> Any:
+        """0 for a pitch class that has not sounded."""
+        end = m[CLASS_END + index]
+        return 0 if end == 0 else level(max(m[CLOCK] - end, 0))
+
+    @inner
+    def match_kind(_: Any, m: Any) -> Any:
+        """0 without a match."""
+        return 1 + m[MATCH_KIND]
+
+    @inner
+    def match_value(_: Any, m: Any) -> Any:
+        """0 without a match."""
+        return 1 + min(max(m[MATCH_VALUE], NOTHING), LONGEST_BAR_STEPS)
+
+    @inner
+    def match_length(_: Any, m: Any) -> Any:
+        """0 without a match."""
+        return 0 if m[MATCH_KIND] == NOTHING else level(m[MATCH_LENGTH])
+
+    @inner
     def next_end(_: Any, m: Any) -> Any:
         """0 where nothing sounds, and the greatest value where it is in a later bar.
 
@@ -344,6 +375,10 @@ def _make_value(  # noqa: C901 - the functions are in it to be built twice
             echo_run,
             key,
             bar_length,
+            class_age,
+            match_kind,
+            match_value,
+            match_length,
         )
     }
     assert functions.keys() == {family.name for family in FAMILIES}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from generative.context import records
-from generative.context.features import FEATURES, check_names
+from generative.context.features import FAMILIES, FEATURES, MATCH_FAMILIES, check_names
 from generative.context.operations import INTERPRETED
 from generative.context.records import KINDS
 from generative.errors import OptionError
@@ -132,6 +132,7 @@ def build_tables(
     sizes = np.array([feature.size for feature in chosen], np.int32)
     return records.Tables(
         is_on=bool(chosen),
+        has_matches=any(FAMILIES[one.family].name in MATCH_FAMILIES for one in chosen),
         kinds=kinds,
         values=values,
         bar_steps=bar_steps,

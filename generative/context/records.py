@@ -20,18 +20,24 @@ CLASSES = 12  # pitch classes
 SLOTS = 8  # Tracks of these numbers, from 0 on, are remembered one by one.
 LONGEST_BAR_STEPS = 192
 LARGEST_INTERVAL = 12  # Larger intervals count as this one.
+WINDOW = 1024  # Matches are looked for in so many tokens before the present one.
+LONGEST_SEARCHED = 32  # Matches of so many tokens and more are not told apart where one is chosen.
+SHORTEST_TOLD = 8  # Features tell of no match of fewer tokens, since little of those goes on.
 # A number of steps has the level of the greatest bound that it reaches.
 BARS_AGO = (1, 2, 4, 8)  # The bars that the present one is compared with.
 LEVEL_BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 384)
 
 # What a token does to the memory: the numbers in `Tables.kinds`, by the name of the kind. The kinds
-# of time end with "unit", and those of notes follow it: `operations` relies on that order.
+# of time end with "unit", those of notes follow it, and those of piano rolls are the last:
+# `operations` relies on that order. A frame of a roll is its pitches in rising order, each a token
+# "frame_pitch", and a token "frame"; the k-th pitch is taken for the note of track k.
 KINDS = {
     name: number
     for number, name in enumerate(
         (
             "other", "start", "bar", "position", "shift", "key", "beats", "unit", "track",
-            "program", "velocity", "pitch", "drum", "long", "duration",
+            "program", "velocity", "pitch", "drum", "long", "duration", "frame_pitch",
+            "frame",
         )
     )
 }  # fmt: skip
@@ -67,15 +73,24 @@ FIRST_STEPS = RUNS + len(BARS_AGO)  # the step at which each of the latest bars 
 FIRST_NOTES = FIRST_STEPS + BARS_KEPT  # the number of notes before it
 NOTES_KEPT = 1024
 NOTES = FIRST_NOTES + BARS_KEPT  # the latest notes, (onset * SLOTS + track) * PITCHES + pitch
-WIDTH = NOTES + NOTES_KEPT
+# The columns from here on are only there where features depend on matches.
+COUNT = NOTES + NOTES_KEPT  # the number of tokens so far
+MATCH_PLACE = COUNT + 1  # the place of the token that follows the longest match
+MATCH_LENGTH = MATCH_PLACE + 1  # the number of tokens of that match
+MATCH_KIND = MATCH_LENGTH + 1  # of that token, see `KINDS`; NOTHING where no match is told of
+MATCH_VALUE = MATCH_KIND + 1  # of that token, see `Tables.values`, or NOTHING
+TOKENS = MATCH_VALUE + 1  # the latest tokens, each at its place modulo `WINDOW`
+WIDTH = TOKENS + WINDOW
 NOTHING = -1
 
-# The memory of B documents. (B, WIDTH), or (B, 0) for a model without context features. The
-# operations edit it in place; everything else treats it as immutable.
+# The memory of B documents. (B, M): M is `WIDTH`, without matches `COUNT`, and 0 for a model without
+# context features. The operations edit it in place; everything else treats it as immutable.
 Memory: TypeAlias = "NDArray[np.int64]"
 
 EMPTY = np.zeros(WIDTH, np.int64)  # the memory of a document before its first token
-for _columns in (TRACK, NEXT_VOICE, PITCH, LATEST, slice(LAST, ONSET)):
+for _columns in (
+    TRACK, NEXT_VOICE, PITCH, LATEST, slice(LAST, ONSET), slice(MATCH_KIND, TOKENS),
+):  # fmt: skip
     EMPTY[_columns] = NOTHING
 
 
@@ -84,6 +99,7 @@ class Tables(NamedTuple):
 
     Attributes:
         is_on: whether there are features; if not, everything else is empty.
+        has_matches: whether one of them depends on matches, which take time to find.
         kinds: of each token, see `KINDS`. (V,) int8
         values: the steps, pitch or track number of each token, or its index in `bar_steps`.
             (V,) int32
@@ -96,6 +112,7 @@ class Tables(NamedTuple):
     """
 
     is_on: bool
+    has_matches: bool
     kinds: NDArray[np.int8]
     values: NDArray[np.int32]
     bar_steps: NDArray[np.int32]
@@ -108,6 +125,7 @@ class Tables(NamedTuple):
 _NONE = np.zeros(0, np.int32)
 NO_CONTEXT = Tables(
     is_on=False,
+    has_matches=False,
     kinds=np.zeros(0, np.int8),
     values=_NONE,
     bar_steps=np.zeros((0, 0), np.int32),
@@ -120,7 +138,8 @@ NO_CONTEXT = Tables(
 
 def start(tables: Tables, batch_size: int) -> Memory:
     """The memory of documents before their first token."""
-    return np.tile(EMPTY[: WIDTH if tables.is_on else 0], (batch_size, 1))
+    width = WIDTH if tables.has_matches else COUNT if tables.is_on else 0
+    return np.tile(EMPTY[:width], (batch_size, 1))
 
 
 def select(memory: Memory, rows: Sequence[int] | NDArray[np.int64]) -> Memory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import runpy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from generative.context.reader import reader_for
+from generative.context.records import LEVEL_BOUNDS
 from generative.model.config import ModelConfig
 from generative.model.language_model import LanguageModel
 from tests.conftest import TUNES, data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 pytest.importorskip("scipy")
 BENCHMARK: dict[str, Any] = runpy.run_path(
@@ -33,6 +38,44 @@ def test_a_frame_is_its_rising_keys_and_an_end() -> None:
     assert up.tolist() == [41, 45, END, END, 41, END]
     with pytest.raises(ValueError, match="cannot move by -42"):
         TOKENIZER.transpose(up, -42)
+
+
+def values(ids: Sequence[int], *names: str) -> list[list[int]]:
+    """The values of context features after the start token and after each further token."""
+    reader = reader_for(TOKENIZER, names)
+    assert reader is not None
+    tokens = np.array([TOKENIZER.start_id, *ids])[:, None]
+    features, _ = reader.read(tokens, reader.start(1))
+    found: list[list[int]] = (features[:, 0] - reader.tables.offsets).tolist()
+    return found
+
+
+# Two chords of pitches 60 and 64, then 60 and 65, then a pitch alone.
+FRAMES: list[tuple[int, list[int]]] = [
+    (TOKENIZER.start_id, [0, 0, 0, 0, 0, 0]),
+    (39, [1 + 60 + 128, 0, 2, 0, 0, 1]),
+    (43, [1 + 60 + 128, 1 + 64 + 128, 3, 0, 0, 1]),
+    (END, [1 + 60, 1 + 64, 1, 1 + 60, 0, 1]),
+    (39, [1 + 60 + 128, 1 + 64, 2, 1 + 64, 0, 1]),
+    (44, [1 + 60 + 128, 1 + 65 + 128, 3, 0, 0, 1]),
+    (END, [1 + 60, 1 + 65, 1, 1 + 60, 13, 1]),
+    (41, [1 + 62 + 128, 1 + 65, 2, 1 + 65, 14, 1]),
+    (END, [1 + 62, 0, 1, 1 + 62, 15, 2]),
+]
+
+
+def test_the_pitches_of_a_frame_are_voices() -> None:
+    names = "voice_0", "voice_1", "next_voice", "next_voice_pitch", "next_voice_interval"
+    found = values([token for token, _ in FRAMES[1:]], *names, "class_age_0")
+    assert found == [expected for _, expected in FRAMES]
+
+
+def test_a_repeated_passage_is_foretold() -> None:
+    passage = [39, 43, END, 39, 44, END, 41, 43, 44, END]
+    found = values([*passage, *passage], "match_value", "match_length")
+    assert found[:18] == [[0, 0]] * 18  # A match of seven tokens is not told.
+    end, level = 21 + END, LEVEL_BOUNDS.index(8) + 1
+    assert found[18:] == [[1 + 65, level], [1 + end, level], [1 + 60, level]]
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.just(88)), elements=st.integers(0, 1)))

@@ -44,6 +44,7 @@ DEFAULT_FEATURES: tuple[str, ...] = (
         for echo in ("echo_onset", "echo_pitch", "echo_run")
         for i in range(len(BARS_AGO))
     ),
+    *("match_kind", "match_value", "match_length"),
 )
 # The values of these types are their indices in the table of bars.
 _INDEXED = ("beats", "unit")
