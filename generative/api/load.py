@@ -29,6 +29,18 @@ def default_model(kind: str = "text") -> str:
     return os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_MODEL[kind]
 
 
+def suggested_sampling(name: str | os.PathLike[str]) -> dict[str, float]:
+    """The options of sampling that a model's card suggests: its temperature, or nothing.
+
+    Raises:
+        CheckpointError: no such model, or a damaged description.
+    """
+    suggested: dict[str, float] = checkpoint.read_config(checkpoint.find(name))[1].get(
+        "sampling", {}
+    )
+    return {key: value for key, value in suggested.items() if key == "temperature"}
+
+
 def load(
     name: str | os.PathLike[str] | None = None,
     device: str = "cpu",

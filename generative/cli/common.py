@@ -63,12 +63,10 @@ class ModelChoice:
 
         The temperature is what the model's card suggests, or else that of the command line.
         """
-        from generative import checkpoint
-        from generative.api.load import default_model
+        from generative.api import load as api
 
-        details = checkpoint.read_config(checkpoint.find(self.model or default_model(kind)))[1]
-        suggested = details.get("sampling", {}).get("temperature", CLI_TEMPERATURE)
-        return {"temperature": suggested, **given}
+        suggested = api.suggested_sampling(self.model or api.default_model(kind))
+        return {"temperature": CLI_TEMPERATURE, **suggested, **given}
 
     def _load(self, kind: str, *, compiled: bool | None = False) -> Any:
         from generative.api import load as api

@@ -2,10 +2,10 @@
 
 It must not know networks or ids.
 
-A frame is its pitches in rising order, each a token of the kind "frame_pitch", and a token
-of the kind "frame". Time is counted in frames. The pitches of a frame are taken for the notes of the tracks 0,
-1, ... from below, so that what features say about tracks they say about voices of a roll. A track
-has the pitch of the frame before until its pitch of the current frame comes.
+A frame is its pitches in rising order, each a token of the kind "frame_pitch", and a token of the
+kind "frame". Time is counted in frames. The pitches of a frame are taken for the notes of the
+tracks 0, 1, ... from below, so that what features say about tracks they say about voices of a roll.
+A track has the pitch of the frame before until its pitch of the current frame comes.
 """
 
 from __future__ import annotations

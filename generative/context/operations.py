@@ -209,7 +209,7 @@ def _make_advance(  # noqa: C901, PLR0915 - the functions are in it to be built 
     return advance
 
 
-def _make_value(  # noqa: C901 - the functions are in it to be built twice
+def _make_value(  # noqa: C901, PLR0915 - the functions are in it to be built twice
     inner: Inner,
 ) -> Callable[..., Any]:
     """The function (family, index, m) -> the value of a feature, from 0 to below its size."""

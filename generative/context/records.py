@@ -83,8 +83,9 @@ TOKENS = MATCH_VALUE + 1  # the latest tokens, each at its place modulo `WINDOW`
 WIDTH = TOKENS + WINDOW
 NOTHING = -1
 
-# The memory of B documents. (B, M): M is `WIDTH`, without matches `COUNT`, and 0 for a model without
-# context features. The operations edit it in place; everything else treats it as immutable.
+# The memory of B documents. (B, M): M is `WIDTH`, without matches `COUNT`, and 0 for a model
+# without context features. The operations edit it in place; everything else treats it as
+# immutable.
 Memory: TypeAlias = "NDArray[np.int64]"
 
 EMPTY = np.zeros(WIDTH, np.int64)  # the memory of a document before its first token

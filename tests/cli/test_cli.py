@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from generative import checkpoint
 from generative.cli.main import main
 from generative.music import midi
 from tests.conftest import TUNES
@@ -59,20 +57,6 @@ def test_text_streams_the_prompt_and_what_follows(generate: Any, trained: Path) 
     whole = generate("text", "7 bott", "-m", trained, "-n", 30, "--seed", 1, "--no-stream")
     assert whole.out == result.out
     assert result.err == ""
-
-
-@pytest.mark.parametrize(("suggested", "expected"), [({}, 0.8), ({"temperature": 2.5}, 2.5)])
-def test_the_temperature_is_the_cards_or_else_0_8(
-    generate: Any, trained: Path, tmp_path: Path, suggested: dict[str, float], expected: float
-) -> None:
-    folder = shutil.copytree(trained, tmp_path / "model")
-    config, details = checkpoint.read_config(folder)
-    details["sampling"] = suggested
-    checkpoint.save_description(folder, config, checkpoint.load_tokenizer(folder), details)
-    command = ("text", "7 bott", "-m", folder, "-n", 60, "--seed", 1)
-    texts = [generate(*command, "--temperature", t).out for t in (0.8, 2.5)]
-    assert texts[0] != texts[1]
-    assert generate(*command).out == texts[(0.8, 2.5).index(expected)]
 
 
 @pytest.mark.parametrize("option", ["--wav", "--plot", "--html", "--musicxml", "--abc"])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
-from generative import cli
+from generative import checkpoint, cli
 from generative.api import choices, training_options
 from generative.api.request import HarmoniseRequest, MusicRequest
 from generative.cli import music, sections
+from generative.cli.common import ModelChoice
 from generative.cli.main import cli as group
 from generative.cli.sections import Section, gathered, given, option
 from generative.engine import PRECISIONS
@@ -179,3 +181,25 @@ def test_gathered_options_are_one_argument() -> None:
     called = command.main(["--height", "4", "--width", "3"], standalone_mode=False)
     assert list(called["size"]) == ["width", "height"]
     assert [parameter.name for parameter in command.params] == ["other", "width", "height", "name"]
+
+
+@pytest.mark.parametrize(
+    ("suggested", "given", "expected"),
+    [
+        ({}, {}, {"temperature": 0.8}),
+        ({"temperature": 1.5}, {}, {"temperature": 1.5}),
+        ({"temperature": 1.5}, {"temperature": 0.3, "top_k": 5}, {"temperature": 0.3, "top_k": 5}),
+    ],
+)
+def test_the_temperature_is_that_of_the_card_or_else_of_the_command_line(
+    trained: Path,
+    tmp_path: Path,
+    suggested: dict[str, float],
+    given: dict[str, Any],
+    expected: dict[str, Any],
+) -> None:
+    folder = shutil.copytree(trained, tmp_path / "model")
+    config, details = checkpoint.read_config(folder)
+    details["sampling"] = suggested
+    checkpoint.save_description(folder, config, checkpoint.load_tokenizer(folder), details)
+    assert ModelChoice(model=str(folder)).sampling("text", given) == expected
