@@ -389,7 +389,7 @@ class Judgement:
             offsets = _offsets(answer, sounds, line_ticks, piece.ticks_per_beat, beat)
             line = one.origin + one.bars * BEATS_PER_BAR * one.beat_seconds
             if session.bars is None:
-                after = np.asarray(offsets[0]) - one.origin
+                after = offsets[0] - one.origin
                 self.off_the_players_beat.append(abs(_from_grid(after, one.beat_seconds)))
                 line = one.origin + after - _from_grid(after, beat)
             self.first.append(offsets[0] - line)

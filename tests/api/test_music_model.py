@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import generative
+from generative.api.jam import JamSession
 from generative.api.music_model import MusicModel
 from generative.music import midi
 from generative.music.piece import Control, Note, Piece, Track
@@ -126,6 +127,7 @@ def test_a_performance_is_learnt_and_played(tmp_path: Path) -> None:
     assert 1 < model.generate(seed=2).piece.seconds < 20.01
     with pytest.raises(ValueError, match="say how many seconds"):
         model.generate(bars=4)
+    JamSession.warm_up(model)
 
 
 def test_a_long_primer_makes_a_long_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,6 @@ class Answerer:
         self._clock = clock
         self._seconds: deque[float] = deque(maxlen=REMEMBERED_ANSWERS)
         self._pending: Future[tuple[Piece, Timed]] | None = None
-        self._began = 0.0
 
     def lead_seconds(self, phrase_seconds: float) -> float:
         """How long before the end of a phrase of known length its answer must be begun."""
@@ -49,8 +48,15 @@ class Answerer:
 
     def begin(self, phrase: Piece) -> None:
         """Begin an answer."""
-        self._began = self._clock.now()
-        self._pending = self._clock.start(lambda: _with_messages(self._answer(phrase)))
+
+        def make() -> tuple[Piece, Timed]:
+            began = self._clock.now()
+            answer = self._answer(phrase)
+            messages = timed(answer)
+            self._seconds.append(self._clock.now() - began)
+            return answer, messages
+
+        self._pending = self._clock.start(make)
 
     def take(self, wait: Callable[[], None]) -> tuple[Piece, Timed]:
         """The answer that was begun, and its messages; `wait` is called until it is there."""
