@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import mido
 import numpy as np
+from jam_phrases import PHRASES, Event, off, on
 
 from generative.music import midi
 from generative.music.piece import bar_ticks
@@ -51,8 +52,6 @@ PLAYER_DEVIATION_SECONDS = 0.005  # standard deviation of a player's onsets, aft
 ANSWER_TIMEOUT_SECONDS = 15.0  # after the phrase; an answer that has not begun by then is missing
 TURN_LINE = re.compile(r"(\d+) notes in (\d+) bars at (\d+); (\d+) back")
 ON_TIME_SECONDS = 0.030
-
-Event = tuple[float, mido.Message]  # (beats from the first note of the phrase, message)
 
 
 @dataclass(frozen=True)
@@ -80,93 +79,6 @@ SESSIONS = [
 ]
 
 
-def _on(pitch: int) -> mido.Message:
-    return mido.Message("note_on", note=pitch, velocity=80)
-
-
-def _off(pitch: int) -> mido.Message:
-    return mido.Message("note_off", note=pitch)
-
-
-def _notes(onsets: Sequence[float], step: float, rng: random.Random) -> list[Event]:
-    """Notes of a major scale, each a little shorter than `step` beats."""
-    degrees = [60, 62, 64, 65, 67, 69, 71, 72]
-    pitches = [rng.choice(degrees) for _ in onsets]
-    starts = [(at, _on(pitch)) for at, pitch in zip(onsets, pitches, strict=True)]
-    return starts + [
-        (at + 0.9 * step, _off(pitch)) for at, pitch in zip(onsets, pitches, strict=True)
-    ]
-
-
-def _eighths(beats: float, rng: random.Random) -> list[Event]:
-    """A melody of quarters and eighths that fills so many beats."""
-    onsets = [i / 2 for i in range(int(beats * 2)) if i % 2 == 0 or rng.random() < 0.6]
-    return _notes(onsets, 0.5, rng)
-
-
-def _dense(beats: float, rng: random.Random) -> list[Event]:
-    """A chord of four notes on every sixteenth."""
-    chords = [(i / 4, [48 + i % 12 + 5 * k for k in range(4)]) for i in range(int(beats * 4))]
-    starts = [(at, _on(pitch)) for at, chord in chords for pitch in chord]
-    return starts + [(at + 0.2, _off(pitch)) for at, chord in chords for pitch in chord]
-
-
-def _held(beats: float, rng: random.Random) -> list[Event]:
-    """The last note is held for a beat over the end."""
-    return [*_eighths(beats - 1, rng), (beats - 1, _on(55)), (beats + 1, _off(55))]
-
-
-def _pedalled(beats: float, rng: random.Random) -> list[Event]:
-    """The pedal is down from the second beat until the end is over by half a beat."""
-    pedal = [mido.Message("control_change", control=64, value=value) for value in (127, 0)]
-    return [*_eighths(beats, rng), (1.0, pedal[0]), (beats + 0.5, pedal[1])]
-
-
-def _to_the_line(beats: float, rng: random.Random) -> list[Event]:
-    """The last note ends exactly at the bar line."""
-    return [*_eighths(beats - 1, rng), (beats - 1, _on(55)), (beats, _off(55))]
-
-
-def _all_notes_off(beats: float, rng: random.Random) -> list[Event]:
-    """The last chord is ended by all-notes-off alone."""
-    chord = [(beats - 1, _on(pitch)) for pitch in (48, 52, 55)]
-    end = mido.Message("control_change", control=123, value=0)
-    return [*_eighths(beats - 1, rng), *chord, (beats - 0.25, end)]
-
-
-def _clocked(beats: float, rng: random.Random) -> list[Event]:
-    """MIDI clock, active sensing, pressure and pitch bend come between the notes."""
-    span = int(beats * 24) + 48
-    clock = [(i / 24, mido.Message("clock")) for i in range(1, span)]
-    sensing = [(i / 2 + 0.01, mido.Message("active_sensing")) for i in range(span // 12)]
-    other = [
-        (i / 3 + 0.1, mido.Message(kind)) for i in range(6) for kind in ("aftertouch", "pitchwheel")
-    ]
-    return [*_eighths(beats, rng), *clock, *sensing, *other]
-
-
-def _zero_velocity(beats: float, rng: random.Random) -> list[Event]:
-    """Notes are ended by note-ons of velocity 0."""
-    return [
-        (at, mido.Message("note_on", note=m.note, velocity=0) if m.type == "note_off" else m)
-        for at, m in _eighths(beats, rng)
-    ]
-
-
-# name -> its events; the player of "in between" plays on while it is answered
-PHRASES: dict[str, Callable[[float, random.Random], list[Event]]] = {
-    "melody": _eighths,
-    "one note": lambda beats, rng: _notes([0.0], 1.0, rng),
-    "silence": lambda beats, rng: [],
-    "held": _held,
-    "dense": _dense,
-    "in between": _eighths,
-    "pedal": _pedalled,
-    "to the line": _to_the_line,
-    "all notes off": _all_notes_off,
-    "clock": _clocked,
-    "zero velocity": _zero_velocity,
-}
 MUSICAL = {"note_on", "note_off"}
 
 
@@ -282,7 +194,7 @@ class Player:
             return
         if name == "in between":
             _wait_for(lambda: len(self.listener.onsets()) > before, 10.0)
-            self._send([(0.1, _on(30)), (0.3, _off(30))], time.monotonic(), beat)
+            self._send([(0.1, on(30)), (0.3, off(30))], time.monotonic(), beat)
         length = 2 * bars * BEATS_PER_BAR * beat + 10
         if not _wait_for(lambda: self._is_over(before + count), length):
             self.hanging += self.listener.sounding()
@@ -366,6 +278,7 @@ class Judgement:
     first: list[float] = field(default_factory=list)
     following: list[float] = field(default_factory=list)
     off_the_players_beat: list[float] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)  # the kinds of phrases, with ms
     lost: int = 0  # notes that were played or heard and are not in the session's file
 
     def judge(self, player: Player, session: Session, report: dict[str, Any]) -> None:
@@ -393,6 +306,8 @@ class Judgement:
                 self.off_the_players_beat.append(abs(_from_grid(after, one.beat_seconds)))
                 line = one.origin + after - _from_grid(after, beat)
             self.first.append(offsets[0] - line)
+            if abs(self.first[-1]) > ON_TIME_SECONDS:
+                self.late.append(f"{one.name} {self.first[-1] * 1000:.0f}")
             self.following += [offset - line for offset in offsets[1:]]
         self.lost += len(heard) + len(answered) + len(onsets)
 
@@ -425,8 +340,7 @@ def _offsets(
         ticks = [note.onset_ticks - line_ticks for note in answer if note.pitch == pitch]
         times = [at for at, sounded in sounds if sounded == pitch]
         found += [
-            (at, at - tick / ticks_per_beat * beat)
-            for at, tick in zip(times, ticks, strict=False)
+            (at, at - tick / ticks_per_beat * beat) for at, tick in zip(times, ticks, strict=False)
         ]
     return [offset for _, offset in sorted(found)]
 
@@ -510,6 +424,7 @@ def main() -> None:
     print(row("following notes", judged.following))
     print(row("first, from player's beat", judged.off_the_players_beat))
     print(row("machine", metronome.late))
+    print("late:", ", ".join(judged.late) or "none")
     print(
         f"{rounds} rounds; {len(missing)} without an answer {missing or ''}; {hanging} hanging "
         f"notes; {unasked} unasked notes; {judged.lost} notes not in the session's file"

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LONGEST_SECONDS = 100.0  # of a session in a test
+
 
 class Clock:
     """Time that passes when somebody sleeps; an interrupt may come at a moment."""
@@ -28,6 +30,7 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         self.moment += max(seconds, 1e-4)  # nothing takes no time
+        assert self.moment < LONGEST_SECONDS, "the session does not end"
         if self.interrupt_at is not None and self.moment >= self.interrupt_at:
             self.interrupt_at = None
             raise KeyboardInterrupt

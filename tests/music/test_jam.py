@@ -15,7 +15,7 @@ from generative.cli.main import main
 from generative.music import midi
 from generative.music.jam import Recording, Settings, Turn, jam, ports
 from generative.music.jam.output import TrackedOutput
-from generative.music.piece import Meter, Note, Piece, Tempo, Track
+from generative.music.piece import Meter, Piece, Tempo, Track
 from tests import player
 from tests.jamming import Clock, Keyboard, Synthesizer, echo, hanging, has_panicked
 from tests.midi_messages import keys, off, on

@@ -24,12 +24,14 @@ BAR = 4 * BEAT
 POLL = 0.003
 
 
-def slow(clock: Clock, seconds: float, asked: list[Piece]) -> Callable[[Piece], Piece]:
-    """The same again after so many seconds; each phrase is noted."""
+def slow(
+    clock: Clock, seconds: float | Sequence[float], asked: list[Piece]
+) -> Callable[[Piece], Piece]:
+    """The same again after so many seconds, or after those of its turn; each phrase is noted."""
 
     def answer(phrase: Piece) -> Piece:
         asked.append(phrase)
-        clock.sleep(seconds)
+        clock.sleep(seconds if isinstance(seconds, float) else seconds[len(asked) - 1])
         return echo(phrase)
 
     return answer
@@ -45,7 +47,10 @@ def begins(synth: Synthesizer) -> list[float]:
 
 
 def played(
-    script: Sequence[tuple[float, mido.Message]], settings: Settings, seconds: float, rounds: int
+    script: Sequence[tuple[float, mido.Message]],
+    settings: Settings,
+    seconds: float | Sequence[float],
+    rounds: int,
 ) -> tuple[Synthesizer, list[Piece], list[Turn]]:
     """The synthesizer, the phrases that were to be answered, and the turns."""
     clock = Clock()
@@ -79,15 +84,27 @@ def test_an_answer_begins_with_the_bar_line_after_the_phrase(seconds: float) -> 
     assert [pitches(turn.phrase) for turn in turns] == [[60, 61, 62, 63]] * 2
 
 
-def test_the_model_hears_more_once_its_answers_are_known_to_be_quick() -> None:
+def test_the_model_hears_as_much_as_its_usual_time_allows() -> None:
     script = bar_of_quarters(0.0) + bar_of_quarters(2 * BAR)
     settings = Settings(beats_per_minute=120, bars=1)
-    _, asked, _ = played(script, settings, 0.2, rounds=2)
-    # The first is begun half a phrase before the end, the second 1.5 * 0.2 + 0.05 s before.
-    assert [pitches(phrase) for phrase in asked] == [[60, 61, 62], [60, 61, 62, 63]]
-    assert [phrase.bars for phrase in asked] == [1, 1]
+    _, asked, turns = played(script, settings, 0.15, rounds=2)
+    # The first is begun at 1.0, half a phrase before the end, and the second when the usual time is
+    # known, at 2 - (1.5 * 0.15 + 0.05). In the next round the sure one is begun 2 * 0.15 + 0.05
+    # before the end, and then nothing more is played.
+    assert [pitches(phrase) for phrase in asked] == [[60, 61, 62], *[[60, 61, 62, 63]] * 2]
+    assert [phrase.bars for phrase in asked] == [1, 1, 1]
+    assert [pitches(turn.answer) for turn in turns] == [[72, 73, 74, 75]] * 2
     # Keys that are held are taken to be held on.
     assert [note.duration_ticks for note in asked[0].tracks[0].notes][-1] == 8
+
+
+def test_an_earlier_answer_stands_in_for_one_that_is_late() -> None:
+    seconds = [0.1, 0.5]
+    settings = Settings(beats_per_minute=120, bars=1)
+    synth, asked, turns = played(bar_of_quarters(0.0), settings, seconds, rounds=1)
+    assert [pitches(phrase) for phrase in asked] == [[60, 61, 62], [60, 61, 62, 63]]
+    assert [pitches(turn.answer) for turn in turns] == [[72, 73, 74]]
+    assert begins(synth) == pytest.approx([BAR], abs=POLL)
 
 
 def test_an_answer_that_takes_too_long_begins_with_a_later_bar_line() -> None:
@@ -106,13 +123,22 @@ def test_an_answer_that_is_just_too_late_for_a_beat_waits_for_the_next_one() -> 
     assert begins(synth) == pytest.approx([2.5], abs=POLL)
 
 
+def test_the_keyboard_is_heard_while_an_answer_is_made() -> None:
+    # The phrase is over at 2.4, and its answer is there at 3.4.
+    settings = Settings(beats_per_minute=120, pause_seconds=0.5, thru=True)
+    script = [*bar_of_quarters(0.0), *keys([(2.6, 40)])]
+    synth, _, _ = played(script, settings, 1.0, rounds=1)
+    assert [at for at, pitch in synth.onsets() if pitch == 40] == pytest.approx([2.6], abs=POLL)
+    assert begins(synth) == pytest.approx([3.5], abs=POLL)
+
+
 def test_clicks_and_a_slow_answer_are_in_time() -> None:
     settings = Settings(beats_per_minute=120, bars=1, click=True)
     script = [event for begin in (BAR, 4 * BAR) for event in bar_of_quarters(begin)]
-    synth, asked, _ = played(script, settings, 0.3, rounds=2)
-    # The first answer's last note, which is that of a held key, ends where the clicks begin again.
+    synth, asked, _ = played(script, settings, 0.2, rounds=2)
+    # The clicks begin again where the first answer's last note ends: that of a key that was held.
     assert begins(synth) == pytest.approx([2 * BAR, 5 * BAR], abs=POLL)
-    assert pitches(asked[0]) == [60, 61, 62]
+    assert [pitches(phrase) for phrase in asked[:2]] == [[60, 61, 62], [60, 61, 62, 63]]
 
 
 def test_a_note_just_before_the_line_belongs_to_the_phrase() -> None:

@@ -190,18 +190,15 @@ class _Session:
                 return phrase, start, end
 
     def _answer_ahead(self, origin: float | None) -> None:
-        """Begin the answer to what has been played, as soon as it is time to.
+        """Begin an answer to what has been played if it is time to.
 
-        The answer does not hear what is played from then on; keys that are held are taken to be
-        held until the phrase's end.
+        It does not hear what is played from then on; keys that are held are taken to be held until
+        the phrase's end.
         """
-        end = self._end(origin)
-        if end is None or self._answerer.has_begun:
+        end, length = self._end(origin), self._counted_seconds
+        if end is None or length is None:
             return
-        tempo, bars = self._settings.beats_per_minute, self._settings.bars
-        assert tempo and bars
-        lead = self._answerer.lead_seconds(bars * self._bar_seconds(tempo))
-        if self._clock.now() >= end - lead:
+        if self._answerer.is_time(end - self._clock.now(), length):
             phrase, _ = self._phrase(origin, end)
             if phrase.note_count:
                 self._answerer.begin(phrase)
@@ -212,10 +209,8 @@ class _Session:
         The phrase's bars begin at `origin`, or if None at its first note.
         """
         start = self._collector.onset_seconds if origin is None else origin
-        tempo, bars = self._settings.beats_per_minute, self._settings.bars
-        if start is None or not bars or not tempo:
-            return None
-        return start + bars * self._bar_seconds(tempo)
+        length = self._counted_seconds
+        return None if start is None or length is None else start + length
 
     def _is_over(self, origin: float | None) -> bool:
         """Whether the phrase is over, or as good as over."""
@@ -270,6 +265,12 @@ class _Session:
         span = self._bar_seconds(tempo) if self._settings.bars else beat
         earliest = max(end, self._clock.now()) - LATE_SECONDS
         return origin + math.ceil((earliest - origin) / span) * span
+
+    @property
+    def _counted_seconds(self) -> float | None:
+        """The length of a phrase of counted bars; None where a pause ends it."""
+        tempo, bars = self._settings.beats_per_minute, self._settings.bars
+        return bars * self._bar_seconds(tempo) if bars and tempo else None
 
     def _bar_seconds(self, tempo: float) -> float:
         numerator, denominator = self._settings.meter
