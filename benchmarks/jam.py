@@ -303,7 +303,8 @@ class Judgement:
             line = one.origin + one.bars * BEATS_PER_BAR * one.beat_seconds
             if session.bars is None:
                 after = offsets[0] - one.origin
-                self.off_the_players_beat.append(abs(_from_grid(after, one.beat_seconds)))
+                if len(one.played) > 2:  # Fewer notes have no tempo.
+                    self.off_the_players_beat.append(_from_grid(after, one.beat_seconds))
                 line = one.origin + after - _from_grid(after, beat)
             self.first.append(offsets[0] - line)
             if abs(self.first[-1]) > ON_TIME_SECONDS:

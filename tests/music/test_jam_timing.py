@@ -88,11 +88,10 @@ def test_the_model_hears_as_much_as_its_usual_time_allows() -> None:
     script = bar_of_quarters(0.0) + bar_of_quarters(2 * BAR)
     settings = Settings(beats_per_minute=120, bars=1)
     _, asked, turns = played(script, settings, 0.15, rounds=2)
-    # The first is begun at 1.0, half a phrase before the end, and the second when the usual time is
-    # known, at 2 - (1.5 * 0.15 + 0.05). In the next round the sure one is begun 2 * 0.15 + 0.05
-    # before the end, and then nothing more is played.
-    assert [pitches(phrase) for phrase in asked] == [[60, 61, 62], *[[60, 61, 62, 63]] * 2]
-    assert [phrase.bars for phrase in asked] == [1, 1, 1]
+    # One is begun at 1.0, a second before the end and half of the phrase, and one more when the
+    # usual time is left, at 2 - (1.5 * 0.15 + 0.05).
+    assert [pitches(phrase) for phrase in asked] == [[60, 61, 62], [60, 61, 62, 63]] * 2
+    assert [phrase.bars for phrase in asked] == [1] * 4
     assert [pitches(turn.answer) for turn in turns] == [[72, 73, 74, 75]] * 2
     # Keys that are held are taken to be held on.
     assert [note.duration_ticks for note in asked[0].tracks[0].notes][-1] == 8
@@ -105,6 +104,13 @@ def test_an_earlier_answer_stands_in_for_one_that_is_late() -> None:
     assert [pitches(phrase) for phrase in asked] == [[60, 61, 62], [60, 61, 62, 63]]
     assert [pitches(turn.answer) for turn in turns] == [[72, 73, 74]]
     assert begins(synth) == pytest.approx([BAR], abs=POLL)
+
+
+def test_an_answer_that_takes_much_longer_than_those_before_is_in_time() -> None:
+    script = bar_of_quarters(0.0) + bar_of_quarters(2 * BAR)
+    settings = Settings(beats_per_minute=120, bars=1)
+    synth, _, _ = played(script, settings, [0.1, 0.1, 0.7, 0.7], rounds=2)
+    assert begins(synth) == pytest.approx([BAR, 3 * BAR], abs=POLL)
 
 
 def test_an_answer_that_takes_too_long_begins_with_a_later_bar_line() -> None:

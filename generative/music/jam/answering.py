@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from generative.music.jam.playing import Timed
     from generative.music.piece import Piece
 
-FIRST_ANSWER_SECONDS = 1.0  # what the first answer is expected to take
+SURE_SECONDS = 1.0  # before the phrase's end, at least, an answer is begun that is surely ready
 REMEMBERED_ANSWERS = 16
 SURE_FACTOR = 2.0  # times the longest of the answers remembered
 USUAL_FACTOR = 1.5  # times their median
@@ -48,8 +48,8 @@ class Answerer:
         """Whether to begin an answer to a phrase that ends in `left_seconds`."""
         seconds = self._seconds
         if not self._pending:
-            sure = SURE_FACTOR * max(seconds, default=FIRST_ANSWER_SECONDS / SURE_FACTOR)
-            return left_seconds <= min(sure + MARGIN_SECONDS, LONGEST_SHARE * phrase_seconds)
+            sure = max(SURE_SECONDS, SURE_FACTOR * max(seconds, default=0.0))
+            return left_seconds <= min(sure, LONGEST_SHARE * phrase_seconds)
         if len(self._pending) > 1 or not self._pending[0].done() or not seconds:
             return False
         usual = median(seconds)
