@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from generative.api.generation import resolve_seed
 from generative.music import midi
 from generative.music.jam import Recording, Settings, jam, ports
+from generative.music.jam.playing import clicks
 from generative.music.theory import parse_meter
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class JamSession:
     @staticmethod
     def warm_up(model: Any) -> None:
         """Compile everything that an answer needs, so that the first answer does not wait."""
-        model.generate(bars=1, seed=0)
+        model.answer(clicks(bars=1, beats_per_minute=120.0, meter=(4, 4)), bars=1, seed=0)
 
     def play(
         self,

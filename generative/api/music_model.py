@@ -181,12 +181,19 @@ class MusicModel(TrainedModel[MusicSource, Piece]):
             A piece that begins with the bar after the phrase's last bar. Of a performance it begins
             with the phrase's end and has the duration of the phrase.
         """
+        exact = phrase.normalised().tempos[-1].beats_per_minute
         phrase = self.tokenizer.normal_form(phrase)
         if self.tokenizer.grid == PERFORMANCE:
             made = self.generate(phrase, seconds=phrase.seconds, **options)
             return made.piece.since(phrase.duration_ticks)
         made = self.generate(phrase, bars=bars or phrase.bars, **options)
-        return made.piece.since(phrase.bar_lines[-1])
+        answer = made.piece.since(phrase.bar_lines[-1])
+        rounded = phrase.tempos[-1].beats_per_minute  # as tokens have it
+        tempos = (
+            replace(tempo, beats_per_minute=exact) if tempo.beats_per_minute == rounded else tempo
+            for tempo in answer.tempos
+        )
+        return replace(answer, tempos=tuple(tempos))
 
     def likelihood(self, content: Piece, nats: NDArray[np.float64]) -> Likelihood:
         """The nats of all tokens of a piece, (T,), as one likelihood.

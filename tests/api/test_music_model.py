@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 import generative
+from generative.api.jam import JamSession
 from generative.api.music_model import MusicModel
 from generative.music import midi
-from generative.music.piece import Control, Note, Piece, Track
+from generative.music.piece import Control, Note, Piece, Tempo, Track
 from tests.conftest import TUNES
 from tests.pieces import note, piece_of
 
@@ -134,6 +136,16 @@ def test_a_performance_is_learnt_and_played(tmp_path: Path) -> None:
     assert 1 < model.generate(seed=2).piece.seconds < 20.01
     with pytest.raises(ValueError, match="say how many seconds"):
         model.generate(bars=4)
+    JamSession.warm_up(model)
+
+
+@pytest.mark.parametrize("beats_per_minute", [97.25, 120.0, 127.75])
+def test_an_answer_has_the_tempo_of_its_phrase_to_the_microsecond(
+    chorales: MusicModel, beats_per_minute: float
+) -> None:
+    tempo = Tempo(at_ticks=0, beats_per_minute=beats_per_minute)
+    phrase = replace(piece_of(note(0, 24), note(24, 24, 64)), tempos=(tempo,))
+    assert chorales.answer(phrase, bars=1, seed=1).tempos == phrase.normalised().tempos
 
 
 def test_a_long_primer_makes_a_long_request(monkeypatch: pytest.MonkeyPatch) -> None:

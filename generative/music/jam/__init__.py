@@ -12,7 +12,8 @@ Example:
 
 from __future__ import annotations
 
+from generative.music.jam.clock import Clock
 from generative.music.jam.recording import Recording
-from generative.music.jam.session import Clock, Settings, Turn, jam
+from generative.music.jam.session import Settings, Turn, jam
 
 __all__ = ["Clock", "Recording", "Settings", "Turn", "jam"]

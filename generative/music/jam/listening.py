@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from generative.music.piece import SECONDS_PER_MINUTE, Meter, Note, Piece, Tempo, Track
+from generative.music.piece import SECONDS_PER_MINUTE, Meter, Note, Piece, Tempo, Track, bar_ticks
 from generative.music.quantise import quantised
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TICKS_PER_BEAT = 480  # the resolution before notes are quantised
 DRUM_CHANNEL = 9
 SUSTAIN_PEDAL = 64
+# All-sound-off, all-notes-off, and the changes of mode, which end notes as well.
+ENDS_OF_NOTES = frozenset({120, 123, 124, 125, 126, 127})
 PEDAL_DOWN = 64  # from this value on
 LOST_RELEASE_SECONDS = 10.0  # a key held for longer is taken for one whose release was lost
 
@@ -71,6 +73,9 @@ class NoteCollector:
             self._programs[message.channel] = message.program
         elif message.type == "control_change" and message.control == SUSTAIN_PEDAL:
             self._pedal(message.channel, message.value >= PEDAL_DOWN, seconds)
+        elif message.type == "control_change" and message.control in ENDS_OF_NOTES:
+            for key in [key for key in self._held if key[0] == message.channel]:
+                self._release(key, seconds)
         elif message.type == "note_on" and message.velocity:
             self._press(message, seconds)
         elif message.type in ("note_on", "note_off"):
@@ -170,11 +175,18 @@ def as_piece(
     beats_per_minute: float,
     meter: tuple[int, int],
     steps_per_beat: int,
+    bars: int | None = None,
 ) -> Piece:
     """Played notes as a quantised piece, with a bar line at `origin_seconds`.
 
-    Notes that ended before that are left out; notes that began before it begin there.
+    Notes that ended before that are left out; notes that began before it begin there. If `bars` is
+    given, a note so near their end that the grid would move it into the next bar begins on the step
+    before.
     """
+    numerator, denominator = meter
+    stated = Meter(at_ticks=0, numerator=numerator, denominator=denominator)
+    length = math.inf if bars is None else round(bars * bar_ticks(stated, TICKS_PER_BEAT))
+    last_onset = length - TICKS_PER_BEAT // steps_per_beat
 
     def ticks(seconds: float) -> int:
         beats = (seconds - origin_seconds) * beats_per_minute / SECONDS_PER_MINUTE
@@ -185,6 +197,8 @@ def as_piece(
         if note.end_seconds <= origin_seconds:
             continue
         onset = ticks(note.onset_seconds)
+        if onset > last_onset:
+            onset = int(last_onset)
         parts[note.program, note.is_drum].append(
             Note(
                 onset_ticks=onset,
@@ -193,7 +207,6 @@ def as_piece(
                 velocity=note.velocity,
             )
         )
-    numerator, denominator = meter
     piece = Piece(
         ticks_per_beat=TICKS_PER_BEAT,
         tracks=tuple(
@@ -201,6 +214,6 @@ def as_piece(
             for (program, is_drum), played in parts.items()
         ),
         tempos=(Tempo(at_ticks=0, beats_per_minute=beats_per_minute),),
-        meters=(Meter(at_ticks=0, numerator=numerator, denominator=denominator),),
+        meters=(stated,),
     )
     return quantised(piece, steps_per_beat=steps_per_beat)[0]

@@ -9,11 +9,12 @@ python-rtmidi unless another is named.
 from __future__ import annotations
 
 import difflib
+import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mido.backends.backend import Backend
-from mido.sockets import PortServer, connect, parse_address
+from mido.sockets import PortServer, SocketPort, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -75,7 +76,7 @@ def open_output(
     Raises:
         PortError: There is no such port, there are several, or it cannot be opened.
     """
-    return _opened(name, backend, "output", connect)
+    return _opened(name, backend, "output", connected)
 
 
 @contextmanager
@@ -152,6 +153,16 @@ class SocketInput:
         for client in self._clients:
             client.close()
         self._server.close()
+
+
+def connected(host: str, port: int) -> Any:
+    """An output to a socket, which sends each message at once.
+
+    By default TCP holds a message back while an earlier one is not acknowledged, for up to 40 ms.
+    """
+    connection = socket.create_connection((host, port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SocketPort(host, port, conn=connection)
 
 
 def _address(name: str) -> tuple[str, int]:
