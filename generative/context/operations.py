@@ -59,6 +59,8 @@ from generative.context.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from generative.context.echo import Echo
+
     Inner = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _START, _BAR, _POSITION, _SHIFT = (KINDS[k] for k in ("start", "bar", "position", "shift"))
@@ -92,7 +94,8 @@ def make(inner: Inner) -> Operations:
 
     inner: a decorator, which may compile.
     """
-    advance, value = _make_advance(inner), _make_value(inner)
+    echo = make_echo(inner)
+    advance, value = _make_advance(inner, echo), _make_value(inner, echo)
     advance_frame, advance_match = frames.make_advance(inner), matches.make_advance(inner)
 
     @inner
@@ -119,10 +122,9 @@ def make(inner: Inner) -> Operations:
 
 
 def _make_advance(  # noqa: C901, PLR0915 - the functions are in it to be built twice
-    inner: Inner,
+    inner: Inner, echo: Echo
 ) -> Callable[..., Any]:
     """The function that updates one row of the memory, `m`, by a token."""
-    echo = make_echo(inner)
     begin_bar, add_note = echo.begin_bar, echo.add_note
 
     @inner
@@ -210,10 +212,9 @@ def _make_advance(  # noqa: C901, PLR0915 - the functions are in it to be built 
 
 
 def _make_value(  # noqa: C901, PLR0915 - the functions are in it to be built twice
-    inner: Inner,
+    inner: Inner, echo: Echo
 ) -> Callable[..., Any]:
     """The function (family, index, m) -> the value of a feature, from 0 to below its size."""
-    echo = make_echo(inner)
     find_onset, find_pitch = echo.onset, echo.pitch
 
     @inner
