@@ -361,13 +361,19 @@ def _chained(inner: Inner, functions: list[Callable[..., Any]]) -> Callable[...,
 def _link(
     inner: Inner, own: int, function: Callable[..., Any], others: Callable[..., Any]
 ) -> Callable[..., Any]:
-    @inner
+    """A link of the chain, under a name of its own.
+
+    Machine code that two processes cached may have functions of one name. A process that loads both
+    takes the first of them for both, so a name must stand for one function only.
+    """
+
     def chosen(number: Any, index: Any, m: Any) -> Any:
         if number == own:
             return function(index, m)
         return others(number, index, m)
 
-    return chosen
+    chosen.__qualname__ += f"_{own}"
+    return inner(chosen)
 
 
 def _identity(function: Callable[..., Any]) -> Callable[..., Any]:

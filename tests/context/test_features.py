@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from generative.context import reader
 from generative.context.features import FAMILIES, FEATURES, parse_names
-from generative.context.operations import INTERPRETED
+from generative.context.operations import INTERPRETED, make
 from generative.context.reader import Reader, reader_for, tables_for
 from generative.context.records import BAR_BEGIN, BARS, CLASSES, CLOCK, NO_CONTEXT, PITCHES
 from generative.errors import OptionError
@@ -34,7 +34,7 @@ from tests.pieces import note, pieces
 from tests.tokenizers.music.test_tokenizer import OPENING, ids_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -397,3 +397,16 @@ def test_bars_are_counted_modulo_16() -> None:
     assert memory[0, BARS] == 18
     assert numbers.max() == 16
     assert numbers[-1] == 2
+
+
+def test_compiled_functions_have_names_of_their_own() -> None:
+    """Else code that different processes have cached would be mixed up, see `_link`."""
+    names: list[tuple[str, str]] = []
+
+    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+        names.append((function.__module__, function.__qualname__))
+        return function
+
+    make(noted)
+    assert len(names) > len(FAMILIES)
+    assert len(set(names)) == len(names)
