@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 
 TOKENIZER = MusicTokenizer()
 START = TOKENIZER.start_id
-NAMES = ("bar_position", "voice_0", "next_voice_pitch", "parallel_0", "sounding_class_7")
+NAMES = (
+    "bar_position", "voice_0", "next_voice_pitch", "parallel_0", "sounding_class_7", "match_value",
+    "match_length",
+)  # fmt: skip
 
 
 @cache
