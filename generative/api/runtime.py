@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from generative import engine
 from generative.api.styles import in_style, style_weights
 from generative.errors import OptionError
-from generative.ngram.model import STATIC
+from generative.ngram.model import CACHED, STATIC
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 # Loading the compiled loop takes half a second, which it saves on a request of so many tokens.
 LONG_REQUEST = 3000
+# How count models treat what is sampled. A piece of music repeats its parts, so they count what it
+# holds so far. A text hardly repeats itself: what it holds would be believed too much.
+SAMPLING_PROTOCOLS = {"text": STATIC, "music": CACHED}
 STYLES_KEPT = 4  # The number of styles whose steppers are kept in memory.
 
 
@@ -151,6 +154,7 @@ class Runtime:
                 precision=self._precision,
                 compiled=compiled,
                 counts=self.checkpoint.counts,
+                protocol=SAMPLING_PROTOCOLS[self.checkpoint.kind],
                 context=self.checkpoint.context,
             )
         if self._device == "cpu":
@@ -159,7 +163,8 @@ class Runtime:
             LOG.warning("torch steps in float32; %s is the engine's", self._precision)
         from generative.model.stepper import TorchStepper
 
-        return engine.counted(TorchStepper(self.torch_model), self.checkpoint.counts)
+        protocol = SAMPLING_PROTOCOLS[self.checkpoint.kind]
+        return engine.counted(TorchStepper(self.torch_model), self.checkpoint.counts, protocol)
 
     def token_nats(
         self, ids: Sequence[int], reset_every: int | None, protocol: str

@@ -50,6 +50,7 @@ def build(
     precision: str = "float32",
     compiled: bool = True,
     counts: CountModel | None = None,
+    protocol: str = CACHED,
     context: Tables = NO_CONTEXT,
 ) -> Stepper[Any]:
     """The stepper of a model whose cell is in `ENGINE_CELLS`.
@@ -61,6 +62,7 @@ def build(
         compiled: False avoids the compiled loop, which takes half a second to load, unless int8
             needs it.
         counts: the count models that the network is mixed with; None is the network alone.
+        protocol: how they treat what is read and sampled, one of `ngram.model.PROTOCOLS`.
         context: the tables of the network's context features.
 
     Raises:
@@ -81,13 +83,15 @@ def build(
             if config.cell in CELL_NUMBERS:
                 if counts is None:
                     return CompiledStepper(weights, context=context)
-                tables, history = counts.tables(CACHED), counts.start(CACHED)
+                tables, history = counts.tables(protocol), counts.start(protocol)
                 return CompiledStepper(weights, tables, history, context=context)
-    return counted(NumpyStepper(weights, context), counts)
+    return counted(NumpyStepper(weights, context), counts, protocol)
 
 
-def counted(stepper: Stepper[Any], counts: CountModel | None) -> Stepper[Any]:
-    """A stepper of a network, mixed with count models where there are some."""
+def counted(
+    stepper: Stepper[Any], counts: CountModel | None, protocol: str = CACHED
+) -> Stepper[Any]:
+    """A stepper of a network, mixed with count models where there are some; see `build`."""
     if counts is None:
         return stepper
-    return CountedStepper(stepper, counts.tables(CACHED), counts.start(CACHED))
+    return CountedStepper(stepper, counts.tables(protocol), counts.start(protocol))

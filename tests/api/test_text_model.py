@@ -14,7 +14,7 @@ from generative.api.text_model import TextModel
 def test_a_score_is_the_sum_of_what_sampling_reported(model: TextModel) -> None:
     for seed in range(5):
         (made,) = model.generate("", max_new_tokens=60, temperature=0.7, seed=seed).sequences
-        scored = model.score(made.text, protocol="cached")
+        scored = model.score(made.text)
         assert scored.tokens == len(made.tokens)
         assert scored.nats == pytest.approx(made.nats, rel=1e-4)
         assert made.perplexity == pytest.approx(math.exp(made.nats / len(made.tokens)))
