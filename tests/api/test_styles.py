@@ -158,10 +158,10 @@ def test_the_engine_in_a_style_equals_torch(
 def test_the_text_is_in_the_style_asked_for(two_styles: TextModel) -> None:
     assert two_styles.styles == (ABAB, CDCD)
     for style, letters in ((ABAB, "ab"), (CDCD, "cd")):
+        likeliest = two_styles.generate(max_new_tokens=200, temperature=0, style=style).text
+        assert sum(c in letters for c in likeliest) > 0.85 * len(likeliest)
         text = two_styles.generate(max_new_tokens=200, seed=1, style=style).text
-        assert sum(c in letters for c in text) > 0.85 * len(text)
-        streamed = two_styles.stream(max_new_tokens=200, seed=1, style=style)
-        assert "".join(streamed) == text
+        assert "".join(two_styles.stream(max_new_tokens=200, seed=1, style=style)) == text
         assert two_styles.in_style(style).generate(max_new_tokens=200, seed=1).text == text
 
 

@@ -258,10 +258,10 @@ def test_music_is_trained_with_features_and_says_so(trained: Path) -> None:
     statistics = found.statistics()
     assert statistics is not None
     assert (statistics["features.weight"] > 0).any()
-    assert "- context features: bar_position, voice_0" in card.render(trained)
+    assert "- context features: bar_position, bar_length" in card.render(trained)
     count = len(TOKENIZER.default_features)
     assert f", {count} context features" in card.describe(trained)["summary"]
-    assert '\ncontext_features = "bar_position,voice_0,' in (trained / "recipe.toml").read_text()
+    assert '\ncontext_features = "bar_position,bar_length,' in (trained / "recipe.toml").read_text()
 
 
 def test_a_run_resumes_bit_for_bit(
