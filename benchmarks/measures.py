@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from generative.music.piece import Piece, Track
 
 Histogram = Counter[float]
+LOOPING_SHARE = 0.3
 
 
 def mean(values: Iterable[float]) -> float:
@@ -77,6 +78,19 @@ def similarity(pieces: Sequence[Piece], bars: int) -> float:
     )
 
 
+def loops(pieces: Sequence[Piece]) -> float:
+    """Return the share of pieces in which over 30% of the bars have the notes of the bar before.
+
+    Two bars that are both empty do not count.
+    """
+    shares = []
+    for piece in pieces:
+        same = [one == other for one, other in pairwise(_bars(piece)) if one or other]
+        if same:
+            shares.append(mean(same) > LOOPING_SHARE)
+    return mean(shares)
+
+
 def persistence(pieces: Sequence[Piece]) -> float:
     """Return the share of tracks that sound in at least half of the bars after they enter.
 
@@ -113,6 +127,7 @@ MEASURES = {
     "last bar's onsets": Measure(last_bar_onsets, needs_equal_lengths=False),
     "similarity, 4 bars": Measure(lambda pieces: similarity(pieces, 4)),
     "similarity, 8 bars": Measure(lambda pieces: similarity(pieces, 8)),
+    "looping pieces": Measure(loops),
     "persistent tracks": Measure(persistence),
 }
 

@@ -101,13 +101,17 @@ class Made:
     temperature: float | None = None
 
 
+def budget(only_counts: bool, **usual: int) -> dict[str, Any]:
+    """The budget of a training; where only counts are made, one step."""
+    return {"steps": 1} if only_counts else usual
+
+
 def shakespeare(source: Path, output: Path, only_counts: bool) -> Made:
     """Learn the first 90% of Tiny Shakespeare as anyone would, with no option but the time."""
     generative.train(
         source,
         output,
-        minutes=None if only_counts else 20,
-        steps=1 if only_counts else None,
+        **budget(only_counts, minutes=20),
         licence="public domain (text by William Shakespeare; compiled by Andrej Karpathy)",
         report=print,
     )
@@ -132,7 +136,7 @@ def chorales(source: Path, output: Path, only_counts: bool) -> Made:
             Path(folder) / "train",
             output,
             held_out=[Path(folder) / "valid"],
-            steps=1 if only_counts else 4_000,
+            **budget(only_counts, steps=4_000),
             batch_size=16,
             sequence_length=128,
             hidden=384,
@@ -172,8 +176,7 @@ def folk(source: Path, output: Path, only_counts: bool) -> Made:
         generative.train(
             folder,
             output,
-            minutes=None if only_counts else 20,
-            steps=1 if only_counts else None,
+            **budget(only_counts, minutes=20),
             ngram_order=0,
             licence="CC BY 4.0 (Polifonia project; ABC transcriptions by Bill Black)",
             report=print,
@@ -196,8 +199,7 @@ def lieder(source: Path, output: Path, only_counts: bool) -> Made:
     generative.train(
         known,
         output,
-        minutes=None if only_counts else 25,
-        steps=1 if only_counts else None,
+        **budget(only_counts, minutes=25),
         hidden=320,
         embedding_size=320,
         styles={str(file): style for file in known if (style := composer(file))},
@@ -275,9 +277,9 @@ def keep_network(folder: Path, earlier: Path) -> None:
         counts = count_corpus(
             tokens, model.tokenizer, recorded.load_recipe(folder), workers=workers
         )
-        assert counts is not None
-        ends = Finish(tokens=tokens, workers=workers, fits=True, counts=counts)
-        ends.fit_counts(folder, model.build(), counts, print)
+        if counts is not None:
+            ends = Finish(tokens=tokens, workers=workers, fits=True, counts=counts)
+            ends.fit_counts(folder, model.build(), counts, print)
 
 
 def drop_constant_features(folder: Path) -> None:

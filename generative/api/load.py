@@ -29,16 +29,15 @@ def default_model(kind: str = "text") -> str:
     return os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_MODEL[kind]
 
 
-def suggested_sampling(name: str | os.PathLike[str]) -> dict[str, float]:
-    """The options of sampling that a model's card suggests: its temperature, or nothing.
+def suggested_temperature(name: str | os.PathLike[str]) -> float | None:
+    """The temperature that a model's card suggests for sampling; None where it suggests none.
 
     Raises:
         CheckpointError: no such model, or a damaged description.
     """
-    suggested: dict[str, float] = checkpoint.read_config(checkpoint.find(name))[1].get(
-        "sampling", {}
-    )
-    return {key: value for key, value in suggested.items() if key == "temperature"}
+    details = checkpoint.read_config(checkpoint.find(name))[1]
+    temperature: float | None = details.get("sampling", {}).get("temperature")
+    return temperature
 
 
 def load(

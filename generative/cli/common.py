@@ -65,8 +65,8 @@ class ModelChoice:
         """
         from generative.api import load as api
 
-        suggested = api.suggested_sampling(self.model or api.default_model(kind))
-        return {"temperature": CLI_TEMPERATURE, **suggested, **given}
+        suggested = api.suggested_temperature(self.model or api.default_model(kind))
+        return {"temperature": CLI_TEMPERATURE if suggested is None else suggested, **given}
 
     def _load(self, kind: str, *, compiled: bool | None = False) -> Any:
         from generative.api import load as api

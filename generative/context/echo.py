@@ -36,7 +36,7 @@ from generative.context.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Inner = Callable[[Callable[..., Any]], Callable[..., Any]]
+    from generative.context.records import Inner
 
 
 class Echo(NamedTuple):

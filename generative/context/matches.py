@@ -24,7 +24,7 @@ from generative.context.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Inner = Callable[[Callable[..., Any]], Callable[..., Any]]
+    from generative.context.records import Inner
 
 
 def make_advance(inner: Inner) -> Callable[..., Any]:

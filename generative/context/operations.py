@@ -60,8 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from generative.context.echo import Echo
-
-    Inner = Callable[[Callable[..., Any]], Callable[..., Any]]
+    from generative.context.records import Inner
 
 _START, _BAR, _POSITION, _SHIFT = (KINDS[k] for k in ("start", "bar", "position", "shift"))
 _KEY, _BEATS, _UNIT, _TRACK = (KINDS[kind] for kind in ("key", "beats", "unit", "track"))

@@ -5,12 +5,12 @@ It must not know what is done with them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -23,8 +23,8 @@ LARGEST_INTERVAL = 12  # Larger intervals count as this one.
 WINDOW = 1024  # Matches are looked for in so many tokens before the present one.
 LONGEST_SEARCHED = 32  # Matches of so many tokens and more are not told apart where one is chosen.
 SHORTEST_TOLD = 8  # Features tell of no match of fewer tokens, since little of those goes on.
-# A number of steps has the level of the greatest bound that it reaches.
 BARS_AGO = (1, 2, 4, 8)  # The bars that the present one is compared with.
+# A number of steps has the level of the greatest bound that it reaches.
 LEVEL_BOUNDS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 384)
 
 # What a token does to the memory: the numbers in `Tables.kinds`, by the name of the kind. The kinds
@@ -87,6 +87,8 @@ NOTHING = -1
 # without context features. The operations edit it in place; everything else treats it as
 # immutable.
 Memory: TypeAlias = "NDArray[np.int64]"
+# A decorator of the operations, which may compile.
+Inner: TypeAlias = "Callable[[Callable[..., Any]], Callable[..., Any]]"
 
 EMPTY = np.zeros(WIDTH, np.int64)  # the memory of a document before its first token
 for _columns in (

@@ -13,6 +13,7 @@ from measures import (
     durations,
     final_beats,
     last_bar_onsets,
+    loops,
     mean,
     onset_intervals,
     overlap,
@@ -48,6 +49,15 @@ def test_parallels_are_those_of_all_pieces_together() -> None:
     fifths = tracks_of(line(60, 62), line(67, 69))
     thirds = tracks_of(line(60, 62, 64, 65), line(64, 65, 67, 69))
     assert parallels([fifths, thirds]) == 25
+
+
+def test_pieces_that_loop_a_bar() -> None:
+    def bars(*pitches: int) -> Piece:
+        return piece_of(*(note(96 * i, 24, pitch) for i, pitch in enumerate(pitches)))
+
+    assert loops([bars(60, 60, 60, 62)]) == 1
+    assert loops([bars(60, 62, 60, 62), bars(60, 60, 62, 64, 65)]) == 0  # one bar of four is 25%
+    assert loops([bars(60, 60, 62, 64), bars(60, 62)]) == 0.5  # one of three
 
 
 def test_endings() -> None:
